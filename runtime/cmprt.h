@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cmprt.h: the runtime as generated code and the compiler see it.
+ *
+ * An executable is: kernels (generated), one CmprtProgram of constant tables
+ * (generated), this runtime, and a main that calls cmprt_main. `cmpc run` gives
+ * the same program to the same runtime in memory. The structs are made of 8-byte
+ * fields only (program.def), so the compiler can emit them as LLVM constants
+ * without knowing a C ABI. Includes nothing of the compiler.
+ */
+#ifndef CMPRT_H
+#define CMPRT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- what a generated kernel is called with ---- */
+
+/* buffers: first the kernel's inputs, then its outputs, then its whole-kernel work buffers, each based at
+ * row `origin` of the panel in hand. scratch: the calling thread's own, kernel->scratch_bytes, 64-byte aligned. */
+typedef struct CmprtFrame {
+	void **buffers;
+	const int64_t *params; /* params[0]: rows in the panel */
+	void *scratch;
+} CmprtFrame;
+
+/* Runs rows [begin, end) of the panel. Never fails, never allocates, keeps no state. */
+typedef void CmprtKernel(CmprtFrame *frame, int64_t begin, int64_t end);
+
+/* ---- constant tables: structs and their emitter come from the one list in program.def ---- */
+
+#define STRUCT(name) typedef struct Cmprt##name Cmprt##name;
+#define INT(field)
+#define REAL(field)
+#define STRING(field)
+#define KERNEL(field)
+#define INTS(field, count)
+#define STRINGS(field, count)
+#define STRUCTS(type, field, count)
+#define END
+#include "program.def"
+#undef STRUCT
+#undef INT
+#undef REAL
+#undef STRING
+#undef KERNEL
+#undef INTS
+#undef STRINGS
+#undef STRUCTS
+#undef END
+
+#define STRUCT(name) struct Cmprt##name {
+#define INT(field) int64_t field;
+#define REAL(field) double field;
+#define STRING(field) const char *field;
+#define KERNEL(field) CmprtKernel *field;
+#define INTS(field, count) const int64_t *field;
+#define STRINGS(field, count) const char *const *field;
+#define STRUCTS(type, field, count) const Cmprt##type *field;
+#define END };
+#include "program.def"
+#undef STRUCT
+#undef INT
+#undef REAL
+#undef STRING
+#undef KERNEL
+#undef INTS
+#undef STRINGS
+#undef STRUCTS
+#undef END
+
+/* ---- run.c ---- */
+
+typedef struct CmprtOptions {
+	const char *model, *output; /* NULL: as the program says */
+	int64_t threads;            /* 0: one per core */
+	int64_t memory;             /* bytes; 0: as the program says */
+	bool no_sync, dry_run, json, quiet, force;
+	int nonfinite;              /* CMPRT_NONFINITE_* */
+} CmprtOptions;
+enum { CMPRT_NONFINITE_ERROR, CMPRT_NONFINITE_KEEP, CMPRT_NONFINITE_ZERO };
+
+/* Exit status: 0 done; 1 failed, one line on stderr, destination untouched; 2 wrong options. */
+int cmprt_main(const CmprtProgram *program, int argc, char **argv); /* parses options, then runs */
+int cmprt_run(const CmprtProgram *program, const CmprtOptions *options);
+
+/* ---- called by generated code; one row each in runtime.def ---- */
+
+#endif
