@@ -8,6 +8,9 @@
  * use. Tensor bytes are read by pread (never mapped). Writing is in two halves:
  * `lay_out` says what bytes every output file has besides tensor data, and where
  * each tensor goes; the run loop creates the files and writes tensors in place.
+ *
+ * Names and text values of a checkpoint are valid UTF-8 without NUL but may hold
+ * control characters: error texts have them escaped, other printers must see to it.
  */
 #ifndef CMPRT_FORMAT_H
 #define CMPRT_FORMAT_H
@@ -52,7 +55,9 @@ typedef struct Checkpoint {
 	int64_t meta_count;
 	CkMeta *meta;            /* GGUF: all key-values. safetensors: __metadata__ of the first file */
 	const char *config;      /* text of config.json beside it, NULL: none */
+	const CkTensor **by_name; /* the same tensors, sorted by name: no name stands twice */
 	void *state;             /* the format's own: raw metadata bytes to carry over */
+	struct Pool *pool;       /* everything above lies in it */
 } Checkpoint;
 
 /* One output file as laid out. `head` and `pieces` are everything that is not tensor data. */
@@ -63,21 +68,28 @@ typedef struct CkOutFile {
 	int64_t head_bytes;
 } CkOutFile;
 
+/* A file of a folder that holds no tensors. */
+typedef struct CkSide {
+	const char *name, *copy_from, *text; /* copy_from NULL: `text` is the content, made (index, config.json) */
+	int64_t bytes;
+} CkSide;
+
 typedef struct CkLayout {
 	int64_t file_count;
 	CkOutFile *files;
 	int64_t *tensor_file;    /* per output tensor */
 	int64_t *tensor_offset;  /* absolute in that file; gaps between tensors are zero bytes */
 	int64_t total_bytes;     /* of all files that hold tensors, side files not counted */
-	int64_t side_count;      /* files of a folder: copied, or made (index, config.json) */
-	struct { const char *name, *copy_from, *text; int64_t bytes; } *sides; /* copy_from NULL: `text` is the content */
-	void *memory;            /* everything above lies in it */
+	int64_t side_count;
+	CkSide *sides;           /* sorted by name; none for a single file */
+	struct Pool *pool;       /* everything above lies in it */
 } CkLayout;
 
 struct Format {
 	const char *name;             /* "safetensors", "gguf" */
 	const char *suffix;           /* ".safetensors" */
 	const char *help;             /* one line */
+	bool is_folder_format;        /* an output path without a suffix is a folder of this format */
 	/* could this path be ours? by its first bytes (a folder: by what lies in it) */
 	bool (*accepts)(const char *path, const void *first, size_t bytes);
 	Checkpoint *(*open)(const char *path, CmprtError *error);
@@ -90,7 +102,7 @@ struct Format {
 /* ---- formats.c: over the table of rows (table.inc, made by the build from the list of files) ---- */
 
 const Format *format_find(const char *name);                       /* NULL if there is none */
-const Format *format_of_output(const char *path);                  /* by suffix; a path without one is a safetensors folder */
+const Format *format_of_output(const char *path);                  /* by suffix; a path without one is a folder; NULL: a suffix nobody has */
 int format_count(void);
 const Format *format_at(int number);
 Checkpoint *checkpoint_open(const char *path, CmprtError *error);  /* NULL: error says why */
