@@ -37,19 +37,36 @@ typedef enum StoreKind {
 /* In a buffer an element takes the next of 1, 2, 4, 8 bytes; a layout packs tighter.
  * real -> integer storage truncates and saturates to its range, NaN gives 0;
  * integer -> integer storage keeps the low bits; real -> float storage rounds to
- * nearest even; a stored NaN is the positive quiet one. */
+ * nearest even; a stored NaN is the positive quiet one. Spare high bits of an element in
+ * a buffer repeat the sign of an INT, are zero for all else, and are ignored by loads. */
 typedef struct Store {
 	StoreKind kind;
-	uint8_t bits;
+	uint8_t bits; /* of a bool: 1 */
 } Store;
 
 typedef enum KType { T_BOOL, T_I32, T_I64, T_F32, T_F64 } KType; /* what expressions compute in */
+
+/* A scalar while it is computed: a f32 is held exactly in the double, an i32 sign-extended, a bool is 0 or 1. */
+typedef union KValue {
+	int64_t integer;
+	double real;
+} KValue;
+
+/* ---- storage.c ---- */
 
 Store store_find(Name name);          /* kind STORE_NONE if there is no such storage type */
 const char *store_name(Store store, Text *scratch);
 uint32_t store_bytes(Store store);    /* of an element in a buffer */
 KType store_type(Store store);        /* what a load of it gives: i32 up to 31 bits and i32, i64 above; f32 for the small floats */
 Store store_of_type(KType type);      /* bool, i32, i64, f32, f64 */
+bool store_equal(Store a, Store b);
+double store_round(Store store, double value);      /* through storage and back (float kinds; integers saturate) */
+uint64_t store_encode(Store store, double value);   /* storage bits, zero-extended */
+double store_decode(Store store, uint64_t bits);
+uint64_t store_pack(Store store, KType type, KValue value); /* storage bits of a computed value; integers exactly */
+KValue store_unpack(Store store, uint64_t bits);            /* a value of store_type(store); bits above the store's are ignored */
+KValue store_load(Store store, const void *at);             /* an element as it lies in memory, unaligned */
+void store_save(Store store, void *at, KType type, KValue value);
 
 /* ---- expressions ---- */
 
@@ -79,6 +96,7 @@ struct KExpr {
 	KIndex *index;    /* INDEX */
 	KBuffer *buffer;  /* LOAD */
 	KExpr **subs;     /* LOAD: one per axis of the buffer, integers */
+	uint64_t uses;    /* bit id % 64 is set for every index that occurs in it; set by the constructors */
 };
 
 /* A loop variable over lo, lo + step, ... < hi. Bounds may read outer indices and params, never buffers. */
@@ -126,16 +144,16 @@ typedef enum KStepKind {
 typedef enum KReduce {
 	REDUCE_SUM,     /* order: see below */
 	REDUCE_PROD,    /* row-major order */
-	REDUCE_MAX,     /* skips NaN; empty: -inf; gives +0 for any zero */
+	REDUCE_MAX,     /* skips NaN; empty: -inf, the least integer; gives +0 for any zero */
 	REDUCE_MIN,
 	REDUCE_ANY, REDUCE_ALL, REDUCE_COUNT, /* of bool; count is i32 */
-	REDUCE_ARGMAX, REDUCE_ARGMIN,         /* i32, row-major position in over; the first wins; NaN never does */
-	REDUCE_QUANTILE, /* the element of rank ceil(limit * n) - 1 (clamped to 0..n-1); limit is a real */
+	REDUCE_ARGMAX, REDUCE_ARGMIN,         /* i32, row-major position in over; the first wins; NaN never does; 0 if all are NaN or none is there */
+	REDUCE_QUANTILE, /* the element of rank ceil(limit * n) - 1 (clamped to 0..n-1), the product in limit's real type; 0 of none; ties by position */
 } KReduce;
 /* SUM: if the total extent of over is <= 256, or in_order: row-major order from 0. Longer, over one
  * axis: 64 partial sums, element j into partial j mod 64 in order, then partials are added pairwise
  * (0+32, 1+33, ..; then 16, 8, 4, 2, 1). Longer, over several axes: the innermost axis first by these
- * rules, then the next outer one over its results. */
+ * rules, then the next outer one over its results, one axis at a time. Bounds of over do not depend on over. */
 
 typedef enum KScan {
 	SCAN_RANK,     /* i32: how many elements come strictly before it, ascending, ties by row-major position; NaN last */
@@ -201,6 +219,15 @@ struct Kernel {
 	uint64_t scratch_bytes; /* set by llvm/: what a thread needs beside its stack */
 };
 
+/* ---- scalar.c: what each operation means; folding and interpreting are both this ---- */
+
+/* The result of a CONST-free, LOAD-free operation on operands of type `from` (SELECT: of its two values); `type`
+ * is the result's. */
+KValue scalar_apply(KOp op, KType type, KType from, Store store, const KValue *args);
+KValue scalar_convert(KType to, KType from, KValue value); /* CAST */
+uint32_t kop_arity(KOp op);
+const char *kop_text(KOp op);
+
 /* ---- kernel.c: building; every constructor folds constants and checks types by assertion ---- */
 
 Kernel *kernel_new(Compiler *c, Name name);
@@ -217,18 +244,30 @@ KExpr *kexpr_unary(Kernel *k, KOp op, KExpr *a);
 KExpr *kexpr_binary(Kernel *k, KOp op, KExpr *a, KExpr *b);   /* a, b of one type */
 KExpr *kexpr_select(Kernel *k, KExpr *condition, KExpr *a, KExpr *b);
 KExpr *kexpr_cast(Kernel *k, KType type, KExpr *a);
-KExpr *kexpr_store(Kernel *k, KOp op, Store store, KExpr *a); /* STORE_AS, BITS, FROM_BITS */
+/* STORE_AS and FROM_BITS give store_type(store), BITS gives i32, or i64 above 32 bits */
+KExpr *kexpr_store(Kernel *k, KOp op, Store store, KExpr *a);
 /* e with every occurrence of index replaced */
 KExpr *kexpr_substitute(Kernel *k, KExpr *e, const KIndex *index, KExpr *by);
 bool kexpr_is_const(const KExpr *e, int64_t *value);
 /* e = coefficient * index + rest, rest free of index; false if it is not of that form */
 bool kexpr_affine(Kernel *k, KExpr *e, const KIndex *index, int64_t *coefficient, KExpr **rest);
 bool kexpr_uses(const KExpr *e, const KIndex *index);
+bool kexpr_loads(const KExpr *e);                   /* whether it reads a buffer */
+bool kexpr_equal(const KExpr *a, const KExpr *b);   /* the same tree */
+/* a - b where that is a constant whatever the indices and params: linear forms are compared */
+bool kexpr_difference(const KExpr *a, const KExpr *b, int64_t *difference);
 
+/* Steps are made unattached: push them to k->steps or to the body of a LOOP or IF. Arrays are copied. store is
+ * dst->store; loc, origin, key, limit, in_order, .. are the caller's to set. */
 KStep *kstep_map(Kernel *k, KBuffer *dst, KExpr *const *subs, KIndex *const *domain, uint32_t domain_count, KExpr *value);
 KStep *kstep_reduce(Kernel *k, KReduce op, KBuffer *dst, KExpr *const *subs, KIndex *const *domain,
     uint32_t domain_count, KIndex *const *over, uint32_t over_count, KExpr *value);
+KStep *kstep_scan(Kernel *k, KScan op, KBuffer *dst, KExpr *const *subs, KIndex *const *domain, uint32_t domain_count,
+    KIndex *const *over, uint32_t over_count, KExpr *value);
+KStep *kstep_linalg(Kernel *k, KLinalg op, bool upper, KBuffer *in, KBuffer *const *outs);
 KStep *kstep_loop(Kernel *k, KIndex *index, KLoopMode mode, uint32_t lanes);
+KStep *kstep_if(Kernel *k, KExpr *condition);
+uint32_t linalg_outs(KLinalg op); /* how many results it has */
 
 /* ---- verify.c, print.c ---- */
 
@@ -237,11 +276,15 @@ void kernel_print(const Kernel *k, Text *to); /* --emit=kernels */
 
 /* ---- interp.c: the reference; runs flat and scheduled kernels alike, on one thread ---- */
 
-/* inputs and outputs: memory laid out as the buffers say; params: param_count values. */
-void kernel_interpret(Kernel *k, void *const *inputs, void *const *outputs, const int64_t *params);
-double store_round(Store store, double value);      /* through storage and back (float kinds; integers saturate) */
-uint64_t store_encode(Store store, double value);   /* storage bits */
-double store_decode(Store store, uint64_t bits);
+/* inputs and outputs: memory laid out as the buffers say; params: param_count values. A subscript outside its
+ * buffer is reported as an internal error with step and buffer, and false is returned. Temporaries hold garbage
+ * (all bits set) whenever their scope is entered. */
+bool kernel_interpret(Kernel *k, void *const *inputs, void *const *outputs, const int64_t *params);
+
+/* ---- interp_linalg.c: plain double-precision factorizations for the reference ---- */
+
+/* in: m x n, outs as KLinalg says; all row-major. A matrix that is not positive definite gives NaN. */
+void linalg_reference(Arena *scratch, KLinalg op, bool upper, size_t m, size_t n, const double *in, double *const *outs);
 
 /* ---- schedule.c: flat -> scheduled ---- */
 
