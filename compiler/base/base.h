@@ -68,6 +68,8 @@ typedef struct Loc {
 	uint32_t begin, end; /* byte offsets, half-open */
 } Loc;
 
+#define LOC_NONE ((Loc){.file = UINT32_MAX}) /* no place in any file: from the command line */
+
 typedef struct Source {
 	const char *path; /* as the user wrote it, or "<repl>", "<stdlib>/passes/x.cmp" */
 	const char *text; /* NUL-terminated; the file may hold NULs, `length` rules */
