@@ -97,6 +97,7 @@ struct KExpr {
 	KBuffer *buffer;  /* LOAD */
 	KExpr **subs;     /* LOAD: one per axis of the buffer, integers */
 	uint64_t uses;    /* bit id % 64 is set for every index that occurs in it; set by the constructors */
+	bool loads;       /* whether it reads a buffer; set by the constructors */
 };
 
 /* A loop variable over lo, lo + step, ... < hi. Bounds may read outer indices and params, never buffers. */
@@ -227,8 +228,10 @@ KValue scalar_apply(KOp op, KType type, KType from, Store store, const KValue *a
 KValue scalar_convert(KType to, KType from, KValue value); /* CAST */
 uint32_t kop_arity(KOp op);
 const char *kop_text(KOp op);
+bool kop_takes(KOp op, KType type);                /* operands of this type; COMPARE takes bools too */
+KType kop_gives(KOp op, KType type, Store store);  /* from such operands; not of CAST, LOAD and leaves */
 
-/* ---- kernel.c: building; every constructor folds constants and checks types by assertion ---- */
+/* ---- kernel.c, expr.c: building; every constructor folds constants and checks types by assertion ---- */
 
 Kernel *kernel_new(Compiler *c, Name name);
 KIndex *kindex_new(Kernel *k, Name name, KExpr *lo, KExpr *hi, int64_t step);
@@ -248,14 +251,24 @@ KExpr *kexpr_cast(Kernel *k, KType type, KExpr *a);
 KExpr *kexpr_store(Kernel *k, KOp op, Store store, KExpr *a);
 /* e with every occurrence of index replaced */
 KExpr *kexpr_substitute(Kernel *k, KExpr *e, const KIndex *index, KExpr *by);
+/* the same operation as e on other operands */
+KExpr *kexpr_rebuild(Kernel *k, const KExpr *e, KExpr *const *args);
 bool kexpr_is_const(const KExpr *e, int64_t *value);
 /* e = coefficient * index + rest, rest free of index; false if it is not of that form */
 bool kexpr_affine(Kernel *k, KExpr *e, const KIndex *index, int64_t *coefficient, KExpr **rest);
 bool kexpr_uses(const KExpr *e, const KIndex *index);
-bool kexpr_loads(const KExpr *e);                   /* whether it reads a buffer */
 bool kexpr_equal(const KExpr *a, const KExpr *b);   /* the same tree */
 /* a - b where that is a constant whatever the indices and params: linear forms are compared */
 bool kexpr_difference(const KExpr *a, const KExpr *b, int64_t *difference);
+
+/* Remembers something about expressions that were met, so that a walk visits a shared node once. */
+typedef struct KExprMap {
+	Arena *arena; /* set by the user; all else starts as zero */
+	const KExpr **keys;
+	void **values;
+	size_t count, capacity;
+} KExprMap;
+void **kexprmap_at(KExprMap *map, const KExpr *e); /* its place, NULL in it when it is new; valid until the next call */
 
 /* Steps are made unattached: push them to k->steps or to the body of a LOOP or IF. Arrays are copied. store is
  * dst->store; loc, origin, key, limit, in_order, .. are the caller's to set. */
