@@ -9,8 +9,9 @@
  * `lay_out` says what bytes every output file has besides tensor data, and where
  * each tensor goes; the run loop creates the files and writes tensors in place.
  *
- * Names and text values of a checkpoint are valid UTF-8 without NUL but may hold
- * control characters: error texts have them escaped, other printers must see to it.
+ * Names and keys of a checkpoint are valid UTF-8 without NUL but may hold
+ * control characters, values of metadata any bytes: error texts have them escaped,
+ * other printers must see to it.
  */
 #ifndef CMPRT_FORMAT_H
 #define CMPRT_FORMAT_H
@@ -42,6 +43,7 @@ typedef struct CkMeta {
 } CkMeta;
 
 typedef struct Format Format;
+typedef struct Pool Pool;
 
 typedef struct Checkpoint {
 	const Format *format;
@@ -57,7 +59,7 @@ typedef struct Checkpoint {
 	const char *config;      /* text of config.json beside it, NULL: none */
 	const CkTensor **by_name; /* the same tensors, sorted by name: no name stands twice */
 	void *state;             /* the format's own: raw metadata bytes to carry over */
-	struct Pool *pool;       /* everything above lies in it */
+	Pool *pool;       /* everything above lies in it */
 } Checkpoint;
 
 /* One output file as laid out. `head` and `pieces` are everything that is not tensor data. */
@@ -82,7 +84,7 @@ typedef struct CkLayout {
 	int64_t total_bytes;     /* of all files that hold tensors, side files not counted */
 	int64_t side_count;
 	CkSide *sides;           /* sorted by name; none for a single file */
-	struct Pool *pool;       /* everything above lies in it */
+	Pool *pool;       /* everything above lies in it */
 } CkLayout;
 
 struct Format {
