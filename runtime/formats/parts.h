@@ -14,7 +14,7 @@
 #include <stdarg.h>
 
 /* Headers (safetensors, GGUF metadata, an index, config.json) are kept whole in memory, so they have a limit. */
-enum { SAFETENSORS_MAX_HEADER = 100000000, GGUF_MAX_HEADER = 1 << 30, JSON_MAX_FILE = 100000000 };
+enum { SAFETENSORS_MAX_HEADER = 100000000, GGUF_MAX_HEADER = 1 << 28, JSON_MAX_FILE = 100000000 };
 
 /* ---- pool.c: memory that is freed at once; running out of it ends the process ---- */
 
