@@ -134,20 +134,6 @@ int64_t code_evaluate(Interp *in, const KExpr *e)
 
 /* ---- running ---- */
 
-static const char *step_verb(const KStep *step)
-{
-	switch (step->kind) {
-	case STEP_MAP:
-		return "map";
-	case STEP_REDUCE:
-		return "reduce";
-	case STEP_SCAN:
-		return "scan";
-	default:
-		return "step";
-	}
-}
-
 uint8_t *buffer_place(
 	Interp *in, const BufferState *buffer, Store store, const KValue *slots, const uint32_t *subs, const char *verb)
 {
@@ -159,11 +145,10 @@ uint8_t *buffer_place(
 		int64_t sub = slots[subs[i]].integer;
 		int64_t room = buffer->extent[i] - (is_recast && i + 1 == b->rank ? width - 1 : 0);
 		if (sub < 0 || sub >= room) {
-			const KStep *step = in->step;
-			diag_error(in->k->c, step->loc,
-				"internal error: kernel %s: %s %s %s %s outside: subscript %u is %lld, the extent is %lld", in->k->name,
-				step_verb(step), step->dst && step->dst->name ? step->dst->name : "", verb,
-				b->name ? b->name : "a buffer", (unsigned)i, (long long)sub, (long long)buffer->extent[i]);
+			diag_error(in->k->c, in->step->loc,
+				"internal error: kernel %s: %s %s %s outside: subscript %u is %lld, the extent is %lld", in->k->name,
+				kstep_describe(in->k, in->step), verb, b->name ? b->name : "a buffer", (unsigned)i, (long long)sub,
+				(long long)buffer->extent[i]);
 			return NULL;
 		}
 		offset = offset * buffer->extent[i] + sub;

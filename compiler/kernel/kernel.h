@@ -286,6 +286,7 @@ uint32_t linalg_outs(KLinalg op); /* how many results it has */
 
 bool kernel_verify(Kernel *k);                /* internal errors are reported through diag */
 void kernel_print(const Kernel *k, Text *to); /* --emit=kernels */
+const char *kstep_describe(const Kernel *k, const KStep *step); /* "map x", for messages */
 
 /* ---- interp.c: the reference; runs flat and scheduled kernels alike, on one thread ---- */
 
