@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * errors.c: the wording of every failure of the run loop, one function each. A
+ * message is one line, lower case, without a full stop: which file or tensor, what
+ * is wrong, and a way out where there is one. All of them return false.
+ */
+#include "run.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+__attribute__((format(printf, 2, 3))) static bool fail(CmprtError *error, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	vsnprintf(error->text, sizeof error->text, format, arguments);
+	va_end(arguments);
+	return false;
+}
+
+/* "F16 [32, 64]" */
+static const char *describe(char *to, size_t size, const char *dtype, int64_t rank, const int64_t *shape)
+{
+	size_t used = (size_t)snprintf(to, size, "%s [", dtype);
+	for (int64_t axis = 0; axis < rank && used < size; axis++)
+		used += (size_t)snprintf(to + used, size - used, "%s%" PRId64, axis ? ", " : "", shape[axis]);
+	if (used < size)
+		snprintf(to + used, size - used, "]");
+	return to;
+}
+
+bool error_system(CmprtError *error, const char *doing, const char *path, int code)
+{
+	return fail(error, "cannot %s %s: %s", doing, path, strerror(code));
+}
+
+bool error_input_missing(CmprtError *error, const Run *run, const CmprtInput *input, int64_t missing)
+{
+	return fail(error,
+		"%s is not the model this program was built for: no tensor \"%s\" (%" PRId64 " of %" PRId64 " are missing)",
+		run->model->path, input->name, missing, run->program->input_count);
+}
+
+bool error_input_differs(
+	CmprtError *error, const Run *run, const CmprtInput *input, const CkTensor *found, int64_t differing)
+{
+	char is[256], wanted[256];
+	describe(is, sizeof is, found->dtype, found->rank, found->shape);
+	describe(wanted, sizeof wanted, input->dtype, input->rank, input->shape);
+	return fail(error,
+		"%s is not the model this program was built for: tensor \"%s\" is %s instead of %s (%" PRId64 " of %" PRId64
+		" differ)",
+		run->model->path, input->name, is, wanted, differing, run->program->input_count);
+}
+
+bool error_input_unknown(CmprtError *error, const Run *run, const char *name, int64_t unknown)
+{
+	return fail(error,
+		"%s is not the model this program was built for: it has a tensor \"%s\" (%" PRId64 " more than the %" PRId64
+		" expected)",
+		run->model->path, name, unknown, run->program->input_count);
+}
+
+bool error_bad_table(CmprtError *error, const char *label, const char *what)
+{
+	return fail(error, "this program's tables are damaged: job \"%s\": %s", label, what);
+}
+
+bool error_model_format(CmprtError *error, const char *path, const char *is, const char *wanted)
+{
+	return fail(error, "%s is a %s checkpoint; this program was built for %s", path, is, wanted);
+}
+
+bool error_unknown_format(CmprtError *error, const char *format)
+{
+	return fail(error, "this runtime cannot write %s checkpoints", format);
+}
+
+bool error_output_suffix(CmprtError *error, const char *path, const Format *format)
+{
+	return fail(
+		error, "output %s: this program writes %s; the name must end in \"%s\"", path, format->name, format->suffix);
+}
+
+bool error_output_is_input(CmprtError *error, const char *path, const char *input)
+{
+	return fail(error, "output %s is the input file %s; choose another name", path, input);
+}
+
+bool error_output_holds_input(CmprtError *error, const char *path, const char *input)
+{
+	return fail(error, "output folder %s holds the input %s; choose another name", path, input);
+}
+
+bool error_output_in_input(CmprtError *error, const char *path, const char *folder)
+{
+	return fail(error, "output %s lies in the input folder %s; choose another place", path, folder);
+}
+
+bool error_output_kind(CmprtError *error, const char *path, const char *is, const char *wanted)
+{
+	return fail(error, "output %s exists and is %s; this program writes %s", path, is, wanted);
+}
+
+bool error_output_foreign(CmprtError *error, const char *path)
+{
+	return fail(error, "output %s exists and is not a checkpoint; --force overwrites it", path);
+}
+
+bool error_output_folder_foreign(CmprtError *error, const char *path, const char *entry)
+{
+	return fail(error,
+		"output folder %s holds \"%s\", which the new output does not replace; --force replaces the whole folder", path,
+		entry);
+}
+
+bool error_folder_missing(CmprtError *error, const char *folder, const char *path)
+{
+	return fail(error, "output %s: there is no folder %s", path, folder);
+}
+
+bool error_folder_unwritable(CmprtError *error, const char *folder, const char *path, int code)
+{
+	return fail(error, "output %s: cannot write to folder %s: %s", path, folder, strerror(code));
+}
+
+bool error_disk_full(CmprtError *error, const char *folder, int64_t needed, int64_t available)
+{
+	char need[32], have[32];
+	format_bytes(need, needed);
+	format_bytes(have, available);
+	return fail(error, "not enough space in %s: the output needs %s (%" PRId64 " bytes), %s are free", folder, need,
+		needed, have);
+}
+
+bool error_busy(CmprtError *error, const char *path)
+{
+	return fail(error, "another run is writing %s at this moment", path);
+}
+
+bool error_memory_too_small(CmprtError *error, int64_t limit, int64_t smallest)
+{
+	return fail(error, "a memory limit of %" PRId64 " bytes is too small; the smallest that works is %" PRId64 "MiB",
+		limit, (smallest + (1 << 20) - 1) >> 20);
+}
+
+bool error_out_of_memory(CmprtError *error)
+{
+	return fail(error, "the system has no more memory to give");
+}
+
+bool error_nonfinite(CmprtError *error, const char *tensor, int64_t element, const CkTensor *shape)
+{
+	int64_t place[CMPRT_MAX_RANK], rest = element;
+	for (int64_t axis = shape->rank - 1; axis >= 0; axis--) {
+		place[axis] = shape->shape[axis] ? rest % shape->shape[axis] : 0;
+		rest = shape->shape[axis] ? rest / shape->shape[axis] : 0;
+	}
+	char where[256];
+	describe(where, sizeof where, "", shape->rank, place);
+	return fail(error,
+		"tensor \"%s\": element%s is NaN or infinite (number %" PRId64
+		"); --nonfinite=zero or --nonfinite=keep goes on",
+		tensor, where, element);
+}
+
+bool error_requirement(CmprtError *error, const char *text, const char *metric, const char *unit, double value,
+	double bound, bool is_upper)
+{
+	double off = is_upper ? value - bound : bound - value;
+	char by[48] = "";
+	if (bound != 0)
+		snprintf(by, sizeof by, " (%.3g%%)", 100 * off / (bound < 0 ? -bound : bound));
+	const char *gap = *unit ? " " : "";
+	return fail(error, "require %s failed: %s is %.10g%s%s, %.6g%s too %s; nothing was saved", text, metric, value, gap,
+		unit, off, by, is_upper ? "much" : "little");
+}
+
+bool error_report_kind(CmprtError *error, const char *path)
+{
+	return fail(error, "report %s: the name must end in .html, .json or .csv", path);
+}

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * main.c: the command line of every executable, as one table. Each option is a row;
+ * parsing and --help read the rows. Wrong options end with status 2 and one line.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+typedef bool Setter(CmprtOptions *options, const char *value);
+
+typedef struct Option {
+	const char *name;  /* without the dashes */
+	const char *value; /* what --help calls it; NULL: the option takes none */
+	Setter *set;       /* false: the value is wrong; NULL: --help */
+	const char *help;
+} Option;
+
+typedef struct Unit {
+	const char *name;
+	int64_t bytes;
+} Unit;
+
+static const Unit units[] = {
+	{"", 1},
+	{"B", 1},
+	{"KB", 1000},
+	{"MB", 1000000},
+	{"GB", 1000000000},
+	{"TB", 1000000000000},
+	{"KiB", (int64_t)1 << 10},
+	{"MiB", (int64_t)1 << 20},
+	{"GiB", (int64_t)1 << 30},
+	{"TiB", (int64_t)1 << 40},
+};
+
+static bool set_model(CmprtOptions *options, const char *value)
+{
+	options->model = value;
+	return *value;
+}
+
+static bool set_output(CmprtOptions *options, const char *value)
+{
+	options->output = value;
+	return *value;
+}
+
+static bool set_threads(CmprtOptions *options, const char *value)
+{
+	char *end;
+	errno = 0;
+	long long count = strtoll(value, &end, 10);
+	options->threads = count;
+	return end != value && *end == '\0' && errno == 0 && count >= 1 && count <= 4096;
+}
+
+static bool set_memory(CmprtOptions *options, const char *value)
+{
+	char *end;
+	double number = strtod(value, &end);
+	if (end == value || !(number > 0) || (*value != '.' && (*value < '0' || *value > '9')))
+		return false;
+	while (*end == ' ')
+		end++;
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+		if (strcasecmp(end, units[i].name) == 0) {
+			double bytes = number * (double)units[i].bytes;
+			options->memory = bytes < 9e18 ? (int64_t)bytes : INT64_MAX;
+			return options->memory > 0;
+		}
+	return false;
+}
+
+static bool set_nonfinite(CmprtOptions *options, const char *value)
+{
+	static const char *const names[] = {
+		[CMPRT_NONFINITE_ERROR] = "error", [CMPRT_NONFINITE_KEEP] = "keep", [CMPRT_NONFINITE_ZERO] = "zero"};
+	for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
+		if (strcmp(names[i], value) == 0) {
+			options->nonfinite = i;
+			return true;
+		}
+	return false;
+}
+
+#define DEFINE_FLAG(field)                                                                                             \
+	static bool set_##field(CmprtOptions *options, const char *value)                                                  \
+	{                                                                                                                  \
+		(void)value;                                                                                                   \
+		return options->field = true;                                                                                  \
+	}
+DEFINE_FLAG(no_sync)
+DEFINE_FLAG(dry_run)
+DEFINE_FLAG(json)
+DEFINE_FLAG(quiet)
+DEFINE_FLAG(force)
+
+static const Option option_rows[] = {
+	{"model", "PATH", set_model, "read this checkpoint; its tensors must be those the program was built for"},
+	{"output", "PATH", set_output, "write here instead"},
+	{"threads", "N", set_threads, "work on N threads; the result is the same for any N"},
+	{"memory", "SIZE", set_memory, "never hold more than this: 256MiB, 2GiB, 1GB, or bytes"},
+	{"nonfinite", "error|keep|zero", set_nonfinite,
+		"weights that are NaN or infinite: stop (default), keep, or make 0"},
+	{"no-sync", NULL, set_no_sync, "do not wait for the disk before the result takes its name"},
+	{"force", NULL, set_force, "replace an output that is not a checkpoint"},
+	{"dry-run", NULL, set_dry_run, "print the plan and what the run will take; write nothing"},
+	{"json", NULL, set_json, "print one JSON object per line: plan, progress, report"},
+	{"quiet", NULL, set_quiet, "print nothing but errors"},
+	{"help", NULL, NULL, "print this"},
+};
+enum { OPTION_COUNT = sizeof option_rows / sizeof *option_rows };
+
+static void print_help(const CmprtProgram *program, const char *name)
+{
+	printf("usage: %s [options]\n\n", name);
+	printf("Runs the pipeline \"%s\" (cmpc %s):\n  %s -> %s\n", program->pipeline, program->cmpc_version,
+		program->model_path, program->output_path);
+	printf("An interrupted run resumes when it is started again.\n\noptions:\n");
+	for (int i = 0; i < OPTION_COUNT; i++) {
+		char left[48];
+		const Option *option = &option_rows[i];
+		snprintf(
+			left, sizeof left, "--%s%s%s", option->name, option->value ? " " : "", option->value ? option->value : "");
+		printf("  %-29s %s\n", left, option->help);
+	}
+}
+
+static int wrong_option(const char *name, const char *what, const char *argument)
+{
+	fprintf(stderr, "error: %s \"%s\"; %s --help lists the options\n", what, argument, name);
+	return 2;
+}
+
+/* "--name value", "--name=value". */
+static const Option *find_option(const char *argument, const char **value)
+{
+	*value = NULL;
+	if (strncmp(argument, "--", 2) != 0)
+		return NULL;
+	size_t length = strcspn(argument + 2, "=");
+	for (int i = 0; i < OPTION_COUNT; i++)
+		if (strlen(option_rows[i].name) == length && strncmp(option_rows[i].name, argument + 2, length) == 0) {
+			*value = argument[2 + length] ? argument + 3 + length : NULL;
+			return &option_rows[i];
+		}
+	return NULL;
+}
+
+int cmprt_main(const CmprtProgram *program, int argc, char **argv)
+{
+	CmprtOptions options = {.nonfinite = CMPRT_NONFINITE_ERROR};
+	const char *name = argc > 0 ? argv[0] : program->pipeline;
+	for (int i = 1; i < argc; i++) {
+		const char *value;
+		const Option *option = find_option(argv[i], &value);
+		if (!option)
+			return wrong_option(name, "no such option", argv[i]);
+		if (!option->set) {
+			print_help(program, name);
+			return 0;
+		}
+		if (!option->value && value)
+			return wrong_option(name, "an option that takes no value", argv[i]);
+		if (option->value && !value) {
+			if (i + 1 == argc)
+				return wrong_option(name, "an option without its value", argv[i]);
+			value = argv[++i];
+		}
+		if (!option->set(&options, value))
+			return wrong_option(name, "a wrong value", argv[i]);
+	}
+	return cmprt_run(program, &options);
+}

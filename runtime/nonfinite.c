@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * nonfinite.c: NaN and infinities in panels that were just read, while they are in
+ * cache. An element of an IEEE-like format is not finite when all bits of its
+ * exponent are set, so the test is integer and needs no knowledge of its value.
+ */
+#include "run.h"
+
+#include <string.h>
+
+typedef struct FloatKind {
+	const char *dtype; /* as containers name it */
+	int bytes;
+	uint64_t exponent; /* mask */
+} FloatKind;
+
+static const FloatKind float_kinds[] = {
+	{"F16", 2, 0x7c00},
+	{"BF16", 2, 0x7f80},
+	{"F32", 4, 0x7f800000},
+	{"F64", 8, 0x7ff0000000000000},
+};
+
+static const FloatKind *find_kind(const char *dtype)
+{
+	for (size_t i = 0; i < sizeof float_kinds / sizeof *float_kinds; i++)
+		if (strcmp(float_kinds[i].dtype, dtype) == 0)
+			return &float_kinds[i];
+	return NULL;
+}
+
+/* Elements [0, count) of width `type` in `bytes`: is there one? Integer max over a block vectorizes on every CPU. */
+#define DEFINE_ANY(type)                                                                                               \
+	static bool any_##type(const type *elements, int64_t count, type exponent)                                         \
+	{                                                                                                                  \
+		type found = 0;                                                                                                \
+		_Pragma("omp simd reduction(| : found)") for (int64_t i = 0; i < count; i++) found |=                          \
+			(type) - ((elements[i] & exponent) == exponent);                                                           \
+		return found != 0;                                                                                             \
+	}
+DEFINE_ANY(uint16_t)
+DEFINE_ANY(uint32_t)
+DEFINE_ANY(uint64_t)
+
+static bool is_bad(const FloatKind *kind, const unsigned char *element)
+{
+	uint64_t bits = 0;
+	memcpy(&bits, element, (size_t)kind->bytes); /* little-endian, as checkpoints are */
+	return (bits & kind->exponent) == kind->exponent;
+}
+
+static bool any_bad(const FloatKind *kind, const void *bytes, int64_t elements)
+{
+	switch (kind->bytes) {
+	case 2:
+		return any_uint16_t(bytes, elements, (uint16_t)kind->exponent);
+	case 4:
+		return any_uint32_t(bytes, elements, (uint32_t)kind->exponent);
+	default:
+		return any_uint64_t(bytes, elements, kind->exponent);
+	}
+}
+
+int64_t nonfinite_find(const char *dtype, const void *bytes, int64_t count)
+{
+	const FloatKind *kind = find_kind(dtype);
+	if (!kind || !any_bad(kind, bytes, count / kind->bytes))
+		return FINITE;
+	int64_t element = 0;
+	while (!is_bad(kind, (const unsigned char *)bytes + element * kind->bytes))
+		element++;
+	return element;
+}
+
+void nonfinite_zero(const char *dtype, void *bytes, int64_t count)
+{
+	const FloatKind *kind = find_kind(dtype);
+	if (!kind || !any_bad(kind, bytes, count / kind->bytes))
+		return;
+	for (int64_t element = 0; element < count / kind->bytes; element++)
+		if (is_bad(kind, (unsigned char *)bytes + element * kind->bytes))
+			memset((unsigned char *)bytes + element * kind->bytes, 0, (size_t)kind->bytes);
+}

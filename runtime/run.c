@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * run.c: the run, from headers to commit. Everything that can be refused is
+ * refused before the first weight is read; nothing is visible under the output's
+ * name before all of it is written.
+ */
+#include "run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <omp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* ---- the model ---- */
+
+static bool is_same_input(const CmprtInput *input, const CkTensor *tensor)
+{
+	bool is_same =
+		input->rank == tensor->rank && input->bytes == tensor->bytes && strcmp(input->dtype, tensor->dtype) == 0;
+	for (int64_t axis = 0; axis < input->rank && is_same; axis++)
+		is_same = input->shape[axis] == tensor->shape[axis];
+	return is_same;
+}
+
+static const char *first_unknown(const Run *run)
+{
+	const CkTensor *unknown = NULL;
+	bool *is_known = calloc((size_t)run->model->tensor_count + 1, sizeof *is_known);
+	for (int64_t i = 0; is_known && i < run->program->input_count; i++)
+		is_known[run->inputs[i] - run->model->tensors] = true;
+	for (int64_t i = 0; is_known && i < run->model->tensor_count && !unknown; i++)
+		unknown = is_known[i] ? NULL : &run->model->tensors[i];
+	free(is_known);
+	return unknown ? unknown->name : "?";
+}
+
+/* Binds run->inputs; the first difference is told, with how many there are of its kind. */
+static bool check_signature(Run *run, CmprtError *error)
+{
+	const CmprtProgram *program = run->program;
+	int64_t missing = 0, differing = 0;
+	const CmprtInput *first_missing = NULL, *first_differing = NULL;
+	const CkTensor *found_differing = NULL;
+	run->inputs = calloc((size_t)program->input_count + 1, sizeof *run->inputs);
+	if (!run->inputs)
+		return error_out_of_memory(error);
+	if (strcmp(run->model->format->name, program->model_format) != 0)
+		return error_model_format(error, run->model->path, run->model->format->name, program->model_format);
+	for (int64_t i = 0; i < program->input_count; i++) {
+		const CmprtInput *input = &program->inputs[i];
+		const CkTensor *tensor = run->inputs[i] = checkpoint_find(run->model, input->name);
+		if (!tensor) {
+			first_missing = missing++ ? first_missing : input;
+		} else if (!is_same_input(input, tensor)) {
+			first_differing = differing ? first_differing : input;
+			found_differing = differing++ ? found_differing : tensor;
+		}
+	}
+	if (missing)
+		return error_input_missing(error, run, first_missing, missing);
+	if (differing)
+		return error_input_differs(error, run, first_differing, found_differing, differing);
+	int64_t unknown = run->model->tensor_count - program->input_count;
+	return unknown <= 0 || error_input_unknown(error, run, first_unknown(run), unknown);
+}
+
+static bool open_model(Run *run, CmprtError *error)
+{
+	run->model = checkpoint_open(run->options->model ? run->options->model : run->program->model_path, error);
+	if (!run->model || !check_signature(run, error))
+		return false;
+	run->input_fds = malloc(sizeof *run->input_fds * (size_t)(run->model->file_count + 1));
+	if (!run->input_fds)
+		return error_out_of_memory(error);
+	for (int64_t i = 0; i < run->model->file_count; i++)
+		run->input_fds[i] = -1;
+	for (int64_t i = 0; i < run->model->file_count; i++) {
+		const char *path = run->model->files[i];
+		run->input_fds[i] = open(path, O_RDONLY | O_CLOEXEC);
+		if (run->input_fds[i] < 0)
+			return error_system(error, "read", path, errno);
+		posix_fadvise(run->input_fds[i], 0, 0, POSIX_FADV_SEQUENTIAL);
+		run->input_bytes += run->model->file_bytes[i];
+	}
+	return true;
+}
+
+/* ---- the result ---- */
+
+static bool lay_out(Run *run, CmprtError *error)
+{
+	if (!destination_find(run, error))
+		return false;
+	const Format *format = format_find(run->program->output_format);
+	run->layout = format->lay_out(run->program, run->model, run->destination.is_folder, error);
+	if (!run->layout)
+		return false;
+	run->output_fds = malloc(sizeof *run->output_fds * (size_t)(run->layout->file_count + 1));
+	if (!run->output_fds)
+		return error_out_of_memory(error);
+	for (int64_t i = 0; i < run->layout->file_count; i++)
+		run->output_fds[i] = -1;
+	return true;
+}
+
+static bool make_arena(Run *run, CmprtError *error)
+{
+	size_t bytes = (size_t)run->schedule.arena_bytes + 64;
+	void *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (arena == MAP_FAILED)
+		return error_out_of_memory(error);
+	/* a huge page at the arena's end would be resident beyond what the schedule counted */
+	if (run->schedule.limit > 0)
+		madvise(arena, bytes, MADV_NOHUGEPAGE);
+	run->arena = arena;
+	return true;
+}
+
+/* Streamed tasks that follow each other flow into each other; a whole task waits for them and they for it. */
+static bool run_tasks(Run *run, CmprtError *error)
+{
+	int64_t count = run->program->job_count;
+	for (int64_t first = 0, end; first < count; first = end) {
+		for (end = first; end < count && run->tasks[end].is_streamed;)
+			end++;
+		if (end > first && !stream_tasks(run, first, end, error))
+			return false;
+		if (end == first && !(journal_flush(run, error) && whole_task(run, end++, error)))
+			return false;
+	}
+	return journal_flush(run, error);
+}
+
+/* ---- interruption ---- */
+
+/* The journal is true at every instant, so there is nothing to tidy up: say so and leave. */
+static void leave(int number)
+{
+	static const char text[] = "\ninterrupted; run it again to resume\n";
+	ssize_t ignored = write(STDERR_FILENO, text, sizeof text - 1);
+	(void)ignored;
+	_exit(128 + number);
+}
+
+typedef struct Signals {
+	struct sigaction interrupt, terminate, too_large;
+} Signals;
+
+/* A file beyond the process's limit is an error of pwrite, not a signal. */
+static void catch_signals(Signals *old)
+{
+	struct sigaction catch = {.sa_handler = leave}, ignore = {.sa_handler = SIG_IGN};
+	sigaction(SIGINT, &catch, &old->interrupt);
+	sigaction(SIGTERM, &catch, &old->terminate);
+	sigaction(SIGXFSZ, &ignore, &old->too_large);
+	if (old->interrupt.sa_handler == SIG_IGN) /* nohup and background jobs stay so */
+		sigaction(SIGINT, &old->interrupt, NULL);
+}
+
+static void restore_signals(const Signals *old)
+{
+	sigaction(SIGINT, &old->interrupt, NULL);
+	sigaction(SIGTERM, &old->terminate, NULL);
+	sigaction(SIGXFSZ, &old->too_large, NULL);
+}
+
+/* ---- the run ---- */
+
+/* Everything up to the first read of a weight that can be refused without leaving a trace. */
+static bool prepare(Run *run, CmprtError *error)
+{
+	return open_model(run, error) && tasks_build(run, error) && lay_out(run, error) && destination_check(run, error) &&
+		   report_check_path(run, error) && require_check(run, false, error) && memory_schedule(run, error);
+}
+
+/* From the lock on; a failure before the first row leaves nothing behind, a later one what can be resumed. */
+static bool begin_output(Run *run, CmprtError *error)
+{
+	if (!journal_open(run, error))
+		return false;
+	if (destination_repair(run, error) && output_check_space(run, error) && output_open(run, error) &&
+		journal_start(run, error) && make_arena(run, error))
+		return true;
+	if (!journal_resumes(run->journal))
+		destination_discard(run);
+	return false;
+}
+
+static bool compress(Run *run, CmprtError *error)
+{
+	double started = clock_seconds();
+	if (!begin_output(run, error))
+		return false;
+	Signals old;
+	catch_signals(&old);
+	progress_start(run);
+	bool is_done = run_tasks(run, error);
+	progress_end(run);
+	if (!is_done)
+		journal_flush(run, &(CmprtError){.text = ""});
+	if (is_done && !(is_done = require_check(run, true, error)))
+		destination_discard(run);
+	is_done = is_done && destination_commit(run, error);
+	restore_signals(&old);
+	run->seconds = clock_seconds() - started;
+	return is_done && report_write(run, error);
+}
+
+static void tell_error(const Run *run, const CmprtError *error)
+{
+	fprintf(stderr, "error: %s\n", error->text);
+	if (run->options->json)
+		json_line(json_pack("{s:s, s:o}", "event", "error", "message", json_text(error->text)));
+}
+
+static void free_run(Run *run)
+{
+	for (int64_t i = 0; run->input_fds && i < run->model->file_count; i++)
+		if (run->input_fds[i] >= 0)
+			close(run->input_fds[i]);
+	free(run->input_fds);
+	output_close(run);
+	free(run->output_fds);
+	journal_close(run);
+	if (run->arena)
+		munmap(run->arena, (size_t)run->schedule.arena_bytes + 64);
+	destination_free(&run->destination);
+	layout_free(run->layout);
+	free(run->tasks);
+	free(run->done);
+	free(run->segment_errors);
+	free(run->inputs);
+	checkpoint_close(run->model);
+}
+
+int cmprt_run(const CmprtProgram *program, const CmprtOptions *options)
+{
+	Run run = {.program = program, .options = options};
+	CmprtError error = {.text = ""};
+	int threads = omp_get_max_threads();
+	bool is_done = prepare(&run, &error);
+	if (is_done) {
+		omp_set_num_threads((int)run.schedule.threads);
+		if (options->dry_run)
+			dry_run(&run);
+		else
+			is_done = compress(&run, &error);
+	}
+	if (!is_done)
+		tell_error(&run, &error);
+	else if (!options->dry_run && !options->quiet)
+		report_show(&run);
+	omp_set_num_threads(threads);
+	free_run(&run);
+	return is_done ? 0 : 1;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * run.h: the inside of the run loop. One Run holds the state of one call of
+ * cmprt_run; there are no mutable globals.
+ *
+ * The rows of a job are cut twice. A *segment* is what the journal calls done: its
+ * size follows from the program alone, so a run may resume under other options. A
+ * *panel* is what one thread reads, computes and writes at a time: its size follows
+ * from the cache and the memory limit, and no byte of the output depends on it.
+ *
+ * Functions that can fail return false (or NULL) after filling a CmprtError.
+ */
+#ifndef CMPRT_RUN_H
+#define CMPRT_RUN_H
+
+#include "cmprt.h"
+#include "format.h"
+
+typedef struct Journal Journal;
+typedef struct Run Run;
+
+/* ---- task.c: jobs as the run loop sees them, cut into segments ---- */
+
+typedef struct Task {
+	const CmprtJob *job;
+	bool is_streamed;                     /* any panel will do: a copy, or a kernel that works row by row */
+	int64_t rows;                         /* job->rows; of a copy: its bytes */
+	int64_t row_in, row_out;              /* streamed: bytes that a row has in all tensors read, in all written */
+	int64_t bytes;                        /* read and written by the whole task */
+	int64_t segment_rows;                 /* the last segment may be shorter */
+	int64_t segment_first, segment_count; /* numbers of its segments in the run */
+	int64_t panel_rows;                   /* set by memory.c */
+	bool has_error;                       /* a port of the kernel gives errors per row */
+} Task;
+
+bool tasks_build(Run *run, CmprtError *error);
+/* Panels of copies, and of the tensors of whole jobs, are counted in bytes, as if a row had one. */
+int64_t task_row_bytes(const Task *task, const CmprtPort *port);
+int64_t task_port_rows(const Task *task, const CmprtPort *port);
+bool task_is_tensor(const Task *task, int64_t port_out); /* false: the error port */
+int64_t task_segment_begin(const Task *task, int64_t segment);
+int64_t task_segment_end(const Task *task, int64_t segment);
+int64_t align_up(int64_t bytes, int64_t to);
+
+/* ---- commit.c: where the result goes, and how it gets there whole ---- */
+
+typedef struct Destination {
+	char *path;    /* symbolic links followed */
+	char *parent;  /* its folder */
+	char *partial; /* work in progress: file or folder */
+	char *journal;
+	char *old; /* the folder being replaced, where two renames are needed */
+	bool is_folder;
+} Destination;
+
+bool destination_find(Run *run, CmprtError *error);   /* fills run->destination; touches nothing */
+bool destination_check(Run *run, CmprtError *error);  /* refuses what must not be overwritten */
+bool destination_repair(Run *run, CmprtError *error); /* a commit cut in two by a kill; after the journal is locked */
+bool destination_clear(Run *run, CmprtError *error);  /* removes a partial result that cannot be resumed */
+bool destination_commit(Run *run, CmprtError *error); /* syncs, renames, removes the journal */
+void destination_discard(Run *run);                   /* removes partial result and journal */
+void destination_free(Destination *destination);
+
+/* ---- output.c: files laid out under the partial name ---- */
+
+bool output_check_space(Run *run, CmprtError *error);
+/* Creates and lays out the files, or, where the journal says the partial result is ours, opens them. */
+bool output_open(Run *run, CmprtError *error);
+bool output_sync(Run *run, CmprtError *error);
+void output_close(Run *run);
+bool output_write(Run *run, int64_t tensor, const void *from, int64_t bytes, int64_t offset, CmprtError *error);
+bool output_read(Run *run, int64_t tensor, void *to, int64_t bytes, int64_t offset, CmprtError *error);
+char *output_path(const Run *run, int64_t file); /* takes: free it */
+
+/* ---- journal.c: which segments are done ---- */
+
+typedef struct JournalRecord {
+	int64_t segment;
+	int64_t panel_rows; /* how `sum` was taken */
+	uint64_t sum;       /* of panel_sum over the panels of the segment, wrapping */
+	double error[2];    /* sum (x-y)^2, sum x^2 over its rows */
+	uint64_t check;     /* XXH3 of the fields above; set by journal_add */
+} JournalRecord;
+
+/* Opens and locks it, reads what it says. run->done and run->segment_errors are filled when it belongs to this very
+ * program, model and options, and to the partial result that lies there; else it is emptied. */
+bool journal_open(Run *run, CmprtError *error);
+bool journal_resumes(const Journal *journal);
+void journal_forget(Run *run); /* the partial result is not what the journal says: start over */
+/* After output_open: writes the head; after a reboot reads done segments back and forgets what was lost. */
+bool journal_start(Run *run, CmprtError *error);
+bool journal_add(Run *run, JournalRecord record, CmprtError *error);
+bool journal_flush(Run *run, CmprtError *error);
+void journal_close(Run *run);
+uint64_t panel_sum(const void *bytes, int64_t count, int64_t port, int64_t begin);
+
+/* ---- memory.c: panels and threads under the limit ---- */
+
+typedef struct Schedule {
+	int64_t limit; /* 0: none */
+	int64_t base;  /* resident before the first read: code, libraries, tables, headers */
+	int64_t threads;
+	int64_t thread_bytes; /* of the arena, for each thread that streams */
+	int64_t slot_errors;  /* rows that the error array of an open segment holds */
+	int64_t arena_bytes;
+	int64_t peak; /* what the process will have resident at most */
+} Schedule;
+
+bool memory_schedule(Run *run, CmprtError *error);
+int64_t memory_resident(bool is_peak); /* bytes: VmHWM or VmRSS */
+
+/* ---- nonfinite.c ---- */
+
+enum { FINITE = -1 };
+/* Number of the first element that is NaN or infinite, or FINITE. dtypes that have neither: FINITE. */
+int64_t nonfinite_find(const char *dtype, const void *bytes, int64_t count);
+void nonfinite_zero(const char *dtype, void *bytes, int64_t count);
+
+/* ---- stream.c: panels; whole.c: jobs that want all rows at once ---- */
+
+bool stream_tasks(Run *run, int64_t first, int64_t end, CmprtError *error);
+bool whole_task(Run *run, int64_t number, CmprtError *error);
+/* Reads rows [begin, begin + count) of an input port and treats what is not finite as the options say. */
+bool panel_read(Run *run, const Task *task, int64_t port, void *to, int64_t begin, int64_t count, CmprtError *error);
+/* Writes rows of an output port and adds their sum to *sum. */
+bool panel_write(Run *run, const Task *task, int64_t port, const void *from, int64_t begin, int64_t count,
+	uint64_t *sum, CmprtError *error);
+
+/* ---- progress.c ---- */
+
+typedef struct Progress {
+	bool is_shown, is_json;
+	double started, last; /* seconds on the monotonic clock */
+	int64_t total, done;  /* bytes read and written by panels; done counts what a resumed run need not do */
+	int64_t skipped;      /* of done: by the run that was interrupted */
+} Progress;
+
+double clock_seconds(void);
+void progress_start(Run *run);
+void progress_add(Run *run, const Task *task, int64_t bytes); /* one thread at a time */
+void progress_end(Run *run);
+
+/* ---- threads.c ---- */
+
+int64_t threads_available(void);
+
+/* ---- dry_run.c ---- */
+
+typedef struct DryRun {
+	double read_rate, write_rate; /* bytes/s, all threads together */
+	double sync_rate;             /* 0: nothing is synced */
+	double seconds, kernel_seconds;
+	int64_t bytes_read, bytes_written;
+	int64_t untimed; /* jobs whose kernels cannot be timed on a few rows */
+} DryRun;
+
+void dry_run(Run *run);
+void dry_run_measure(Run *run, DryRun *result);
+
+/* ---- report.c, report_html.c ---- */
+
+typedef struct DtypeTotal {
+	const char *dtype; /* "(copied)" where no kernel ran */
+	int64_t tensors, bytes_before, bytes_after;
+	double error[2];
+	bool has_error;
+} DtypeTotal;
+
+typedef enum Metric {
+#define METRIC(name, unit, when) METRIC_##name,
+#include "metrics.def"
+#undef METRIC
+	METRIC_COUNT
+} Metric;
+
+double error_ratio(const double error[2]);                          /* sqrt(a / b); 0 / 0 is 0 */
+bool task_error(const Run *run, const Task *task, double error[2]); /* false: the job has no error port */
+void task_bytes(const Task *task, int64_t *before, int64_t *after);
+DtypeTotal *report_totals(const Run *run, int64_t *count); /* takes: free it */
+double report_metric(const Run *run, Metric metric);
+bool require_check(const Run *run, bool is_end, CmprtError *error); /* is_end: the errors are known */
+bool report_check_path(const Run *run, CmprtError *error);
+bool report_write(const Run *run, CmprtError *error); /* the program's report file */
+void report_show(const Run *run);                     /* summary on stdout */
+struct json_t *report_json(const Run *run);
+char *report_html(const Run *run, size_t *bytes); /* takes: free it */
+void json_line(struct json_t *object);            /* prints one line on stdout, drops the object */
+struct json_t *json_text(const char *text);       /* a string, whatever bytes it has */
+void format_bytes(char to[32], int64_t bytes);    /* "1.50 GiB" */
+
+/* ---- run.c ---- */
+
+struct Run {
+	const CmprtProgram *program;
+	const CmprtOptions *options;
+	Checkpoint *model;
+	const CkTensor **inputs; /* per program input */
+	int *input_fds;          /* per file of the model */
+	int64_t input_bytes;     /* of all files of the model */
+	CkLayout *layout;
+	int *output_fds; /* per file of the layout; -1: not open */
+	Task *tasks;
+	int64_t segment_count;
+	bool *done;                  /* per segment */
+	double (*segment_errors)[2]; /* per segment */
+	Destination destination;
+	Journal *journal;
+	Schedule schedule;
+	char *arena;
+	Progress progress;
+	int64_t bytes_read, bytes_written; /* of tensor data, by this run */
+	double seconds;
+};
+
+/* ---- errors.c: every failure of the run loop; all return false ---- */
+
+#define ERROR(name, ...) bool error_##name(CmprtError *error, __VA_ARGS__);
+ERROR(system, const char *doing, const char *path, int code)
+ERROR(input_missing, const Run *run, const CmprtInput *input, int64_t missing)
+ERROR(input_differs, const Run *run, const CmprtInput *input, const CkTensor *found, int64_t differing)
+ERROR(input_unknown, const Run *run, const char *name, int64_t unknown)
+ERROR(bad_table, const char *label, const char *what)
+ERROR(model_format, const char *path, const char *is, const char *wanted)
+ERROR(unknown_format, const char *format)
+ERROR(output_suffix, const char *path, const Format *format)
+ERROR(output_is_input, const char *path, const char *input)
+ERROR(output_holds_input, const char *path, const char *input)
+ERROR(output_in_input, const char *path, const char *folder)
+ERROR(output_kind, const char *path, const char *is, const char *wanted)
+ERROR(output_foreign, const char *path)
+ERROR(output_folder_foreign, const char *path, const char *entry)
+ERROR(folder_missing, const char *folder, const char *path)
+ERROR(folder_unwritable, const char *folder, const char *path, int code)
+ERROR(disk_full, const char *folder, int64_t needed, int64_t available)
+ERROR(busy, const char *path)
+ERROR(memory_too_small, int64_t limit, int64_t smallest)
+ERROR(nonfinite, const char *tensor, int64_t element, const CkTensor *shape)
+ERROR(requirement, const char *text, const char *metric, const char *unit, double value, double bound, bool is_upper)
+ERROR(report_kind, const char *path)
+#undef ERROR
+bool error_out_of_memory(CmprtError *error);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * task.c: jobs as the run loop sees them. Checks that the program's tables agree
+ * with themselves, then cuts the rows of each job into segments. Segments follow
+ * from the tables alone: journals stay valid when threads or memory change.
+ */
+#include "run.h"
+
+#include <stdlib.h>
+
+/* What is lost at most when a run is killed, in bytes read and written. */
+#define SEGMENT_BYTES ((int64_t)8 << 20)
+/* Bounds the errors kept per row while a segment is open. */
+#define SEGMENT_ROWS ((int64_t)16 << 10)
+
+int64_t align_up(int64_t bytes, int64_t to)
+{
+	return (bytes + to - 1) / to * to;
+}
+
+static bool has_rows(const CmprtJob *job)
+{
+	return job->kernel && !job->whole;
+}
+
+int64_t task_row_bytes(const Task *task, const CmprtPort *port)
+{
+	return has_rows(task->job) ? port->row_bytes : 1;
+}
+
+int64_t task_port_rows(const Task *task, const CmprtPort *port)
+{
+	return has_rows(task->job) ? port->rows : port->rows * port->row_bytes;
+}
+
+bool task_is_tensor(const Task *task, int64_t port_out)
+{
+	return port_out != task->job->error_port;
+}
+
+int64_t task_segment_begin(const Task *task, int64_t segment)
+{
+	return (segment - task->segment_first) * task->segment_rows;
+}
+
+int64_t task_segment_end(const Task *task, int64_t segment)
+{
+	int64_t end = task_segment_begin(task, segment) + task->segment_rows;
+	return end < task->rows ? end : task->rows;
+}
+
+static bool check_port(const CmprtJob *job, const CmprtPort *port, int64_t tensors, int64_t bytes, CmprtError *error)
+{
+	if (port->tensor < 0 || port->tensor >= tensors)
+		return error_bad_table(error, job->label, "a port without a tensor");
+	if (port->row_bytes < 0 || port->rows < 0 || port->offset < 0 ||
+		(port->row_bytes > 0 && port->rows > (bytes - port->offset) / port->row_bytes))
+		return error_bad_table(error, job->label, "a port beyond its tensor");
+	if (job->kernel && !job->whole && port->rows != job->rows)
+		return error_bad_table(error, job->label, "a port that has not the job's rows");
+	return true;
+}
+
+static bool check_job(const CmprtProgram *program, const CmprtJob *job, CmprtError *error)
+{
+	for (int64_t i = 0; i < job->port_in_count; i++) {
+		const CmprtPort *port = &job->ports_in[i];
+		int64_t bytes =
+			port->tensor >= 0 && port->tensor < program->input_count ? program->inputs[port->tensor].bytes : 0;
+		if (!check_port(job, port, program->input_count, bytes, error))
+			return false;
+	}
+	for (int64_t i = 0; i < job->port_out_count; i++) {
+		const CmprtPort *port = &job->ports_out[i];
+		if (i == job->error_port)
+			continue;
+		int64_t bytes =
+			port->tensor >= 0 && port->tensor < program->output_count ? program->outputs[port->tensor].bytes : 0;
+		if (!check_port(job, port, program->output_count, bytes, error))
+			return false;
+	}
+	if (job->error_port >= job->port_out_count || job->rows < 0)
+		return error_bad_table(error, job->label, "counts out of range");
+	if (!job->kernel &&
+		(job->port_in_count != 1 || job->port_out_count != 1 || job->error_port >= 0 ||
+			job->ports_in[0].rows * job->ports_in[0].row_bytes != job->ports_out[0].rows * job->ports_out[0].row_bytes))
+		return error_bad_table(error, job->label, "a copy between different sizes");
+	return true;
+}
+
+static void cut_segments(Task *task)
+{
+	if (!task->is_streamed) {
+		task->segment_rows = task->rows;
+		task->segment_count = 1;
+		return;
+	}
+	int64_t row = task->row_in + task->row_out;
+	int64_t rows = row ? SEGMENT_BYTES / row : SEGMENT_ROWS;
+	if (task->job->kernel && rows > SEGMENT_ROWS)
+		rows = SEGMENT_ROWS;
+	task->segment_rows = rows > 0 ? rows : 1;
+	task->segment_count = (task->rows + task->segment_rows - 1) / task->segment_rows;
+}
+
+static void build_task(Task *task, const CmprtJob *job)
+{
+	task->job = job;
+	task->is_streamed = !job->kernel || !job->whole;
+	task->has_error = job->kernel && job->error_port >= 0;
+	task->rows = job->kernel ? job->rows : task_port_rows(task, &job->ports_in[0]);
+	for (int64_t i = 0; i < job->port_in_count; i++) {
+		task->row_in += task_row_bytes(task, &job->ports_in[i]);
+		task->bytes += job->ports_in[i].rows * job->ports_in[i].row_bytes;
+	}
+	for (int64_t i = 0; i < job->port_out_count; i++) {
+		if (!task_is_tensor(task, i))
+			continue;
+		task->row_out += task_row_bytes(task, &job->ports_out[i]);
+		task->bytes += job->ports_out[i].rows * job->ports_out[i].row_bytes;
+	}
+	cut_segments(task);
+}
+
+bool tasks_build(Run *run, CmprtError *error)
+{
+	const CmprtProgram *program = run->program;
+	run->tasks = calloc((size_t)program->job_count + 1, sizeof *run->tasks);
+	if (!run->tasks)
+		return error_out_of_memory(error);
+	for (int64_t i = 0; i < program->job_count; i++) {
+		if (!check_job(program, &program->jobs[i], error))
+			return false;
+		build_task(&run->tasks[i], &program->jobs[i]);
+		run->tasks[i].segment_first = run->segment_count;
+		run->segment_count += run->tasks[i].segment_count;
+	}
+	run->done = calloc((size_t)run->segment_count + 1, sizeof *run->done);
+	run->segment_errors = calloc((size_t)run->segment_count + 1, sizeof *run->segment_errors);
+	if (!run->done || !run->segment_errors)
+		return error_out_of_memory(error);
+	return true;
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * whole.c: tasks whose kernel wants all rows at once. Tensors are read and written
+ * in panels by all threads; the kernel is called once, on the calling thread, and
+ * spreads its rows itself (cmprt_parallel).
+ */
+#include "run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Reads or writes one port in panels. Sums add up to the same in any order. */
+static bool move_port(
+	Run *run, const Task *task, int64_t number, bool is_output, char *memory, uint64_t *sum, CmprtError *error)
+{
+	const CmprtPort *port = is_output ? &task->job->ports_out[number] : &task->job->ports_in[number];
+	int64_t bytes = task_port_rows(task, port), failed = INT64_MAX;
+	uint64_t total = 0;
+#pragma omp parallel for schedule(dynamic, 1) reduction(+ : total) num_threads((int)run->schedule.threads)
+	for (int64_t begin = 0; begin < bytes; begin += task->panel_rows) {
+		int64_t count = bytes - begin < task->panel_rows ? bytes - begin : task->panel_rows;
+		CmprtError own;
+		bool is_done = is_output ? panel_write(run, task, number, memory + begin, begin, count, &total, &own)
+								 : panel_read(run, task, number, memory + begin, begin, count, &own);
+		if (!is_done) {
+#pragma omp critical(cmprt_whole_error)
+			if (begin < failed) {
+				failed = begin;
+				*error = own;
+			}
+		}
+	}
+	*sum += total;
+	return failed == INT64_MAX;
+}
+
+/* Inputs, outputs (the errors per row among them), work buffers, one after the other; returns what is left: scratch. */
+static char *lay_buffers(const Task *task, char *memory, void **buffer)
+{
+	const CmprtJob *job = task->job;
+	for (int64_t i = 0; i < job->port_in_count; i++, buffer++) {
+		*buffer = memory;
+		memory += align_up(job->ports_in[i].rows * job->ports_in[i].row_bytes, 64);
+	}
+	for (int64_t i = 0; i < job->port_out_count; i++, buffer++) {
+		*buffer = memory;
+		memory += align_up(
+			task_is_tensor(task, i) ? job->ports_out[i].rows * job->ports_out[i].row_bytes : job->rows * 16, 64);
+	}
+	for (int64_t i = 0; i < job->work_count; i++, buffer++) {
+		*buffer = memory;
+		memory += align_up(job->work_bytes[i], 64);
+	}
+	return memory;
+}
+
+static bool run_whole(
+	Run *run, const Task *task, void **buffers, int64_t *params, JournalRecord *record, CmprtError *error)
+{
+	const CmprtJob *job = task->job;
+	char *scratch = lay_buffers(task, run->arena, buffers);
+	uint64_t no_sum = 0;
+	for (int64_t i = 0; i < job->port_in_count; i++)
+		if (!move_port(run, task, i, false, buffers[i], &no_sum, error))
+			return false;
+	if (job->param_count)
+		memcpy(params, job->params, (size_t)job->param_count * sizeof *params);
+	params[0] = job->rows;
+	CmprtFrame frame = {buffers, params, scratch};
+	job->kernel(&frame, 0, job->rows);
+	for (int64_t i = 0; i < job->port_out_count; i++)
+		if (task_is_tensor(task, i) &&
+			!move_port(run, task, i, true, buffers[job->port_in_count + i], &record->sum, error))
+			return false;
+	const double *errors = task->has_error ? buffers[job->port_in_count + job->error_port] : NULL;
+	for (int64_t row = 0; row < job->rows && errors; row++) {
+		record->error[0] += errors[2 * row];
+		record->error[1] += errors[2 * row + 1];
+	}
+	return true;
+}
+
+bool whole_task(Run *run, int64_t number, CmprtError *error)
+{
+	const Task *task = &run->tasks[number];
+	const CmprtJob *job = task->job;
+	if (run->done[task->segment_first])
+		return true;
+	JournalRecord record = {.segment = task->segment_first, .panel_rows = task->panel_rows};
+	void **buffers = calloc((size_t)(job->port_in_count + job->port_out_count + job->work_count + 1), sizeof *buffers);
+	int64_t *params = calloc((size_t)job->param_count + 1, sizeof *params);
+	bool is_done = buffers && params;
+	if (!is_done)
+		error_out_of_memory(error);
+	is_done = is_done && run_whole(run, task, buffers, params, &record, error) && journal_add(run, record, error);
+	free(buffers);
+	free(params);
+	if (is_done) {
+		for (int64_t i = 0; i < job->port_in_count; i++)
+			run->bytes_read += job->ports_in[i].rows * job->ports_in[i].row_bytes;
+		for (int64_t i = 0; i < job->port_out_count; i++)
+			run->bytes_written += task_is_tensor(task, i) ? job->ports_out[i].rows * job->ports_out[i].row_bytes : 0;
+		progress_add(run, task, task->bytes);
+	}
+	return is_done;
+}
