@@ -23,13 +23,17 @@ struct Arena {
 	size_t next_size; /* of the next chunk: doubles up to LAST_CHUNK */
 };
 
+_Noreturn static void fail(size_t bytes)
+{
+	fprintf(stderr, "cmpc: error: out of memory (%zu bytes wanted)\n", bytes);
+	exit(EXIT_FAILURE);
+}
+
 static void *allocate(size_t bytes)
 {
 	void *memory = calloc(1, bytes);
-	if (!memory) {
-		fprintf(stderr, "cmpc: error: out of memory (%zu bytes wanted)\n", bytes);
-		exit(EXIT_FAILURE);
-	}
+	if (!memory)
+		fail(bytes);
 	return memory;
 }
 
@@ -64,7 +68,7 @@ static Chunk *chunk_new(Arena *arena, size_t least)
 void *arena_alloc(Arena *arena, size_t bytes)
 {
 	if (bytes > SIZE_MAX / 2)
-		allocate(SIZE_MAX); /* a size that overflowed: ends the process */
+		fail(SIZE_MAX); /* the size overflowed */
 	bytes = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
 	Chunk *chunk = arena->newest;
 	if (!chunk || chunk->size - chunk->used < bytes) {
@@ -103,7 +107,7 @@ void *vec_grow(Arena *arena, void *items, size_t item_size, size_t *capacity)
 {
 	size_t wider = *capacity ? *capacity * 2 : 8;
 	if (wider > SIZE_MAX / 2 / item_size)
-		allocate(SIZE_MAX);
+		fail(SIZE_MAX);
 	void *fresh = arena_alloc(arena, wider * item_size);
 	if (*capacity)
 		memcpy(fresh, items, *capacity * item_size);
