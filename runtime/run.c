@@ -192,21 +192,28 @@ static bool begin_output(Run *run, CmprtError *error)
 	return false;
 }
 
-static bool compress(Run *run, CmprtError *error)
+/* What is done stays for the next run, except where the next run would end the same. */
+static bool run_all(Run *run, CmprtError *error)
 {
-	double started = clock_seconds();
-	if (!begin_output(run, error))
-		return false;
-	Signals old;
-	catch_signals(&old);
 	progress_start(run);
 	bool is_done = run_tasks(run, error);
 	progress_end(run);
-	if (!is_done)
+	if (!is_done) {
 		journal_flush(run, &(CmprtError){.text = ""});
-	if (is_done && !(is_done = require_check(run, true, error)))
-		destination_discard(run);
-	is_done = is_done && destination_commit(run, error);
+		return false;
+	}
+	if (require_check(run, true, error))
+		return true;
+	destination_discard(run);
+	return false;
+}
+
+static bool compress(Run *run, CmprtError *error)
+{
+	double started = clock_seconds();
+	Signals old;
+	catch_signals(&old);
+	bool is_done = begin_output(run, error) && run_all(run, error) && destination_commit(run, error);
 	restore_signals(&old);
 	run->seconds = clock_seconds() - started;
 	return is_done && report_write(run, error);

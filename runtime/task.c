@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* What is lost at most when a run is killed, in bytes read and written. */
-#define SEGMENT_BYTES ((int64_t)8 << 20)
+#define SEGMENT_BYTES ((int64_t)4 << 20)
 /* Bounds the errors kept per row while a segment is open. */
 #define SEGMENT_ROWS ((int64_t)16 << 10)
 

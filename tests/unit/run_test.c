@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * run_test.c: the run loop on real checkpoints with kernels written in C.
+ *
+ * Every run is a process of its own (forked before any thread exists), so that it
+ * can be killed, limited and measured. What is held: bytes for any threads and
+ * memory, memory limits, resumption after kills at any time and after a reboot,
+ * folders and files committed whole, and each refusal with its message.
+ */
+#include "check.h"
+#include "cmprt.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* ---- kernels; params[1]: columns, params[2]: microseconds that a row is slowed by ---- */
+
+static void wait_microseconds(int64_t count)
+{
+	struct timespec time = {0, count * 1000};
+	if (count > 0)
+		nanosleep(&time, NULL);
+}
+
+/* f32 -> bf16 by truncation, with the squared error of each row */
+static void halve(CmprtFrame *frame, int64_t begin, int64_t end)
+{
+	const uint32_t *in = frame->buffers[0];
+	uint16_t *out = frame->buffers[1];
+	double *error = frame->buffers[2];
+	int64_t columns = frame->params[1];
+	wait_microseconds((end - begin) * frame->params[2]);
+	for (int64_t row = begin; row < end; row++) {
+		error[2 * row] = error[2 * row + 1] = 0;
+		for (int64_t i = row * columns; i < (row + 1) * columns; i++) {
+			uint32_t kept = in[i] & 0xffff0000u;
+			float x, y;
+			memcpy(&x, &in[i], 4);
+			memcpy(&y, &kept, 4);
+			out[i] = (uint16_t)(kept >> 16);
+			error[2 * row] += ((double)x - y) * ((double)x - y);
+			error[2 * row + 1] += (double)x * x;
+		}
+	}
+}
+
+/* rows in reverse order: needs them all; goes through the thread's scratch and a work buffer */
+static void reverse_rows(CmprtFrame *frame, int64_t begin, int64_t end)
+{
+	int64_t bytes = frame->params[1] * 4;
+	for (int64_t row = begin; row < end; row++) {
+		memcpy(frame->scratch, (char *)frame->buffers[0] + row * bytes, (size_t)bytes);
+		memcpy((char *)frame->buffers[2] + row * bytes, frame->scratch, (size_t)bytes);
+		memcpy((char *)frame->buffers[1] + (frame->params[0] - 1 - row) * bytes, frame->scratch, (size_t)bytes);
+	}
+}
+
+static void reverse(CmprtFrame *frame, int64_t begin, int64_t end)
+{
+	cmprt_parallel(frame, (void *)reverse_rows, begin, end, frame->params[1] * 4);
+}
+
+/* ---- the checkpoint and the program for it ---- */
+
+enum { TINY = 300, BIG = 6, TENSORS = TINY + BIG + 4, SHARDS = 3 };
+
+typedef struct Case {
+	CmprtProgram program;
+	CmprtInput inputs[TENSORS];
+	CmprtOutput outputs[TENSORS];
+	CmprtJob jobs[TENSORS];
+	CmprtPort ports_in[TENSORS], ports_out[TENSORS][2];
+	int64_t shapes[TENSORS][2], params[TENSORS][3], work[TENSORS];
+	char names[TENSORS][32];
+	CmprtRequire require;
+} Case;
+
+static void add_tensor(Case *c, const char *name, int64_t rows, int64_t columns, CmprtKernel *kernel, bool is_whole)
+{
+	int64_t i = c->program.input_count++, out_bytes = kernel == halve ? 2 : 4;
+	c->program.output_count = c->program.job_count = i + 1;
+	snprintf(c->names[i], sizeof c->names[i], "%s", name);
+	c->shapes[i][0] = rows;
+	c->shapes[i][1] = columns;
+	c->inputs[i] = (CmprtInput){c->names[i], "F32", 2, c->shapes[i], rows * columns * 4};
+	c->outputs[i] = (CmprtOutput){
+		c->names[i], kernel == halve ? "BF16" : "F32", -1, 2, c->shapes[i], rows * columns * out_bytes, i % SHARDS};
+	c->ports_in[i] = (CmprtPort){i, columns * 4, rows, 0};
+	c->ports_out[i][0] = (CmprtPort){i, columns * out_bytes, rows, 0};
+	c->ports_out[i][1] = (CmprtPort){-1, 16, rows, 0};
+	c->params[i][1] = columns;
+	c->work[i] = rows * columns * 4;
+	c->jobs[i] = (CmprtJob){.label = c->names[i],
+		.passes = kernel ? "test" : "",
+		.kernel = kernel,
+		.scratch_bytes = is_whole ? columns * 4 : 0,
+		.rows = rows,
+		.whole = is_whole,
+		.port_in_count = 1,
+		.ports_in = &c->ports_in[i],
+		.port_out_count = kernel == halve ? 2 : 1,
+		.ports_out = c->ports_out[i],
+		.work_count = is_whole,
+		.work_bytes = &c->work[i],
+		.error_port = kernel == halve ? 1 : -1,
+		.dtype = kernel ? (kernel == halve ? "bf16" : "f32") : NULL,
+		.param_count = 3,
+		.params = c->params[i]};
+}
+
+static Case *make_case(const char *model, const char *output)
+{
+	Case *c = calloc(1, sizeof *c);
+	c->program = (CmprtProgram){.cmpc_version = "test",
+		.pipeline = "unit",
+		.source_hash = "00",
+		.model_path = model,
+		.model_format = "safetensors",
+		.output_path = output,
+		.output_format = "safetensors",
+		.inputs = c->inputs,
+		.outputs = c->outputs,
+		.jobs = c->jobs,
+		.requires = &c->require,
+		.output_bytes = -1,
+		.plan_text = "the plan\n"};
+	char name[32];
+	add_tensor(c, "embed", 3001, 700, halve, false);
+	add_tensor(c, "norm", 1, 701, NULL, false);
+	for (int i = 0; i < BIG / 2; i++) {
+		snprintf(name, sizeof name, "big.%d", i);
+		add_tensor(c, name, 1024, 1024, halve, false);
+	}
+	add_tensor(c, "turn", 256, 513, reverse, true);
+	for (int i = BIG / 2; i < BIG; i++) {
+		snprintf(name, sizeof name, "big.%d", i);
+		add_tensor(c, name, 1024, 1024, halve, false);
+	}
+	add_tensor(c, "empty", 0, 8, halve, false);
+	for (int i = 0; i < TINY; i++) {
+		snprintf(name, sizeof name, "tiny.%03d", i);
+		add_tensor(c, name, 3, 8 + i % 5, halve, false);
+	}
+	return c;
+}
+
+static void slow_down(Case *c, int64_t microseconds)
+{
+	for (int i = 0; i < TENSORS; i++)
+		c->params[i][2] = c->shapes[i][1] >= 700 ? microseconds : 0;
+}
+
+static float weight(int64_t tensor, int64_t element)
+{
+	uint32_t mixed = (uint32_t)(tensor * 7919 + element) * 2654435761u;
+	return ((float)(mixed >> 8) / 16777216.0f - 0.5f) * 0.1f;
+}
+
+static void write_model(const Case *c, const char *path, int shard, int shards)
+{
+	char *head = NULL;
+	size_t head_bytes;
+	int64_t offset = 0;
+	FILE *text = open_memstream(&head, &head_bytes), *file = fopen(path, "wb");
+	for (int i = 0; i < TENSORS; i++)
+		if (i % shards == shard) {
+			fprintf(text, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%lld,%lld],\"data_offsets\":[%lld,%lld]}",
+				offset || i > shard ? "," : "{", c->names[i], (long long)c->shapes[i][0], (long long)c->shapes[i][1],
+				(long long)offset, (long long)(offset + c->inputs[i].bytes));
+			offset += c->inputs[i].bytes;
+		}
+	fprintf(text, "}");
+	fclose(text);
+	uint64_t length = head_bytes;
+	fwrite(&length, 8, 1, file);
+	fwrite(head, 1, head_bytes, file);
+	for (int i = 0; i < TENSORS; i++)
+		for (int64_t k = 0; i % shards == shard && k < c->inputs[i].bytes / 4; k++) {
+			float value = weight(i, k);
+			fwrite(&value, 4, 1, file);
+		}
+	fclose(file);
+	free(head);
+}
+
+static void write_text(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+	fputs(text, file);
+	fclose(file);
+}
+
+static void write_folder_model(const Case *c, const char *folder)
+{
+	char path[256], *index = NULL;
+	size_t bytes;
+	FILE *text = open_memstream(&index, &bytes);
+	mkdir(folder, 0777);
+	for (int shard = 0; shard < SHARDS; shard++) {
+		snprintf(path, sizeof path, "%s/model-%05d-of-%05d.safetensors", folder, shard + 1, SHARDS);
+		write_model(c, path, shard, SHARDS);
+	}
+	for (int i = 0; i < TENSORS; i++)
+		fprintf(text, "%s\"%s\":\"model-%05d-of-%05d.safetensors\"", i ? "," : "{\"metadata\":{},\"weight_map\":{",
+			c->names[i], i % SHARDS + 1, SHARDS);
+	fprintf(text, "}}");
+	fclose(text);
+	snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
+	write_text(path, index);
+	snprintf(path, sizeof path, "%s/config.json", folder);
+	write_text(path, "{\"model_type\": \"test\"}\n");
+	free(index);
+}
+
+/* ---- runs ---- */
+
+typedef struct Result {
+	int status;      /* exit status; 128 + signal */
+	long long read;  /* bytes, as the kernel counts them */
+	long long peak;  /* VmHWM */
+	char text[4096]; /* stdout and stderr */
+} Result;
+
+typedef struct Setup {
+	long kill_after; /* microseconds; 0: never */
+	int signal;
+	rlim_t file_limit; /* 0: none */
+	bool is_nobody;
+} Setup;
+
+static long long number_after(const char *path, const char *key)
+{
+	char text[4096] = "";
+	FILE *file = fopen(path, "r");
+	size_t count = file ? fread(text, 1, sizeof text - 1, file) : 0;
+	text[count] = '\0';
+	if (file)
+		fclose(file);
+	const char *at = strstr(text, key);
+	return at ? atoll(at + strlen(key)) : -1;
+}
+
+static void child(
+	const Case *c, const CmprtOptions *options, const Setup *setup, const int output[2], const int figures[2])
+{
+	dup2(output[1], 1);
+	dup2(output[1], 2);
+	struct rlimit limit = {setup->file_limit, setup->file_limit};
+	if (setup->file_limit)
+		setrlimit(RLIMIT_FSIZE, &limit);
+	if (setup->is_nobody && setuid(65534) < 0)
+		_exit(99);
+	long long before = number_after("/proc/self/io", "rchar:");
+	int status = cmprt_run(&c->program, options);
+	long long values[2] = {
+		number_after("/proc/self/io", "rchar:") - before, number_after("/proc/self/status", "VmHWM:") * 1024};
+	if (write(figures[1], values, sizeof values) != (ssize_t)sizeof values)
+		_exit(98);
+	fflush(stdout);
+	exit(status);
+}
+
+static Result run_with(const Case *c, const CmprtOptions *options, const Setup *setup)
+{
+	Result result = {.read = -1};
+	int output[2], figures[2], status;
+	if (pipe(output) < 0 || pipe(figures) < 0)
+		exit(1);
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0)
+		child(c, options, setup, output, figures);
+	close(output[1]);
+	close(figures[1]);
+	if (setup->kill_after) {
+		struct timespec time = {setup->kill_after / 1000000, setup->kill_after % 1000000 * 1000};
+		nanosleep(&time, NULL);
+		kill(pid, setup->signal);
+	}
+	size_t used = 0;
+	for (ssize_t count; used < sizeof result.text - 1 &&
+						(count = read(output[0], result.text + used, sizeof result.text - 1 - used)) > 0;)
+		used += (size_t)count;
+	waitpid(pid, &status, 0);
+	long long values[2] = {-1, -1};
+	if (read(figures[0], values, sizeof values) == (ssize_t)sizeof values) {
+		result.read = values[0];
+		result.peak = values[1];
+	}
+	close(output[0]);
+	close(figures[0]);
+	result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return result;
+}
+
+static Result run(const Case *c, CmprtOptions options)
+{
+	return run_with(c, &options, &(Setup){0});
+}
+
+/* ---- looking at what came out ---- */
+
+static uint64_t hash_bytes; /* of the last file hashed: the one state that nftw's callback can reach */
+
+static int hash_entry(const char *path, const struct stat *info, int kind, struct FTW *where)
+{
+	(void)info;
+	if (kind != FTW_F)
+		return 0;
+	/* in pieces: what this process once had resident would count as its children's */
+	char chunk[64 << 10];
+	FILE *file = fopen(path, "rb");
+	XXH3_state_t *state = XXH3_createState();
+	XXH3_64bits_reset_withSeed(state, XXH3_64bits(path + where->base, where->level ? strlen(path + where->base) : 0));
+	for (size_t count; (count = fread(chunk, 1, sizeof chunk, file)) > 0;)
+		XXH3_64bits_update(state, chunk, count);
+	hash_bytes += XXH3_64bits_digest(state);
+	XXH3_freeState(state);
+	fclose(file);
+	return 0;
+}
+
+/* Of a file, or of all files in a folder; 0: there is none. The name of a single file does not count. */
+static uint64_t hash_of(const char *path)
+{
+	struct stat info;
+	hash_bytes = 0;
+	if (stat(path, &info) < 0)
+		return 0;
+	nftw(path, hash_entry, 16, FTW_PHYS);
+	return hash_bytes;
+}
+
+static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *where)
+{
+	(void)info, (void)kind, (void)where;
+	return remove(path);
+}
+
+static void remove_all(const char *path)
+{
+	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static int strays(const char *folder)
+{
+	int count = 0;
+	DIR *stream = opendir(folder);
+	for (struct dirent *entry; (entry = readdir(stream));)
+		count += strstr(entry->d_name, ".cmpc-") != NULL;
+	closedir(stream);
+	return count;
+}
+
+/* The bytes of the single-file output against what the kernels mean. */
+static void check_bytes(const Case *c, const char *path)
+{
+	FILE *file = fopen(path, "rb");
+	uint64_t head_bytes = 0;
+	CHECK(file && fread(&head_bytes, 8, 1, file) == 1, "no output");
+	fseek(file, (long)head_bytes, SEEK_CUR);
+	int64_t wrong = 0;
+	for (int i = 0; i < TENSORS; i++) {
+		int64_t columns = c->shapes[i][1], rows = c->shapes[i][0];
+		for (int64_t k = 0; k < rows * columns; k++) {
+			bool is_turned = c->jobs[i].whole;
+			float from = weight(i, is_turned ? (rows - 1 - k / columns) * columns + k % columns : k);
+			uint32_t bits, found = 0;
+			size_t width = c->jobs[i].error_port >= 0 ? 2 : 4;
+			memcpy(&bits, &from, 4);
+			wrong += fread(&found, width, 1, file) != 1 || found != (width == 2 ? bits >> 16 : bits);
+		}
+	}
+	CHECK(wrong == 0, "%lld elements differ", (long long)wrong);
+	CHECK(fgetc(file) == EOF, "bytes after the last tensor");
+	fclose(file);
+}
+
+/* The relative error of "bf16" as the JSON report has it. */
+static void find_error(const Result *result, char to[64])
+{
+	const char *at = strstr(result->text, "\"dtype\":\"bf16\",\"tensors\":");
+	at = at ? strstr(at, "\"relative_error\":") : NULL;
+	snprintf(to, 64, "%.40s", at ? at : "?");
+	to[strcspn(to, ",}")] = '\0';
+}
+
+/* ---- the tests ---- */
+
+static void test_same_bytes(Case *c, const char *output, bool is_file)
+{
+	CmprtOptions options = {.output = output, .threads = 1, .no_sync = true};
+	Result first = run(c, options);
+	CHECK(first.status == 0, "%s", first.text);
+	CHECK(strays(".") == 0, "strays");
+	uint64_t wanted = hash_of(output);
+	if (is_file)
+		check_bytes(c, output);
+	options.memory = 1;
+	Result refused = run(c, options);
+	const char *smallest = strstr(refused.text, "smallest that works is ");
+	CHECK(refused.status == 1 && smallest, "%s", refused.text);
+	int64_t least = smallest ? atoll(smallest + 23) << 20 : 0;
+	char error[64] = "", other[64] = "";
+	for (int threads = 1; threads <= 7; threads += threads < 3 ? 1 : 4)
+		for (int is_limited = 0; is_limited < 2; is_limited++) {
+			options = (CmprtOptions){
+				.output = output, .threads = threads, .memory = is_limited ? least : 0, .no_sync = true, .json = true};
+			remove_all(output);
+			Result result = run(c, options);
+			CHECK(result.status == 0, "%d threads, limit %lld: %s", threads, (long long)options.memory, result.text);
+			CHECK(hash_of(output) == wanted, "%d threads, limit %lld: other bytes", threads, (long long)options.memory);
+			CHECK(
+				!is_limited || result.peak <= least, "%d threads: %lld > %lld", threads, result.peak, (long long)least);
+			find_error(&result, *error ? other : error);
+			CHECK(!*other || strcmp(error, other) == 0, "%s, %s", error, other);
+		}
+}
+
+/* Kills spread over the run; the next run must end in the same bytes and do less. */
+static void test_kills(Case *c, const char *output, const char *old)
+{
+	enum { KILLS = 40 };
+	CmprtOptions options = {.output = output, .threads = 2, .no_sync = true, .json = true};
+	slow_down(c, 60);
+	remove_all(output);
+	struct timespec from, to;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	Result full = run(c, options);
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	double seconds = (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+	uint64_t wanted = hash_of(output);
+	char error[64], other[64];
+	find_error(&full, error);
+	int inside = 0, less = 0;
+	for (int i = 0; i < KILLS; i++) {
+		char command[512];
+		remove_all(output);
+		snprintf(command, sizeof command, "cp -r %s %s", old, output);
+		CHECK(system(command) == 0, "%s", command);
+		uint64_t before = hash_of(output);
+		Result killed =
+			run_with(c, &options, &(Setup){.kill_after = 1 + (long)(seconds * 1e6 * i / KILLS), .signal = SIGKILL});
+		uint64_t between = hash_of(output);
+		CHECK(between == before || between == wanted, "kill %d: the destination is neither old nor new", i);
+		inside += killed.status == 128 + SIGKILL;
+		Result again = run(c, options);
+		find_error(&again, other);
+		CHECK(again.status == 0 && hash_of(output) == wanted, "kill %d: %s", i, again.text);
+		CHECK(strcmp(error, other) == 0, "kill %d: %s, %s", i, error, other);
+		CHECK(strays(".") == 0, "kill %d: strays", i);
+		less += again.read < full.read - 1000000;
+	}
+	CHECK(inside >= KILLS * 8 / 10, "only %d kills hit", inside);
+	CHECK(less >= KILLS * 6 / 10, "only %d resumed", less);
+	Result asked = run_with(c, &options, &(Setup){.kill_after = (long)(seconds * 5e5), .signal = SIGTERM});
+	CHECK(asked.status == 143 && strstr(asked.text, "run it again to resume"), "%d %s", asked.status, asked.text);
+	CHECK(run(c, options).read < full.read, "not resumed after SIGTERM");
+	slow_down(c, 0);
+}
+
+/* As if the machine had gone down: another boot id in the journal, and a page of the result lost. */
+static void test_reboot(Case *c, const char *output, const char *partial, const char *journal)
+{
+	CmprtOptions options = {.output = output, .threads = 2, .no_sync = true};
+	uint64_t wanted = hash_of(output);
+	slow_down(c, 60);
+	run_with(c, &options, &(Setup){.kill_after = 150000, .signal = SIGKILL});
+	char head[96];
+	int fd = open(journal, O_RDWR);
+	CHECK(fd >= 0 && pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head, "no journal");
+	head[32] ^= 1;
+	uint64_t check = XXH3_64bits(head, 88);
+	memcpy(head + 88, &check, 8);
+	CHECK(pwrite(fd, head, sizeof head, 0) == (ssize_t)sizeof head, "pwrite");
+	close(fd);
+	fd = open(partial, O_RDWR);
+	char lost[4096] = {0};
+	CHECK(fd >= 0 && pwrite(fd, lost, sizeof lost, 100000) == (ssize_t)sizeof lost, "no partial result");
+	close(fd);
+	Result result = run(c, options);
+	CHECK(result.status == 0 && strstr(result.text, "resumed"), "%s", result.text);
+	CHECK(hash_of(output) == wanted, "lost bytes stayed lost");
+	slow_down(c, 0);
+}
+
+static void expect(const char *what, Result result, int status, const char *text)
+{
+	CHECK(result.status == status && strstr(result.text, text), "%s: %d %s", what, result.status, result.text);
+}
+
+static void test_refusals(Case *c)
+{
+	CmprtOptions options = {.output = "out.safetensors", .threads = 2, .no_sync = true};
+	uint64_t before = hash_of("out.safetensors");
+#define RUN(field, value) run(c, (field = (value), options))
+	expect("input", RUN(options.output, "in.safetensors"), 1, "is the input file");
+	CHECK(link("in.safetensors", "same.safetensors") == 0, "link");
+	expect("hard link", RUN(options.output, "same.safetensors"), 1, "is the input file");
+	expect("no folder", RUN(options.output, "none/out.safetensors"), 1, "there is no folder none");
+	expect("suffix", RUN(options.output, "out.gguf"), 1, "must end in \".safetensors\"");
+	write_text("precious.safetensors", "not a checkpoint");
+	mkdir("stuff", 0777);
+	write_text("stuff/notes.txt", "x");
+	expect("foreign folder", RUN(options.output, "stuff"), 1, "\"notes.txt\"");
+	options.force = true;
+	expect("forced", RUN(options.output, "stuff"), 0, "smaller");
+	CHECK(access("stuff/notes.txt", F_OK) < 0 && access("stuff/model-00001-of-00003.safetensors", F_OK) == 0,
+		"not replaced");
+	options.force = false;
+	mkdir("closed", 0555);
+	options.output = "closed/out.safetensors";
+	expect(
+		"unwritable", run_with(c, &options, &(Setup){.is_nobody = geteuid() == 0}), 1, "cannot write to folder closed");
+	options.output = "out.safetensors";
+	expect("file limit", run_with(c, &options, &(Setup){.file_limit = 1 << 20}), 1, "cannot reserve the space");
+	mkdir("small", 0777);
+	if (mount("none", "small", "tmpfs", 0, "size=2m") == 0) {
+		expect("full disk", RUN(options.output, "small/out.safetensors"), 1, "not enough space");
+		CHECK(strays("small") == 0, "strays");
+		umount("small");
+		options.output = "out.safetensors";
+	}
+	expect("no model", RUN(options.model, "absent.safetensors"), 1, "absent.safetensors");
+	options.model = NULL;
+	c->require = (CmprtRequire){"size <= 1 KB", 0, 1, 1000};
+	c->program.require_count = 1;
+	expect("size", run(c, options), 1, "require size <= 1 KB failed");
+	c->require = (CmprtRequire){"error <= 0.1%", 2, 1, 0.001};
+	expect("error", run(c, options), 1, "require error <= 0.1% failed: error is 0.00");
+	c->program.require_count = 0;
+	c->shapes[3][0]--;
+	expect("shape", run(c, options), 1,
+		"tensor \"big.1\" is F32 [1024, 1024] instead of F32 [1023, 1024] (1 of 310 differ)");
+	c->shapes[3][0]++;
+	c->inputs[0].name = "embedding";
+	expect("name", run(c, options), 1, "no tensor \"embedding\" (1 of 310 are missing)");
+	c->inputs[0].name = "embed";
+	CHECK(hash_of("out.safetensors") == before, "a refusal changed the output");
+	CHECK(strays(".") == 0, "strays");
+#undef RUN
+}
+
+static void test_nonfinite(Case *c)
+{
+	CmprtOptions options = {.model = "nan.safetensors", .output = "nan-out.safetensors", .threads = 3, .no_sync = true};
+	CHECK(system("cp in.safetensors nan.safetensors") == 0, "cp");
+	FILE *file = fopen("nan.safetensors", "r+b");
+	uint64_t head_bytes;
+	CHECK(fread(&head_bytes, 8, 1, file) == 1, "head");
+	const uint32_t bits = 0x7fc00001, infinite = 0xff800000;
+	fseek(file, (long)head_bytes + 8 + 4 * (2000 * 700 + 13), SEEK_SET);
+	fwrite(&bits, 4, 1, file);
+	fseek(file, (long)head_bytes + 8 + 4 * (2900 * 700), SEEK_SET);
+	fwrite(&infinite, 4, 1, file);
+	fclose(file);
+	expect("nan", run(c, options), 1, "tensor \"embed\": element [2000, 13] is NaN or infinite (number 1400013)");
+	CHECK(access("nan-out.safetensors", F_OK) < 0, "written all the same");
+	uint16_t found[2];
+	for (int mode = CMPRT_NONFINITE_KEEP; mode <= CMPRT_NONFINITE_ZERO; mode++) {
+		options.nonfinite = mode;
+		expect("mode", run(c, options), 0, "smaller");
+		file = fopen("nan-out.safetensors", "rb");
+		CHECK(fread(&head_bytes, 8, 1, file) == 1, "head");
+		fseek(file, (long)head_bytes + 8 + 2 * (2000 * 700 + 13), SEEK_SET);
+		CHECK(fread(&found[0], 2, 1, file) == 1, "read");
+		fseek(file, (long)head_bytes + 8 + 2 * (2900 * 700), SEEK_SET);
+		CHECK(fread(&found[1], 2, 1, file) == 1, "read");
+		fclose(file);
+		bool is_kept = mode == CMPRT_NONFINITE_KEEP;
+		CHECK(found[0] == (is_kept ? 0x7fc0 : 0) && found[1] == (is_kept ? 0xff80 : 0), "%x %x", found[0], found[1]);
+	}
+}
+
+static void test_report(Case *c)
+{
+	static const char *const paths[] = {"report.html", "report.json", "report.csv"};
+	static const char *const holds[] = {
+		"<svg", "\"relative_error\": 0.00", "\"big.0\",\"test\",bf16,4194304,2097152,0.00"};
+	for (int i = 0; i < 3; i++) {
+		c->program.report_path = paths[i];
+		expect(paths[i], run(c, (CmprtOptions){.no_sync = true}), 0, "bf16");
+		char command[256];
+		snprintf(command, sizeof command, "grep -qF '%s' %s", holds[i], paths[i]);
+		CHECK(system(command) == 0, "%s", command);
+	}
+	c->program.report_path = "report.pdf";
+	expect("kind", run(c, (CmprtOptions){.no_sync = true}), 1, "must end in .html, .json or .csv");
+	c->program.report_path = NULL;
+	uint64_t before = hash_of("out.safetensors");
+	struct timespec from, to;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	expect("dry run", run(c, (CmprtOptions){.dry_run = true}), 0, "time     at least");
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	CHECK(to.tv_sec - from.tv_sec < 3, "a dry run takes less than 2 s");
+	CHECK(hash_of("out.safetensors") == before && strays(".") == 0, "a dry run wrote");
+	expect("quiet", run(c, (CmprtOptions){.quiet = true, .no_sync = true}), 0, "");
+}
+
+/* The child parses options; a wrong one ends with status 2. */
+static void test_options(const Case *c)
+{
+	static char *const lines[][4] = {{"exe", "--help", NULL}, {"exe", "--memory", "12parsecs", NULL},
+		{"exe", "--thread=2", NULL}, {"exe", "--quiet=1", NULL}, {"exe", "--output", NULL},
+		{"exe", "--memory=2KiB", "--quiet", NULL}};
+	static const int wanted[] = {0, 2, 2, 2, 2, 1};
+	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+		int status, count = 0;
+		while (lines[i][count])
+			count++;
+		fflush(stdout);
+		pid_t pid = fork();
+		if (pid == 0) {
+			int null = open("/dev/null", O_WRONLY);
+			dup2(null, 1);
+			dup2(null, 2);
+			exit(cmprt_main(&c->program, count, (char **)lines[i]));
+		}
+		waitpid(pid, &status, 0);
+		CHECK(WIFEXITED(status) && WEXITSTATUS(status) == wanted[i], "line %zu: %d", i, status);
+	}
+}
+
+int main(void)
+{
+	char folder[] = "/tmp/run_test.XXXXXX";
+	if (!mkdtemp(folder) || chdir(folder) < 0 || chmod(".", 0755) < 0)
+		return 1;
+	Case *c = make_case("in.safetensors", "out.safetensors");
+	write_model(c, "in.safetensors", 0, 1);
+	write_folder_model(c, "in");
+	write_model(c, "old.safetensors", 0, 1);
+	mkdir("old", 0777);
+	write_model(c, "old/model.safetensors", 0, 1);
+	test_same_bytes(c, "out.safetensors", true);
+	test_kills(c, "out.safetensors", "old.safetensors");
+	test_reboot(c, "out.safetensors", ".out.safetensors.cmpc-partial", ".out.safetensors.cmpc-journal");
+	test_refusals(c);
+	test_nonfinite(c);
+	test_report(c);
+	test_options(c);
+	c->program.model_path = "in";
+	test_same_bytes(c, "out", false);
+	test_kills(c, "out", "old");
+	expect("in the input", run(c, (CmprtOptions){.output = "in/out"}), 1, "lies in the input folder");
+	expect("the input", run(c, (CmprtOptions){.output = "in/"}), 1, "is the input");
+	free(c);
+	if (chdir("/") == 0)
+		remove_all(folder);
+	return finish("run_test");
+}
