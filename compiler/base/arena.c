@@ -89,17 +89,24 @@ char *arena_copy(Arena *arena, const char *text, size_t length)
 	return copy;
 }
 
-char *arena_printf(Arena *arena, const char *format, ...)
+char *arena_vprintf(Arena *arena, const char *format, va_list arguments)
 {
-	va_list arguments, again;
-	va_start(arguments, format);
+	va_list again;
 	va_copy(again, arguments);
 	int length = vsnprintf(NULL, 0, format, arguments);
-	va_end(arguments);
-	char *text = arena_alloc(arena, (size_t)(length > 0 ? length : 0) + 1);
-	if (length > 0)
-		vsnprintf(text, (size_t)length + 1, format, again);
+	size_t size = length > 0 ? (size_t)length + 1 : 1;
+	char *text = arena_alloc(arena, size);
+	vsnprintf(text, size, format, again);
 	va_end(again);
+	return text;
+}
+
+char *arena_printf(Arena *arena, const char *format, ...)
+{
+	va_list arguments;
+	va_start(arguments, format);
+	char *text = arena_vprintf(arena, format, arguments);
+	va_end(arguments);
 	return text;
 }
 

@@ -25,6 +25,7 @@ void arena_free(Arena *arena);
 void *arena_alloc(Arena *arena, size_t bytes); /* zeroed, 16-byte aligned */
 char *arena_copy(Arena *arena, const char *text, size_t length); /* adds a NUL */
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *arena_vprintf(Arena *arena, const char *format, va_list arguments) __attribute__((format(printf, 2, 0), nonnull(2)));
 
 #define arena_new_of(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 #define arena_array(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))

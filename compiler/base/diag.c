@@ -11,14 +11,7 @@
 
 static void collect(Compiler *c, DiagKind kind, const Loc *loc, const char *format, va_list arguments)
 {
-	va_list again;
-	va_copy(again, arguments);
-	int length = vsnprintf(NULL, 0, format, arguments);
-	char *text = arena_alloc(c->arena, (size_t)(length > 0 ? length : 0) + 1);
-	if (length > 0)
-		vsnprintf(text, (size_t)length + 1, format, again);
-	va_end(again);
-	Diag diag = {.kind = kind, .text = text};
+	Diag diag = {.kind = kind, .text = arena_vprintf(c->arena, format, arguments)};
 	if (loc && loc->file < c->sources.count) {
 		diag.has_loc = true;
 		diag.loc = *loc;
