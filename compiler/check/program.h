@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * program.h: a checked program: declarations by name, and compile-time values.
+ *
+ * program_load parses a file, what it imports, and stdlib; program_check holds
+ * every declaration to the rules that need no checkpoint (names, parameters,
+ * units, axes). Values are what arguments, properties and bounds evaluate to.
+ */
+#ifndef CMPC_PROGRAM_H
+#define CMPC_PROGRAM_H
+
+#include "ast.h"
+
+typedef struct Program Program;
+typedef struct Decl Decl;
+typedef struct Value Value;
+typedef struct Scope Scope;
+typedef VEC(Decl *) DeclVec;
+
+typedef enum DeclKind {
+	DECL_LET, /* let nf4 = [...] */
+	DECL_FN,
+	DECL_PASS,
+	DECL_DTYPE,
+	DECL_RECIPE,
+	DECL_ROLES,
+	DECL_TARGET,
+	DECL_MODEL,
+	DECL_DATA,
+	DECL_PIPELINE,
+	DECL_COUNT
+} DeclKind;
+
+struct Decl {
+	DeclKind kind;
+	Name name;
+	Node *node;
+	bool is_stdlib;
+	bool is_evaluating; /* value.c: a `let` being evaluated, to find cycles */
+	Value *value;       /* value.c: of a `let`, once evaluated */
+};
+
+struct Program {
+	Compiler *c;
+	DeclVec decls; /* in order: the file's own, then imports', then stdlib's */
+	struct DeclTable *tables[DECL_COUNT];
+	const char *stdlib; /* folder, or NULL */
+	VEC(Name) files;    /* canonical paths already read */
+	uint32_t main_file; /* source of the file the user named */
+	size_t main_count;  /* decls[0..main_count) are not stdlib's */
+};
+
+/* ---- program.c ---- */
+
+Program *program_new(Compiler *c, const char *stdlib);
+bool program_load_stdlib(Program *p);
+bool program_load(Program *p, const char *path);          /* a .cmp file and its imports */
+bool program_add(Program *p, Node *file, bool is_stdlib); /* declarations of a parsed file; false: errors reported */
+Decl *program_find(const Program *p, DeclKind kind, Name name); /* NULL if there is none */
+void program_names(const Program *p, DeclKind kind, NameVec *to);
+const char *decl_kind_text(DeclKind kind);
+/* Parameters of a FN, PASS, DTYPE, RECIPE: PARAM nodes. */
+Node *decl_params(const Decl *decl);
+
+/* ---- check.c ---- */
+
+bool program_check(Program *p);
+void program_print(const Program *p, Text *to); /* --emit=program: signatures and what was derived of each */
+/* Places arguments of a CALL on parameters: out[i] is the kid for parameter i or NULL (default). Reports errors. */
+bool arguments_place(Program *p, const Decl *decl, const Node *call, Node **out);
+
+/* ---- value.c: compile-time values ---- */
+
+typedef enum ValueKind {
+	VALUE_ERROR, /* already reported */
+	VALUE_NONE,
+	VALUE_BOOL,
+	VALUE_INT,
+	VALUE_REAL, /* with a dimension: "" plain or fraction, "byte", "byte/s", "USD/hour", ... */
+	VALUE_STRING,
+	VALUE_REGEX,
+	VALUE_RATIO, /* 2:4 */
+	VALUE_WORD,  /* a name that stands for itself: row, tensor, native, avx2 */
+	VALUE_DTYPE,
+	VALUE_LIST,
+	VALUE_RANGE,
+	VALUE_TENSOR,    /* tensor("file", "name"): an array in another checkpoint */
+	VALUE_SELECTION, /* role or selection expression, kept as its node */
+} ValueKind;
+
+typedef struct DtypeRef {
+	Decl *decl;
+	Value *arguments;  /* one per parameter */
+	const char *label; /* "q4_K", "int4(group: 64)" */
+} DtypeRef;
+
+struct Value {
+	ValueKind kind;
+	Loc loc;
+	bool is_true;
+	int64_t integer;       /* INT; RANGE: lo */
+	int64_t hi, step;      /* RANGE */
+	double real;           /* INT, REAL */
+	const char *dimension; /* never NULL for INT, REAL */
+	const char *text;      /* STRING, REGEX, RATIO, WORD; TENSOR: file */
+	const char *tensor;    /* TENSOR: name in it */
+	const DtypeRef *dtype;
+	Value *items; /* LIST */
+	size_t count;
+	const Node *node; /* SELECTION */
+};
+
+typedef struct ScopeEntry {
+	Name name;
+	Value value;
+} ScopeEntry;
+
+/* Names bound at compile time: parameters, and the facts of a tensor (name role layer layers rows cols). */
+struct Scope {
+	const Scope *outer;
+	VEC(ScopeEntry) names;
+	/* Answers names no scope holds, `config.x` among them; may be NULL. */
+	bool (*ask)(void *context, Name path, Value *out);
+	void *context;
+};
+
+Scope *scope_new(Compiler *c, const Scope *outer);
+void scope_bind(Compiler *c, Scope *scope, Name name, Value value);
+
+Value value_eval(Program *p, const Scope *scope, const Node *node); /* reports errors; VALUE_ERROR then */
+/* Binds the arguments of a call (NULL: none given) to decl's parameters, defaults filled in, types checked. */
+bool value_bind(Program *p, const Scope *scope, const Decl *decl, const Node *call, Scope *to);
+/* a node.op b for two values: what equations fold with */
+Value value_operate(Program *p, const Node *node, Value a, Value b);
+Value value_int(Loc loc, int64_t value);
+Value value_real(Loc loc, double value);
+Value value_string(Loc loc, const char *text);
+Value value_bool(Loc loc, bool is_true);
+Value value_word(Loc loc, const char *text);
+Value value_dtype(Program *p, Loc loc, Decl *decl);
+void value_print(const Value *value, Text *to); /* as .cmp */
+bool value_is_number(const Value *value);
+/* PROP named so of a target, model, data, save node, or NULL */
+const Node *node_prop(const Node *node, Name name);
+
+#endif
