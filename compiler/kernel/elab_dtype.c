@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * elab_dtype.c: number formats. The encoding equations of a dtype are elaborated
+ * over every block of a matrix at once; then `value` gives the matrix a reader
+ * sees, and `layout` writes the bytes. Nothing is done for a dtype by name: all
+ * is read off its declaration.
+ */
+#include "elaborate.h"
+
+#include <string.h>
+
+static bool is_bounded(const Node *axis)
+{
+	return axis->kind == N_BINARY;
+}
+
+static Name axis_name(const Node *axis)
+{
+	return is_bounded(axis) ? axis->kids[0]->name : axis->name;
+}
+
+static Scope *dtype_scope(Program *p, const DtypeRef *dtype)
+{
+	Scope *scope = scope_new(p->c, NULL);
+	const Node *params = decl_params(dtype->decl);
+	for (uint32_t i = 0; i < params->kid_count; i++) {
+		const Node *param = params->kids[i];
+		Value value = {.kind = VALUE_NONE, .dimension = ""};
+		if (dtype->arguments)
+			value = dtype->arguments[i];
+		else if (param->kids[2])
+			value = value_eval(p, scope, param->kids[2]);
+		scope_bind(p->c, scope, param->name, value);
+	}
+	return scope;
+}
+
+int64_t dtype_block_elements(Program *p, const DtypeRef *dtype)
+{
+	const Node *header = dtype->decl->node->kids[1];
+	const Scope *scope = dtype_scope(p, dtype);
+	int64_t block = 0;
+	for (uint32_t i = 1; i < header->kid_count; i++) {
+		if (!is_bounded(header->kids[i]))
+			continue;
+		Value bound = value_eval(p, scope, header->kids[i]->kids[1]);
+		block = (block ? block : 1) * (bound.kind == VALUE_INT ? bound.integer : 1);
+	}
+	return block;
+}
+
+const Node *dtype_layout(const DtypeRef *dtype, const char *container)
+{
+	const Node *body = dtype->decl->node->kids[2];
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		if (body->kids[i]->kind == N_LAYOUT && !strcmp(body->kids[i]->name, container))
+			return body->kids[i];
+	return NULL;
+}
+
+const Node *dtype_planes(const DtypeRef *dtype)
+{
+	const Node *body = dtype->decl->node->kids[2];
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		if (body->kids[i]->kind == N_PLANES)
+			return body->kids[i];
+	return NULL;
+}
+
+/* Is this `value[..] = e`, which decodes? */
+static bool is_value(const Elab *el, const Node *statement)
+{
+	if (statement->kind != N_DEFINE)
+		return false;
+	const Node *left = statement->kids[0];
+	const Node *name = left->kind == N_INDEX ? left->kids[0] : left;
+	return name->kind == N_NAME && name->name == name_of(el->c, "value");
+}
+
+/* ---- the header: axes, and where an element of a block lies in the matrix ---- */
+
+typedef struct Header {
+	KIndex *formal[K_MAX_RANK];
+	KExpr *extent[K_MAX_RANK];
+	uint32_t rank;
+	KExpr *row, *col; /* over formals and ambient indices */
+	KIndex *ambient[2];
+	uint32_t ambient_count;
+	KIndex *row_index, *group;
+} Header;
+
+static KExpr *scaled(Elab *el, KExpr *e, int64_t by)
+{
+	return kexpr_binary(el->k, OP_MUL, e, kexpr_int(el->k, T_I32, by));
+}
+
+static bool header_extents(Elab *el, const Node *node, const View *x, int64_t block, Header *h)
+{
+	uint32_t unbounded = 0;
+	for (uint32_t i = 1; i < node->kid_count; i++)
+		unbounded += !is_bounded(node->kids[i]);
+	int64_t cols;
+	if (unbounded > 2 || !kexpr_is_const(x->extent[1], &cols)) {
+		elab_error(el, node->loc, "a dtype is declared `of x[k < 32]`, `of x[o, g, k < 32]` or `of x[o, k]`");
+		return false;
+	}
+	KExpr *groups = kexpr_int(el->k, T_I32, block ? cols / block : 1);
+	/* the unbounded axes from the right: block number (or the row's elements), then row */
+	KExpr *known[2] = {block ? groups : x->extent[1], x->extent[0]};
+	for (uint32_t i = 1, left = unbounded; i < node->kid_count; i++) {
+		const Node *axis = node->kids[i];
+		KExpr *extent = is_bounded(axis) ? elab_int(el, axis->kids[1]) : known[--left];
+		h->extent[h->rank] = extent;
+		h->formal[h->rank++] = elab_index(el, axis_name(axis), extent);
+		env_add_axis(el, axis_name(axis), extent, axis->loc);
+	}
+	if (unbounded < 2)
+		h->ambient[h->ambient_count++] = h->row_index = elab_index(el, name_of(el->c, "o"), x->extent[0]);
+	if (unbounded < 1)
+		h->ambient[h->ambient_count++] = h->group = elab_index(el, name_of(el->c, "g"), groups);
+	return !el->failed;
+}
+
+static void header_place(Elab *el, const Node *node, int64_t block, Header *h)
+{
+	uint32_t unbounded = 2 - h->ambient_count, at = 0;
+	h->row = kexpr_index(el->k, unbounded == 2 ? h->formal[at++] : h->row_index);
+	h->col = kexpr_int(el->k, T_I32, 0);
+	int64_t stride = block ? block : 1;
+	if (unbounded >= 1)
+		h->col = scaled(el, kexpr_index(el->k, h->formal[at++]), stride);
+	else
+		h->col = scaled(el, kexpr_index(el->k, h->group), stride);
+	for (; at < h->rank; at++) {
+		int64_t extent = 1;
+		kexpr_is_const(h->extent[at], &extent);
+		stride /= is_bounded(node->kids[at + 1]) ? extent : 1;
+		h->col = kexpr_binary(el->k, OP_ADD, h->col, scaled(el, kexpr_index(el->k, h->formal[at]), stride));
+	}
+}
+
+static bool check_rows(Elab *el, const DtypeRef *dtype, const View *x, int64_t block, Loc loc)
+{
+	int64_t cols;
+	if (block && kexpr_is_const(x->extent[1], &cols) && cols % block) {
+		elab_error(el, loc, "rows of %lld elements cannot be cut into blocks of %lld for %s", (long long)cols,
+			(long long)block, dtype->label);
+		return false;
+	}
+	return true;
+}
+
+/* ---- encoding ---- */
+
+/* The fields as a reader sees them hide the values they were rounded from. */
+static Env *stored_names(Elab *el, Env *fields)
+{
+	Env *env = arena_new_of(el->c->arena, Env);
+	env->outer = fields;
+	for (size_t i = 0; i < fields->names.count; i++) {
+		const Entity *field = fields->names.at[i].entity;
+		if (field->kind != ENTITY_VIEW || !field->stored.buffer)
+			continue;
+		Entity *made = env_define(el, env, fields->names.at[i].name, ENTITY_VIEW, field->loc);
+		made->view = field->stored;
+	}
+	return env;
+}
+
+static void elaborate_fields(Elab *el, const Node *body)
+{
+	Env *env = el->env;
+	env->body = body;
+	env->out = el->out;
+	env->state = arena_array(el->c->arena, uint8_t, body->kid_count + 1);
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		NodeKind kind = body->kids[i]->kind;
+		if (kind == N_LAYOUT || kind == N_PLANES || is_value(el, body->kids[i]))
+			env->state[i] = 2;
+	}
+	for (uint32_t i = 0; i < body->kid_count && !el->failed; i++) {
+		if (env->state[i])
+			continue;
+		env->state[i] = 1;
+		elab_statement(el, body->kids[i]);
+		env->state[i] = 2;
+	}
+	env->body = NULL;
+}
+
+/* Runs with the coded tensor's names and indices; restores the caller's. */
+typedef struct Inside {
+	Env *env;
+	uint32_t domain_count, ambient_count;
+	Name origin;
+	bool in_loop;
+	KExpr *guard;
+} Inside;
+
+static Inside enter(Elab *el, Env *env, KIndex *const *ambient, uint32_t count, Name origin)
+{
+	Inside saved = {el->env, el->domain_count, el->ambient_count, el->origin, el->in_loop, el->guard};
+	el->env = env;
+	for (uint32_t i = 0; i < count; i++)
+		el->domain[el->domain_count++] = ambient[i];
+	el->ambient_count = el->domain_count;
+	el->origin = origin;
+	el->in_loop = false;
+	el->guard = NULL;
+	return saved;
+}
+
+static void leave(Elab *el, Inside saved)
+{
+	el->env = saved.env;
+	el->domain_count = saved.domain_count;
+	el->ambient_count = saved.ambient_count;
+	el->origin = saved.origin;
+	el->in_loop = saved.in_loop;
+	el->guard = saved.guard;
+}
+
+Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
+{
+	const Node *node = dtype->decl->node, *header_node = node->kids[1];
+	int64_t block = dtype_block_elements(el->p, dtype);
+	if (!check_rows(el, dtype, x, block, loc))
+		return NULL;
+	Coded *coded = arena_new_of(el->c->arena, Coded);
+	*coded = (Coded){.dtype = dtype, .rows = x->extent[0], .cols = x->extent[1], .block = block};
+	Env *env = coded->fields = arena_new_of(el->c->arena, Env);
+	const Scope *arguments = dtype_scope(el->p, dtype);
+	for (size_t i = 0; i < arguments->names.count; i++)
+		env_define(el, env, arguments->names.at[i].name, ENTITY_VALUE, loc)->value = arguments->names.at[i].value;
+	Env *outer = el->env;
+	el->env = env;
+	Header header = {0};
+	bool ok = header_extents(el, header_node, x, block, &header);
+	el->env = outer;
+	if (!ok)
+		return NULL;
+	header_place(el, header_node, block, &header);
+	coded->row = header.row_index;
+	coded->group = header.group;
+	coded->ambient = arena_array(el->c->arena, KIndex *, 2);
+	coded->ambient_count = header.ambient_count;
+	memcpy(coded->ambient, header.ambient, sizeof header.ambient);
+	View *place = &coded->place;
+	place->buffer = x->buffer;
+	place->rank = header.rank;
+	memcpy(place->formal, header.formal, sizeof header.formal);
+	memcpy(place->extent, header.extent, sizeof header.extent);
+	place->subs[0] = header.row;
+	place->subs[1] = header.col;
+	Entity *subject = env_define(el, env, header_node->kids[0]->name, ENTITY_VIEW, loc);
+	subject->view = *place;
+	view_subs(el, x, place->subs, subject->view.subs);
+	Inside saved = enter(el, env, coded->ambient, coded->ambient_count, dtype->decl->name);
+	elaborate_fields(el, node->kids[2]);
+	leave(el, saved);
+	coded->stored = stored_names(el, env);
+	return el->failed ? NULL : coded;
+}
+
+/* ---- decoding ---- */
+
+static const Node *value_of(Elab *el, const Coded *coded)
+{
+	const Node *body = coded->dtype->decl->node->kids[2];
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		if (is_value(el, body->kids[i]))
+			return body->kids[i];
+	elab_error(el, coded->dtype->decl->node->loc, "dtype %s does not say what value[..] its fields stand for",
+		coded->dtype->decl->name);
+	return NULL;
+}
+
+View coded_value(Elab *el, Coded *coded, Loc loc)
+{
+	View out = {0};
+	const Node *node = value_of(el, coded);
+	if (!node)
+		return out;
+	const Node *left = node->kids[0];
+	KExpr *extent[2] = {coded->rows, coded->cols}, *own[K_MAX_RANK], *subs[K_MAX_RANK];
+	KBuffer *buffer = kbuffer_new(el->k, BUFFER_TEMP, name_of(el->c, "value"), store_of_type(T_F32), 2, extent);
+	Inside saved = enter(el, coded->stored, coded->ambient, coded->ambient_count, coded->dtype->decl->name);
+	env_push(el);
+	if (left->kind != N_INDEX || left->kid_count - 1 != coded->place.rank)
+		elab_error(el, left->loc, "value needs the axes of the dtype's header");
+	for (uint32_t i = 0; i < coded->place.rank && !el->failed; i++) {
+		KIndex *index = elab_index(el, left->kids[i + 1]->name, coded->place.extent[i]);
+		env_define(el, el->env, index->name, ENTITY_INDEX, left->loc)->index = index;
+		el->domain[el->domain_count++] = index;
+		own[i] = kexpr_index(el->k, index);
+	}
+	if (!el->failed) {
+		KExpr *value = term_as(el, elab_expr(el, node->kids[2]), T_F32);
+		View place = coded->place;
+		place.buffer = buffer;
+		view_subs(el, &place, own, subs);
+		KStep *step = kstep_map(el->k, buffer, subs, el->domain, el->domain_count, value);
+		step->loc = loc;
+		step->origin = el->origin;
+		if (!el->failed)
+			vec_push(el->c->arena, el->out, step);
+		out = view_whole(el, buffer);
+	}
+	leave(el, saved);
+	return out;
+}
+
+/* ---- layout ---- */
+
+typedef struct Packer {
+	Elab *el;
+	const Coded *coded;
+	KBuffer *to; /* NULL: only measure */
+	int64_t block_bytes, at;
+} Packer;
+
+/* One array of `store` elements at the packer's place: value over the indices from `first` in el->domain. */
+static void pack_array(Packer *pk, uint32_t first, KExpr *value, Store store, Loc loc)
+{
+	Elab *el = pk->el;
+	int64_t size = store_bytes(store), count = 1;
+	KExpr *offset = kexpr_int(el->k, T_I32, pk->at);
+	for (uint32_t i = el->domain_count; i-- > first;) {
+		int64_t extent = 1;
+		if (!kexpr_is_const(el->bound[el->domain[i]->id], &extent))
+			elab_error(el, loc, "a layout needs constant extents");
+		offset = kexpr_binary(el->k, OP_ADD, offset, scaled(el, kexpr_index(el->k, el->domain[i]), size * count));
+		count *= extent;
+	}
+	pk->at += size * count;
+	if (!pk->to || el->failed)
+		return;
+	KExpr *base = scaled(el, kexpr_index(el->k, pk->coded->group), pk->block_bytes);
+	KExpr *subs[2] = {kexpr_index(el->k, pk->coded->row), kexpr_binary(el->k, OP_ADD, base, offset)};
+	KStep *step = kstep_map(el->k, pk->to, subs, el->domain, el->domain_count, value);
+	step->store = store;
+	step->loc = loc;
+	step->origin = el->origin;
+	vec_push(el->c->arena, el->out, step);
+}
+
+static void pack_field(Packer *pk, const Node *node)
+{
+	Elab *el = pk->el;
+	Entity *field = env_find(el, node->name);
+	if (!field || field->kind != ENTITY_VIEW) {
+		elab_error(el, node->loc, "layout: \"%s\" is no field of dtype %s", node->name, pk->coded->dtype->decl->name);
+		return;
+	}
+	Store store = field->view.buffer->store;
+	if (store.bits % 8 || store.bits & (store.bits - 1)) {
+		elab_error(
+			el, node->loc, "layout: \"%s\" has %d bits: say with byte[..] = where they go", node->name, store.bits);
+		return;
+	}
+	uint32_t outer = el->domain_count;
+	KExpr *own[K_MAX_RANK];
+	for (uint32_t i = 0; i < field->view.rank; i++) {
+		KIndex *index = elab_index(el, field->view.formal[i]->name, field->view.extent[i]);
+		el->domain[el->domain_count++] = index;
+		own[i] = kexpr_index(el->k, index);
+	}
+	pack_array(pk, outer, view_load(el, &field->view, own), store, node->loc);
+	el->domain_count = outer;
+}
+
+static void pack_bytes(Packer *pk, const Node *node)
+{
+	Elab *el = pk->el;
+	const Node *left = node->kids[0];
+	uint32_t outer = el->domain_count;
+	Store store = node->kids[1] ? store_find(node->kids[1]->name) : (Store){STORE_UINT, 8};
+	if (store.kind == STORE_NONE || store.bits % 8) {
+		elab_error(el, node->loc, "a layout writes whole bytes");
+		return;
+	}
+	env_push(el);
+	for (uint32_t i = 1; left->kind == N_INDEX && i < left->kid_count && !el->failed; i++) {
+		const Node *axis = left->kids[i];
+		if (!is_bounded(axis)) {
+			elab_error(el, axis->loc, "a layout needs the extent of each index: byte[j < 16]");
+			break;
+		}
+		KIndex *index = elab_index(el, axis->kids[0]->name, elab_int(el, axis->kids[1]));
+		env_define(el, el->env, index->name, ENTITY_INDEX, axis->loc)->index = index;
+		el->domain[el->domain_count++] = index;
+	}
+	KExpr *value = el->failed ? NULL : term_expr(el, elab_expr(el, node->kids[2]));
+	if (!el->failed)
+		pack_array(pk, outer, value, store, node->loc);
+	env_pop(el);
+	el->domain_count = outer;
+}
+
+static int64_t pack(Elab *el, Coded *coded, const Node *layout, KBuffer *to, int64_t block_bytes)
+{
+	Packer pk = {.el = el, .coded = coded, .to = to, .block_bytes = block_bytes};
+	Inside saved = enter(el, coded->stored, coded->ambient, coded->ambient_count, coded->dtype->decl->name);
+	KStepVec nowhere = {0}, *out = el->out;
+	if (!to)
+		el->out = &nowhere;
+	env_push(el);
+	for (uint32_t i = 0; i < layout->kid_count && !el->failed; i++) {
+		const Node *item = layout->kids[i];
+		if (item->kind == N_NAME)
+			pack_field(&pk, item);
+		else
+			pack_bytes(&pk, item);
+	}
+	el->out = out;
+	leave(el, saved);
+	return el->failed ? 0 : pk.at;
+}
+
+int64_t coded_layout(Elab *el, Coded *coded, const Node *layout, KBuffer *to)
+{
+	if (!coded->group) {
+		elab_error(el, layout->loc, "a layout needs a dtype of blocks: `of x[k < 32]`");
+		return 0;
+	}
+	int64_t bytes = pack(el, coded, layout, NULL, 0);
+	return bytes && to ? pack(el, coded, layout, to, bytes) : bytes;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * elaborate.c: whole kernels. A chain of passes on one matrix is elaborated pass
+ * after pass over f32; what the last one coded is laid out for the container, or
+ * the matrix is rounded to the type it is stored in. The result is a flat kernel.
+ */
+#include "elaborate.h"
+
+#include <string.h>
+
+Elab *elab_new(Program *p, Kernel *k, const Scope *scope)
+{
+	Elab *el = arena_new_of(p->c->arena, Elab);
+	*el = (Elab){.p = p, .c = p->c, .k = k, .scope = scope, .out = &k->steps};
+	env_push(el);
+	return el;
+}
+
+static KBuffer *matrix(Elab *el, KBufferKind kind, const char *name, Store store, KExpr *rows, KExpr *cols)
+{
+	KExpr *extent[2] = {rows, cols};
+	return kbuffer_new(el->k, kind, name_of(el->c, name), store, 2, extent);
+}
+
+/* to[r, c] = value(from[r, c]) for all of two matrices of one shape */
+static void copy_matrix(Elab *el, KBuffer *to, const View *from, Name origin)
+{
+	KIndex *index[2] = {
+		elab_index(el, name_of(el->c, "o"), to->extent[0]), elab_index(el, name_of(el->c, "i"), to->extent[1])};
+	KExpr *own[2] = {kexpr_index(el->k, index[0]), kexpr_index(el->k, index[1])};
+	KExpr *value = view_load(el, from, own);
+	KStep *step = kstep_map(el->k, to, own, index, 2, value);
+	step->origin = origin;
+	vec_push(el->c->arena, el->out, step);
+}
+
+static View read_input(Elab *el, const Chain *chain, KExpr *rows, KExpr *cols)
+{
+	KBuffer *in = matrix(el, BUFFER_INPUT, "in", chain->input, rows, cols);
+	KBuffer *w = matrix(el, BUFFER_TEMP, "w", store_of_type(T_F32), rows, cols);
+	View from = view_whole(el, in);
+	copy_matrix(el, w, &from, name_of(el->c, "read"));
+	return view_whole(el, w);
+}
+
+/* Binds the subject w[o, i] (or p[*]) and runs the pass's body over it. */
+static bool run_pass(Elab *el, const ChainLink *link, Entity *subject)
+{
+	const Node *member = link->pass->node->kids[1]->kids[0];
+	Env *outer = el->env;
+	Env *env = env_push(el);
+	env->outer = NULL; /* a pass sees its own names only */
+	for (size_t i = 0; i < link->arguments->names.count; i++) {
+		const ScopeEntry *entry = &link->arguments->names.at[i];
+		env_define(el, env, entry->name, ENTITY_VALUE, link->loc)->value = entry->value;
+	}
+	Name name = member->kind == N_INDEX ? member->kids[0]->name : member->name;
+	bool is_any_rank = member->kind == N_INDEX && member->kid_count == 2 && member->kids[1]->kind == N_STAR;
+	if (member->kind != N_INDEX || (member->kid_count != 3 && !is_any_rank)) {
+		elab_error(el, member->loc, "pass %s: its subject must be written w[o, i] or p[*]", link->pass->name);
+	} else if (!is_any_rank) {
+		for (uint32_t i = 0; i < 2; i++) {
+			subject->view.formal[i]->name = member->kids[i + 1]->name;
+			env_add_axis(el, member->kids[i + 1]->name, subject->view.extent[i], member->loc);
+		}
+	}
+	Entity *bound = env_define(el, env, name, ENTITY_VIEW, link->loc);
+	*bound = *subject;
+	el->origin = link->pass->name;
+	bool ok = !el->failed && elab_body(el, link->pass->node->kids[2]);
+	*subject = *bound;
+	el->env = outer;
+	return ok;
+}
+
+/* out[o] = {sum_i (x - y)^2, sum_i x^2} in f64 */
+static void add_error(Elab *el, const View *x, const View *y, KExpr *rows)
+{
+	KBuffer *out = matrix(el, BUFFER_OUTPUT, "error", store_of_type(T_F64), rows, kexpr_int(el->k, T_I32, 2));
+	for (int which = 0; which < 2; which++) {
+		KIndex *o = elab_index(el, name_of(el->c, "o"), x->extent[0]);
+		KIndex *i = elab_index(el, name_of(el->c, "i"), x->extent[1]);
+		KExpr *own[2] = {kexpr_index(el->k, o), kexpr_index(el->k, i)};
+		KExpr *e = view_load(el, x, own);
+		if (which == 0)
+			e = kexpr_binary(el->k, OP_SUB, e, view_load(el, y, own));
+		e = kexpr_cast(el->k, T_F64, e);
+		KExpr *to[2] = {own[0], kexpr_int(el->k, T_I32, which)};
+		KStep *step = kstep_reduce(el->k, REDUCE_SUM, out, to, &o, 1, &i, 1, kexpr_binary(el->k, OP_MUL, e, e));
+		step->origin = name_of(el->c, "error");
+		vec_push(el->c->arena, el->out, step);
+	}
+}
+
+static bool write_coded(Elab *el, const Chain *chain, Coded *coded, KExpr *rows, ChainKernel *out)
+{
+	if (!strcmp(chain->container, "safetensors")) {
+		const Node *planes = dtype_planes(coded->dtype);
+		if (planes)
+			return coded_planes(el, coded, planes, &out->planes);
+		elab_error(el, chain->links[chain->link_count - 1].loc, "%s has no form for safetensors", coded->dtype->label);
+		return false;
+	}
+	const Node *layout = dtype_layout(coded->dtype, chain->container);
+	if (!layout) {
+		elab_error(el, chain->links[chain->link_count - 1].loc, "%s cannot hold dtype %s", chain->container,
+			coded->dtype->label);
+		return false;
+	}
+	int64_t cols = chain->cols, block = dtype_block_elements(el->p, coded->dtype);
+	int64_t bytes = coded_layout(el, coded, layout, NULL);
+	if (!bytes)
+		return false;
+	out->row_bytes = cols / block * bytes;
+	KBuffer *to =
+		matrix(el, BUFFER_OUTPUT, "out", (Store){STORE_UINT, 8}, rows, kexpr_int(el->k, T_I32, out->row_bytes));
+	return coded_layout(el, coded, layout, to) != 0;
+}
+
+int64_t dtype_row_bytes(Program *p, const DtypeRef *dtype, const Node *layout, int64_t cols)
+{
+	int64_t block = dtype_block_elements(p, dtype);
+	Elab *el = elab_new(p, kernel_new(p->c, name_of(p->c, "measure")), NULL);
+	el->input = store_of_type(T_F32);
+	KBuffer *x = matrix(el, BUFFER_INPUT, "x", store_of_type(T_F32), kexpr_int(el->k, T_I32, 1),
+		kexpr_int(el->k, T_I32, block ? block : cols));
+	View view = view_whole(el, x);
+	Coded *coded = coded_encode(el, dtype, &view, layout->loc);
+	int64_t bytes = coded ? coded_layout(el, coded, layout, NULL) : 0;
+	return bytes ? bytes * (block ? cols / block : 1) : -1;
+}
+
+bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
+{
+	Kernel *k = kernel_new(p->c, chain->name);
+	Elab *el = elab_new(p, k, chain->facts);
+	k->param_count = 1;
+	el->input = chain->input;
+	KExpr *rows = chain->rows ? kexpr_int(k, T_I32, chain->rows) : kexpr_param(k, 0);
+	KExpr *cols = kexpr_int(k, T_I32, chain->cols);
+	Entity subject = {.kind = ENTITY_VIEW, .view = read_input(el, chain, rows, cols)};
+	View original = subject.view;
+	for (size_t i = 0; i < chain->link_count; i++)
+		if (!run_pass(el, &chain->links[i], &subject))
+			return false;
+	*out = (ChainKernel){.kernel = k, .dtype = subject.coded ? subject.coded->dtype : NULL};
+	if (subject.coded) {
+		if (!write_coded(el, chain, subject.coded, rows, out))
+			return false;
+	} else {
+		KBuffer *to = matrix(el, BUFFER_OUTPUT, "out", chain->input, rows, cols);
+		out->row_bytes = chain->cols * store_bytes(chain->input);
+		copy_matrix(el, to, &subject.view, name_of(p->c, "write"));
+	}
+	if (chain->wants_error)
+		add_error(el, &original, &subject.view, rows);
+	return !el->failed && kernel_verify(k);
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * elaborate.h: from equations to flat kernel steps; shared by the elab_*.c files,
+ * and the entry points that plan/ builds kernels with.
+ *
+ * A name in an equation is an Entity: a compile-time value, a loop index, an
+ * array (a View), a struct of those (what a fn with several results, a fit or an
+ * svd gives), or a coded tensor. A View is how an array is seen: its own
+ * subscripts, and for each axis of the buffer behind it an expression over them.
+ * So x[b, :] hands on a slice, w[o, g, k] is w[o, g*32 + k], and a dtype's x is a
+ * block of w, all without copying.
+ *
+ * `ambient` are the indices that everything in hand is done for each of: inside
+ * encode(D, w) the row and the block, inside f[b] = fit(..) also b. An array
+ * defined there gets them as its leading axes, so every step is flat and the
+ * scheduler may put any axis outermost.
+ */
+#ifndef CMPC_ELABORATE_H
+#define CMPC_ELABORATE_H
+
+#include "kernel.h"
+#include "program.h"
+
+typedef struct Entity Entity;
+typedef struct Env Env;
+typedef struct Elab Elab;
+
+typedef struct View {
+	KBuffer *buffer;
+	uint32_t rank;
+	KIndex *formal[K_MAX_RANK]; /* own subscripts, as they stand in subs */
+	KExpr *extent[K_MAX_RANK];  /* of each own axis */
+	KExpr *subs[K_MAX_RANK];    /* one per axis of the buffer */
+} View;
+
+typedef enum EntityKind { ENTITY_VALUE, ENTITY_INDEX, ENTITY_VIEW, ENTITY_STRUCT, ENTITY_EXPR } EntityKind;
+
+struct Entity {
+	EntityKind kind;
+	Loc loc;
+	Value value;         /* VALUE */
+	KIndex *index;       /* INDEX */
+	KExpr *expr;         /* EXPR: a scalar argument handed to an inlined fn */
+	View view;           /* VIEW: the value before rounding into its storage type */
+	View stored;         /* VIEW of a field: what a reader sees; buffer NULL if it is no field */
+	Env *members;        /* STRUCT: in order of definition */
+	struct Coded *coded; /* VIEW of a subject that a dtype has coded, or of a fit; else NULL */
+};
+
+typedef struct Axis {
+	Name name;
+	KExpr *extent;
+	Loc loc;
+} Axis;
+
+/* block i = g*m + k */
+typedef struct Block {
+	Name axis, outer, inner;
+	KExpr *size;
+} Block;
+
+typedef struct Binding {
+	Name name;
+	Entity *entity;
+} Binding;
+
+struct Env {
+	Env *outer;
+	VEC(Binding) names;
+	VEC(Axis) axes;
+	VEC(Block) blocks;
+	const Node *body; /* whose `=` lines may be elaborated on demand; NULL: none */
+	uint8_t *state;   /* per kid of body: 0 to do, 1 in work, 2 done */
+	KStepVec *out;    /* where the body's steps go */
+};
+
+/* What encode(D, x) made: all fields of D over x. */
+typedef struct Coded {
+	const DtypeRef *dtype;
+	Env *fields;      /* the body's names */
+	Env *stored;      /* the same, fields as a reader sees them */
+	KIndex **ambient; /* what the fields were elaborated under */
+	uint32_t ambient_count;
+	KExpr *rows, *cols;
+	int64_t block;       /* elements coded together; 0: whole rows */
+	KIndex *row, *group; /* row and block, where they are ambient; else NULL */
+	View place;          /* header axes -> (row, column); its buffer is x's */
+} Coded;
+
+struct Elab {
+	Program *p;
+	Compiler *c;
+	Kernel *k;
+	Env *env;
+	const Scope *scope; /* compile-time names: parameters and the facts of the tensor */
+	KStepVec *out;
+	KIndex *domain[24]; /* ambient, then the indices of the equation in hand */
+	uint32_t domain_count, ambient_count;
+	KExpr *bound[1024]; /* by index id: extent of arrays made over that index */
+	Name origin;
+	Store input;    /* how the checkpoint stores the tensor: what `input` means as a storage type */
+	uint32_t depth; /* of inlined calls */
+	bool in_loop;   /* := happens in place */
+	KExpr *guard;   /* of a data-dependent `when`: load of its condition; NULL: none */
+	bool failed;
+};
+
+/* A scalar: a compile-time value until it meets an array, then an expression. */
+typedef struct Term {
+	KExpr *expr; /* NULL: value */
+	Value value;
+} Term;
+
+/* ---- elab_env.c ---- */
+
+Env *env_push(Elab *el);
+void env_pop(Elab *el);
+Entity *env_define(Elab *el, Env *env, Name name, EntityKind kind, Loc loc);
+Entity *env_find(Elab *el, Name name); /* elaborates a later `=` of an open body if it has to; NULL if unknown */
+const Axis *env_axis(const Elab *el, Name name);
+void env_add_axis(Elab *el, Name name, KExpr *extent, Loc loc);
+KIndex *elab_index(Elab *el, Name name, KExpr *extent); /* 0..extent */
+KIndex *elab_index_range(Elab *el, Name name, KExpr *lo, KExpr *hi, KExpr *extent);
+void elab_error(Elab *el, Loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+View view_whole(Elab *el, KBuffer *buffer);
+KExpr *view_load(Elab *el, const View *view, KExpr *const *subs);
+void view_subs(Elab *el, const View *view, KExpr *const *subs, KExpr **out); /* subscripts of the buffer */
+/* The first `count` subscripts fixed: kept[i] NULL keeps axis i */
+View view_slice(Elab *el, const View *view, KExpr *const *fixed);
+/* index becomes a further, first own subscript */
+View view_abstract(Elab *el, const View *view, KIndex *index);
+View view_flat(Elab *el, KBuffer *buffer, KExpr *rows, KExpr *cols);
+
+/* ---- elab_type.c ---- */
+
+KExpr *term_expr(Elab *el, Term term); /* integers i32, reals f32 */
+KExpr *term_as(Elab *el, Term term, KType type);
+Term term_of(KExpr *expr);
+Term term_value(Value value);
+Term term_int(Loc loc, int64_t value);
+Term term_binary(Elab *el, const Node *node, Term a, Term b);
+Term term_unary(Elab *el, const Node *node, Term a);
+Term term_select(Elab *el, Loc loc, Term c, Term a, Term b);
+bool term_is_int_const(const Term *term, int64_t *value);
+
+/* ---- elab_expr.c ---- */
+
+Term elab_expr(Elab *el, const Node *node);
+KExpr *elab_int(Elab *el, const Node *node);     /* an integer subscript or bound */
+Entity *elab_entity(Elab *el, const Node *node); /* an array or struct, by name, field or slice; NULL: it is a scalar */
+bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out, uint32_t first);
+/* f(..) of a fn with a body: its results as a struct */
+Entity *elab_call(Elab *el, const Node *call, const Decl *fn);
+
+/* ---- elab_reduce.c ---- */
+
+bool elab_is_reduction(Elab *el, const Node *call);
+Term elab_reduction(Elab *el, const Node *call);
+bool elab_is_selection(Elab *el, const Node *node); /* rank[..](e) < n */
+Term elab_selection(Elab *el, const Node *node);
+KExpr *elab_infer_extent(
+	Elab *el, const Node *node, Name index); /* from what the index subscripts in node; NULL: from nothing */
+
+/* ---- elab_body.c ---- */
+
+bool elab_body(Elab *el, const Node *body);
+bool elab_statement(Elab *el, const Node *statement);
+KBuffer *elab_temp(Elab *el, Name name, Store store, KIndex *const *indices, uint32_t count);
+
+/* ---- elab_dtype.c ---- */
+
+int64_t dtype_block_elements(Program *p, const DtypeRef *dtype);        /* 0: whole rows */
+const Node *dtype_layout(const DtypeRef *dtype, const char *container); /* LAYOUT for it, or NULL */
+const Node *dtype_planes(const DtypeRef *dtype);                        /* PLANES, or NULL */
+/* x: rank 2. NULL: reported. */
+Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc);
+View coded_value(Elab *el, Coded *coded, Loc loc); /* [rows, cols], f32 */
+/* Writes the packed blocks into u8 to[rows, row bytes]; gives the bytes of a block, 0: reported. `to` may be NULL: only
+ * measures. */
+int64_t coded_layout(Elab *el, Coded *coded, const Node *layout, KBuffer *to);
+
+/* ---- elab_planes.c ---- */
+
+/* One tensor that a plane writes. */
+typedef struct Plane {
+	const char *name; /* "weight_packed"; "self": the subject's own */
+	const Node *node; /* DEFINE in the dtype */
+	Store store;
+	uint32_t rank;
+	int64_t shape[K_MAX_RANK]; /* shape[0] is -1 where it is the number of rows, any number of them */
+	KBuffer *buffer; /* [rows, elements of a row]; NULL: the same for every tensor of the shape (plane_constant) */
+} Plane;
+typedef VEC(Plane) PlaneVec;
+
+/* Makes an output buffer for each plane that reads fields and the steps that fill it; adds all planes to `to`. */
+bool coded_planes(Elab *el, Coded *coded, const Node *planes, PlaneVec *to);
+/* The elements of a plane without a buffer, for a tensor of rows x cols. NULL: reported. */
+void *plane_constant(Program *p, const DtypeRef *dtype, const Plane *plane, int64_t rows, int64_t cols, size_t *bytes);
+Store elab_store(Elab *el, const Node *type); /* a storage type by name, `input` among them; STORE_NONE: reported */
+
+/* ---- elaborate.c: whole kernels ---- */
+
+typedef struct ChainLink {
+	const Decl *pass;
+	const Scope *arguments;
+	Loc loc;
+} ChainLink;
+
+/* A chain of passes on one matrix: what a kernel is made from. */
+typedef struct Chain {
+	Name name;          /* of the kernel */
+	Store input;        /* how the file stores it */
+	int64_t rows, cols; /* rows 0: any number, as many as the panel has */
+	const ChainLink *links;
+	size_t link_count;
+	const Scope *facts;    /* of the tensor: name, role, layer, ... */
+	const char *container; /* "gguf", "safetensors" */
+	bool wants_error;      /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
+} Chain;
+
+typedef struct ChainKernel {
+	Kernel *kernel;
+	KIndex *rows;
+	const DtypeRef *dtype; /* that the last pass coded it in; NULL: the input's storage type stays */
+	int64_t row_bytes;     /* of the first output, where there is one packed output */
+	PlaneVec planes;       /* safetensors forms: all tensors in order; outputs are those with a buffer */
+	bool needs_all_rows;   /* something reads across rows: build again with `rows` given, run in one piece */
+} ChainKernel;
+
+Elab *elab_new(Program *p, Kernel *k, const Scope *scope);
+/* Flat kernel of a chain. False: reported. */
+bool chain_build(Program *p, const Chain *chain, ChainKernel *out);
+/* Bytes of one row of dtype in a container with a packed form. -1: reported. */
+int64_t dtype_row_bytes(Program *p, const DtypeRef *dtype, const Node *layout, int64_t cols);
+
+#endif
