@@ -300,12 +300,56 @@ bool kernel_interpret(Kernel *k, void *const *inputs, void *const *outputs, cons
 /* in: m x n, outs as KLinalg says; all row-major. A matrix that is not positive definite gives NaN. */
 void linalg_reference(Arena *scratch, KLinalg op, bool upper, size_t m, size_t n, const double *in, double *const *outs);
 
+/* ---- bitmap.c, bitmap_invert.c: reading back what a layout packed ----
+ *
+ * Shifts, masks and ors of disjoint bits only move bits, so following each bit through the steps that pack the
+ * fields of one block says where every bit of every field lies; the steps that read the fields back follow. */
+
+typedef struct BitPlace {
+	uint32_t output; /* which of the outputs */
+	uint32_t bit;    /* of its memory, little-endian: 8 * byte + bit */
+} BitPlace;
+
+typedef struct BitField {
+	KBuffer *buffer;  /* in the kernel that was traced */
+	uint32_t count;   /* elements */
+	BitPlace *places; /* [element, row-major][bit of its store] */
+} BitField;
+
+typedef struct Bitmap {
+	Loc loc; /* of the packing, for messages */
+	BitField *fields;
+	uint32_t field_count;
+} Bitmap;
+
+/* Follows the MAP and integer SUM steps that make the outputs from the fields, for params that leave one block;
+ * other steps, and what makes the fields, are passed over. False after reporting a field bit that is missing or
+ * there twice, an output bit that is no bit of a field, or one that is written never or twice. */
+bool bitmap_trace(Kernel *k, const KStepVec *steps, KBuffer *const *outputs, uint32_t output_count,
+    KBuffer *const *fields, uint32_t field_count, const int64_t *params, Bitmap *map);
+
+/* Where the parts of a block are in the kernel that reads it back. */
+typedef struct BitSource {
+	KBuffer *buffer;    /* what the output of the same number became */
+	KExpr *const *subs; /* of the block's first element (of bytes: its first byte) */
+} BitSource;
+
+typedef struct BitTarget {
+	KBuffer *buffer; /* its last axes are the last ones of the field of the same number, with an extent above 1 or not */
+	KExpr *const *lead_subs; /* of the axes before those */
+	uint32_t lead_count;
+} BitTarget;
+
+/* Pushes MAP steps over `around` and the fields' own axes. Places that are linear in digits of the subscripts are
+ * computed; others, after cutting an axis in up to 8 parts did not help, are looked up in tables. */
+bool bitmap_invert(Kernel *k, const Bitmap *map, const BitSource *sources, const BitTarget *targets,
+    KIndex *const *around, uint32_t around_count, KStepVec *to);
+
 /* ---- schedule.c: flat -> scheduled ---- */
 
 typedef struct ScheduleOptions {
-	uint32_t lanes;      /* f32 lanes of the target's vectors: 4, 8, 16 */
-	bool fuse;           /* false: --no-fuse */
+	uint32_t lanes; /* f32 lanes of the target's vectors: 4, 8, 16 */
 } ScheduleOptions;
-void kernel_schedule(Kernel *k, KIndex *rows, const ScheduleOptions *options);
+void kernel_schedule(Kernel *k, const ScheduleOptions *options);
 
 #endif

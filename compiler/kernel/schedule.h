@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * schedule.h: shared by the schedule_*.c files, which turn a flat kernel into a
+ * scheduled one in four moves, each a file:
+ *   schedule_clean.c  steps that nothing reads go; a map read once goes into its reader
+ *   schedule_split.c  a row index becomes block and element where a reader works on blocks
+ *   schedule_nest.c   indices that steps have in common become loops around them
+ *   schedule_shape.c  buffers lose the axes of loops they live in; loops and steps choose lanes
+ */
+#ifndef CMPC_SCHEDULE_H
+#define CMPC_SCHEDULE_H
+
+#include "kernel.h"
+
+/* One touch of a buffer by a step. */
+typedef struct Access {
+	KBuffer *buffer;
+	KExpr **subs;
+	KStep *step; /* the leaf that does it */
+	bool is_write;
+} Access;
+typedef VEC(Access) AccessVec;
+
+/* All accesses of a step and, for loops and branches, of their bodies. */
+void access_collect(Kernel *k, KStep *step, AccessVec *to);
+void access_collect_all(Kernel *k, const KStepVec *steps, AccessVec *to);
+bool access_conflict(const AccessVec *a, const AccessVec *b); /* one of them writes what the other touches */
+
+/* Every expression of one step (not of its body) replaced by map(context, e). */
+void step_rewrite(KStep *step, KExpr *(*map)(void *context, KExpr *e), void *context);
+/* As step_rewrite, for the step and its body: index -> by */
+void step_substitute(Kernel *k, KStep *step, const KIndex *index, KExpr *by);
+bool index_is_whole(const KIndex *index, const KExpr *extent); /* 0, 1, .. extent-1 */
+bool expr_is_index(const KExpr *e, const KIndex **index);
+bool expr_same(const KExpr *a, const KExpr *b);
+
+/* sub = sum of stride * index, strides falling: a number in mixed radix that counts an axis through once. */
+enum { MAX_DIGITS = 8 };
+typedef struct Radix {
+	uint32_t count;
+	int64_t stride[MAX_DIGITS], extent[MAX_DIGITS];
+	const KIndex *index[MAX_DIGITS];
+} Radix;
+/* Reads sub, of an axis of `extent`, over the step's indices and those of the loops around it. */
+bool radix_of(
+	Kernel *k, const KStep *step, KIndex *const *loops, uint32_t loop_count, KExpr *sub, int64_t extent, Radix *r);
+
+void schedule_clean(Kernel *k, bool inline_maps);
+void schedule_split(Kernel *k);
+void schedule_nest(Kernel *k);
+void schedule_shape(Kernel *k, const ScheduleOptions *options);
+
+#endif

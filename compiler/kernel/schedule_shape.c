@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * schedule_shape.c: after nesting. A buffer touched only inside a loop, always at
+ * that loop's turn, loses the axis and lives in the loop. The outermost loops go
+ * to threads (rows). An inner loop whose turns search or add up in order runs
+ * several turns side by side (lane = block); elsewhere the innermost index of a
+ * step does (lane = element).
+ */
+#include "schedule.h"
+
+#include <string.h>
+
+enum { LEAST_LANES = 4, LONG_SUM = 256 };
+
+/* ---- buffers ---- */
+
+static bool holds(const KStep *loop, const KStep *step)
+{
+	if (loop == step)
+		return true;
+	for (size_t i = 0; i < loop->body.count; i++)
+		if (holds(loop->body.at[i], step))
+			return true;
+	return false;
+}
+
+static bool is_only_inside(const KStep *loop, const KBuffer *buffer, const AccessVec *all)
+{
+	for (size_t i = 0; i < all->count; i++)
+		if (all->at[i].buffer == buffer && !holds(loop, all->at[i].step))
+			return false;
+	return true;
+}
+
+/* The axis that every access subscripts with just this index; rank if there is none. */
+static uint32_t axis_at(const KBuffer *buffer, const KIndex *index, const AccessVec *all)
+{
+	for (uint32_t d = 0; d < buffer->rank; d++) {
+		bool is_plain = true;
+		for (size_t i = 0; i < all->count && is_plain; i++) {
+			const KIndex *at;
+			if (all->at[i].buffer == buffer)
+				is_plain = all->at[i].subs && expr_is_index(all->at[i].subs[d], &at) && at == index;
+		}
+		if (is_plain)
+			return d;
+	}
+	return buffer->rank;
+}
+
+static void remove_item(KExpr **items, uint32_t at, uint32_t count)
+{
+	memmove(items + at, items + at + 1, sizeof *items * (count - at - 1));
+}
+
+typedef struct Dropper {
+	Kernel *k;
+	const KBuffer *buffer;
+	uint32_t axis;
+} Dropper;
+
+static KExpr *drop_in_loads(void *context, KExpr *e)
+{
+	Dropper *drop = context;
+	if (!e->loads)
+		return e;
+	KExpr *copy = arena_new_of(drop->k->c->arena, KExpr);
+	*copy = *e;
+	for (int i = 0; i < 3 && e->args[i]; i++)
+		copy->args[i] = drop_in_loads(drop, e->args[i]);
+	if (e->op == OP_LOAD) {
+		copy->subs = arena_array(drop->k->c->arena, KExpr *, e->buffer->rank + 1);
+		for (uint32_t i = 0; i < e->buffer->rank; i++)
+			copy->subs[i] = drop_in_loads(drop, e->subs[i]);
+		if (e->buffer == drop->buffer)
+			remove_item(copy->subs, drop->axis, e->buffer->rank);
+	}
+	return copy;
+}
+
+static void drop_in_steps(Dropper *drop, const KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		KStep *step = steps->at[i];
+		KExpr **fields[] = {&step->value, &step->key, &step->limit};
+		for (size_t f = 0; f < 3; f++)
+			if (*fields[f])
+				*fields[f] = drop_in_loads(drop, *fields[f]);
+		if (step->dst == drop->buffer) {
+			KExpr **subs = arena_array(drop->k->c->arena, KExpr *, drop->buffer->rank + 1);
+			memcpy(subs, step->dst_subs, sizeof *subs * drop->buffer->rank);
+			remove_item(subs, drop->axis, drop->buffer->rank);
+			step->dst_subs = subs;
+		}
+		drop_in_steps(drop, &step->body);
+	}
+}
+
+/* Gives buffers the innermost of the nested loops (not of a `for` of the program) that holds all they do. */
+static void scope_buffers(Kernel *k, KStep *loop)
+{
+	for (size_t b = 0; b < k->buffers.count; b++) {
+		KBuffer *buffer = k->buffers.at[b];
+		AccessVec all = {0}, own = {0};
+		if (buffer->kind != BUFFER_TEMP)
+			continue;
+		access_collect_all(k, &k->steps, &all);
+		access_collect(k, loop, &own);
+		bool is_used = false;
+		for (size_t i = 0; i < own.count; i++)
+			is_used |= own.at[i].buffer == buffer;
+		if (!is_used || !is_only_inside(loop, buffer, &all))
+			continue;
+		uint32_t axis = axis_at(buffer, loop->index, &own);
+		if (axis == buffer->rank)
+			continue;
+		Dropper drop = {k, buffer, axis};
+		drop_in_steps(&drop, &loop->body);
+		remove_item(buffer->extent, axis, buffer->rank);
+		buffer->rank--;
+		buffer->scope = loop;
+	}
+}
+
+static bool is_nested_by_schedule(const KStep *step)
+{
+	/* the loops of the program carry values from turn to turn; ours never do */
+	return step->kind == STEP_LOOP && step->origin == NULL;
+}
+
+static void scope_all(Kernel *k, const KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		if (is_nested_by_schedule(steps->at[i]))
+			scope_buffers(k, steps->at[i]);
+		scope_all(k, &steps->at[i]->body);
+	}
+}
+
+/* ---- how loops run ---- */
+
+static bool is_short_sum(const KStep *step)
+{
+	int64_t total = 1, n;
+	if (step->kind != STEP_REDUCE || step->reduce != REDUCE_SUM || step->value->type < T_F32)
+		return false;
+	for (uint32_t i = 0; i < step->over_count; i++)
+		total *= kexpr_is_const(step->over[i]->hi, &n) ? n : LONG_SUM + 1;
+	return step->in_order || total <= LONG_SUM;
+}
+
+/* Work that one element after the other must do: better with one block per lane. */
+static bool is_serial(const KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		const KStep *step = steps->at[i];
+		if ((step->kind == STEP_LOOP && !is_nested_by_schedule(step)) || is_short_sum(step))
+			return true;
+		if (step->kind == STEP_LOOP && is_serial(&step->body))
+			return true;
+	}
+	return false;
+}
+
+static bool has_lanes_inside(const KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++)
+		if (steps->at[i]->kind == STEP_LOOP &&
+			(steps->at[i]->mode == LOOP_LANES || has_lanes_inside(&steps->at[i]->body)))
+			return true;
+	return false;
+}
+
+static bool has_rows_of_scratch(const KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++)
+		if (steps->at[i]->kind == STEP_LINALG || has_rows_of_scratch(&steps->at[i]->body))
+			return true;
+	return false;
+}
+
+static uint32_t lanes_for(const KStep *loop, uint32_t widest)
+{
+	int64_t turns;
+	uint32_t lanes = widest;
+	if (!kexpr_is_const(loop->index->hi, &turns))
+		return 0;
+	while (lanes > turns)
+		lanes /= 2;
+	return lanes >= LEAST_LANES ? lanes : 0;
+}
+
+static void choose_lanes(const KStepVec *steps, const ScheduleOptions *options)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		KStep *step = steps->at[i];
+		choose_lanes(&step->body, options);
+		if (!is_nested_by_schedule(step) || step->mode == LOOP_ROWS || has_lanes_inside(&step->body) ||
+			has_rows_of_scratch(&step->body) || !is_serial(&step->body))
+			continue;
+		step->lanes = lanes_for(step, options->lanes);
+		if (step->lanes)
+			step->mode = LOOP_LANES;
+	}
+}
+
+/* The outermost of our loops are handed to threads; those of the program around them stay in order. */
+static void choose_rows(const KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		KStep *step = steps->at[i];
+		if (is_nested_by_schedule(step))
+			step->mode = LOOP_ROWS;
+		else
+			choose_rows(&step->body);
+	}
+}
+
+static void choose_vectors(const KStepVec *steps, bool in_lanes)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		KStep *step = steps->at[i];
+		bool is_lanes = in_lanes || (step->kind == STEP_LOOP && step->mode == LOOP_LANES);
+		choose_vectors(&step->body, is_lanes);
+		if (step->kind == STEP_MAP)
+			step->is_vector = !is_lanes && step->domain_count > 0;
+		else if (step->kind == STEP_REDUCE)
+			step->is_vector = !is_lanes && !is_short_sum(step);
+		else if (step->kind == STEP_SCAN)
+			step->is_vector = !is_lanes;
+	}
+}
+
+void schedule_shape(Kernel *k, const ScheduleOptions *options)
+{
+	scope_all(k, &k->steps);
+	choose_rows(&k->steps);
+	choose_lanes(&k->steps, options);
+	choose_vectors(&k->steps, false);
+}
