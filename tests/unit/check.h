@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * check.h: what a unit test needs: CHECK counts and reports, finish() gives main's value.
+ * check.h: what a unit test needs: CHECK(condition[, message...]) counts and reports, finish() gives main's value.
  */
 #ifndef CMPC_TEST_CHECK_H
 #define CMPC_TEST_CHECK_H
@@ -14,8 +14,8 @@ static unsigned check_count, check_failures;
 		check_count++;                                                                                                 \
 		if (!(condition)) {                                                                                            \
 			check_failures++;                                                                                          \
-			printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);                                                     \
-			printf(__VA_ARGS__);                                                                                       \
+			printf("%s:%d: %s", __FILE__, __LINE__, #condition);                                                       \
+			printf(": " __VA_ARGS__);                                                                                  \
 			printf("\n");                                                                                              \
 		}                                                                                                              \
 	} while (0)

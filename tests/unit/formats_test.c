@@ -7,20 +7,15 @@
  * again. Works in a temporary folder of its own; the golden file is found through
  * $srcdir. Exit 0: all held.
  */
+#include "check.h"
 #include "format.h"
 
 #include <fcntl.h>
 #include <ftw.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static int failures; /* the one global of a test */
-
-#define CHECK(condition)                                                                                               \
-	((condition) ? (void)0 : (void)(failures++, fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition)))
 
 /* ---- building files ---- */
 
@@ -173,8 +168,7 @@ static void compare_lines(char *is, char *was)
 	while (is || was) {
 		char *left = is ? strsep(&is, "\n") : "(nothing)", *right = was ? strsep(&was, "\n") : "(nothing)";
 		if (strcmp(left, right) != 0) {
-			fprintf(stderr, "is:  %s\nwas: %s\n", left, right);
-			failures++;
+			CHECK(false, "is \"%s\", was \"%s\"", left, right);
 			return;
 		}
 	}
@@ -464,9 +458,7 @@ static void test_refusals(void)
 		program.meta = rows[i].meta;
 		program.meta_count = rows[i].meta ? 1 : 0;
 		CkLayout *layout = format_find(rows[i].format)->lay_out(&program, NULL, false, &error);
-		CHECK(!layout && strcmp(error.text, rows[i].message) == 0);
-		if (strcmp(error.text, rows[i].message) != 0)
-			fprintf(stderr, "is: %s\n", error.text);
+		CHECK(!layout && strcmp(error.text, rows[i].message) == 0, "is %s", error.text);
 		layout_free(layout);
 	}
 }
@@ -523,5 +515,5 @@ int main(void)
 	empty_folder();
 	rmdir(folder);
 	free(root);
-	return failures > 0;
+	return finish("formats");
 }
