@@ -463,6 +463,35 @@ static void test_refusals(void)
 	}
 }
 
+/* From one format to another: names and shapes as they are, metadata only what the program says. */
+static void test_crossing(void)
+{
+	static const CmprtMeta meta[] = {{"general.architecture", "string", "x"}};
+	static const char *const ways[][3] = {
+		{"a.safetensors", "gguf", "b.gguf"},
+		{"b.gguf", "safetensors", "c.safetensors"},
+	};
+	CmprtOutput outputs[2];
+	empty_folder();
+	build_files("file:a.safetensors st:{\"__metadata__\":{\"format\":\"pt\"},\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],"
+				"\"data_offsets\":[0,24]}} raw:abcdefghijklmnopqrstuvwx");
+	for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+		CmprtError error = {""};
+		Checkpoint *source = open_good(ways[i][0]);
+		CmprtProgram program = program_of(source, outputs, meta, 1);
+		outputs[0].container_code = strcmp(ways[i][1], "gguf") == 0 ? 0 : -1;
+		CkLayout *layout = format_find(ways[i][1])->lay_out(&program, source, false, &error);
+		CHECK(layout != NULL, "%s", error.text);
+		write_layout(layout, source, ways[i][2]);
+		Checkpoint *written = open_good(ways[i][2]);
+		CHECK(written->meta_count == 1 && strcmp(written->meta[0].key, "general.architecture") == 0);
+		CHECK(written->tensors[0].rank == 2 && written->tensors[0].shape[1] == 3 && written->tensors[0].bytes == 24);
+		checkpoint_close(written);
+		layout_free(layout);
+		checkpoint_close(source);
+	}
+}
+
 static void test_table(void)
 {
 	CHECK(format_find("safetensors") && format_find("gguf") && !format_find("onnx"));
@@ -510,6 +539,7 @@ int main(void)
 	test_config();
 	test_gguf();
 	test_refusals();
+	test_crossing();
 	test_table();
 	test_real(root);
 	empty_folder();
