@@ -189,6 +189,15 @@ bool program_load(Program *p, const char *path)
 	return load_file(p, path, (Loc){0}, false);
 }
 
+bool program_load_tree(Program *p, uint32_t file, Node *tree)
+{
+	const char *path = source_of(p->c, file)->path;
+	is_new_file(p, path);
+	p->main_file = file;
+	bool ok = program_add(p, tree, false);
+	return follow_imports(p, path, tree, false) && ok;
+}
+
 static int compare_paths(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);

@@ -55,6 +55,7 @@ struct Program {
 Program *program_new(Compiler *c, const char *stdlib);
 bool program_load_stdlib(Program *p);
 bool program_load(Program *p, const char *path);          /* a .cmp file and its imports */
+bool program_load_tree(Program *p, uint32_t file, Node *tree); /* the same of a file that is parsed already */
 bool program_add(Program *p, Node *file, bool is_stdlib); /* declarations of a parsed file; false: errors reported */
 Decl *program_find(const Program *p, DeclKind kind, Name name); /* NULL if there is none */
 void program_names(const Program *p, DeclKind kind, NameVec *to);
