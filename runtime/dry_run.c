@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,8 @@
 #include <unistd.h>
 
 #define SAMPLE_BYTES ((int64_t)1 << 20)
-#define DISK_BYTES ((int64_t)64 << 20)
+enum { DISK_PIECES = 64 };
+#define DISK_BYTES (DISK_PIECES * SAMPLE_BYTES)
 #define DISK_SECONDS 0.35
 #define KERNELS_SECONDS 0.6
 
@@ -29,11 +31,11 @@
 /* Pieces are spread over all files: what part of them the system has cached shows in the rate. */
 static double measure_read(const Run *run, char *buffers, int64_t threads)
 {
-	int64_t pieces = DISK_BYTES / SAMPLE_BYTES, total = 0;
+	int64_t total = 0;
 	double started = clock_seconds();
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)threads) reduction(+ : total)
-	for (int64_t i = 0; i < pieces; i++) {
-		int64_t at = run->input_bytes / pieces * i, file = 0;
+	for (int64_t i = 0; i < DISK_PIECES; i++) {
+		int64_t at = run->input_bytes / DISK_PIECES * i, file = 0;
 		while (file + 1 < run->model->file_count && at >= run->model->file_bytes[file])
 			at -= run->model->file_bytes[file++];
 		if (clock_seconds() - started > DISK_SECONDS)
@@ -44,7 +46,14 @@ static double measure_read(const Run *run, char *buffers, int64_t threads)
 	return (double)total / (clock_seconds() - started);
 }
 
-/* Into a file without a name in the output's folder. Both rates 0: no such file can be made there. */
+static int compare_seconds(const void *a, const void *b)
+{
+	double left = *(const double *)a, right = *(const double *)b;
+	return (left > right) - (left < right);
+}
+
+/* Into a file without a name in the output's folder. Both rates 0: no such file can be made there. The median piece
+ * counts: a short sample that met one pause of the system would promise too little. */
 static void measure_write(const Run *run, const char *buffers, int64_t threads, DryRun *result)
 {
 	int fd = open(run->destination.parent, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -53,19 +62,24 @@ static void measure_write(const Run *run, const char *buffers, int64_t threads, 
 			close(fd);
 		return;
 	}
-	int64_t pieces = DISK_BYTES / SAMPLE_BYTES, total = 0;
-	double started = clock_seconds();
-#pragma omp parallel for schedule(dynamic, 1) num_threads((int)threads) reduction(+ : total)
-	for (int64_t i = 0; i < pieces; i++) {
-		if (clock_seconds() - started > DISK_SECONDS)
-			continue;
-		ssize_t count = pwrite(fd, buffers + omp_get_thread_num() * SAMPLE_BYTES, SAMPLE_BYTES, i * SAMPLE_BYTES);
-		total += count > 0 ? count : 0;
+	double started = clock_seconds(), seconds[DISK_PIECES];
+#pragma omp parallel for schedule(dynamic, 1) num_threads((int)threads)
+	for (int64_t i = 0; i < DISK_PIECES; i++) {
+		double begun = clock_seconds();
+		ssize_t count = SAMPLE_BYTES;
+		if (begun - started < DISK_SECONDS)
+			count = pwrite(fd, buffers + omp_get_thread_num() * SAMPLE_BYTES, SAMPLE_BYTES, i * SAMPLE_BYTES);
+		bool is_written = count == SAMPLE_BYTES && begun - started < DISK_SECONDS;
+		seconds[i] = is_written ? clock_seconds() - begun : INFINITY;
 	}
-	double written = clock_seconds();
-	result->write_rate = (double)total / (written - started);
+	qsort(seconds, DISK_PIECES, sizeof *seconds, compare_seconds);
+	int written = 0;
+	while (written < DISK_PIECES && isfinite(seconds[written]))
+		written++;
+	result->write_rate = written ? (double)(threads * SAMPLE_BYTES) / seconds[written / 2] : 0;
+	double synced = clock_seconds();
 	if (!run->options->no_sync && fdatasync(fd) == 0)
-		result->sync_rate = (double)total / (clock_seconds() - written);
+		result->sync_rate = (double)(written * SAMPLE_BYTES) / (clock_seconds() - synced);
 	close(fd);
 }
 
@@ -104,10 +118,12 @@ static int64_t sample_bytes(const Task *task, int64_t rows)
 	return bytes;
 }
 
-/* Lays one thread's buffers into memory and fills the inputs; returns the scratch. */
+/* Lays one thread's buffers into memory and fills the inputs; returns the scratch. All of it is touched: the first use
+ * of a page costs more than the kernel. */
 static char *lay_sample(const Run *run, const Task *task, int64_t rows, char *memory, void **buffer)
 {
 	const CmprtJob *job = task->job;
+	memset(memory, 0, (size_t)sample_bytes(task, rows));
 	for (int64_t i = 0; i < job->port_in_count; i++) {
 		*buffer++ = memory;
 		fill(memory, rows * job->ports_in[i].row_bytes, run->inputs[job->ports_in[i].tensor]->dtype);

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -24,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+enum { METRIC_SIZE = 0, METRIC_ERROR = 2 }; /* rows of metrics.def */
 
 /* ---- kernels; params[1]: columns, params[2]: microseconds that a row is slowed by ---- */
 
@@ -535,10 +538,10 @@ static void test_refusals(Case *c)
 	}
 	expect("no model", RUN(options.model, "absent.safetensors"), 1, "absent.safetensors");
 	options.model = NULL;
-	c->require = (CmprtRequire){"size <= 1 KB", 0, 1, 1000};
+	c->require = (CmprtRequire){"size <= 1 KB", METRIC_SIZE, 1, 1000};
 	c->program.require_count = 1;
 	expect("size", run(c, options), 1, "require size <= 1 KB failed");
-	c->require = (CmprtRequire){"error <= 0.1%", 2, 1, 0.001};
+	c->require = (CmprtRequire){"error <= 0.1%", METRIC_ERROR, 1, 0.001};
 	expect("error", run(c, options), 1, "require error <= 0.1% failed: error is 0.00");
 	c->program.require_count = 0;
 	c->shapes[3][0]--;
@@ -633,6 +636,24 @@ static void test_options(const Case *c)
 	}
 }
 
+/* A run that was killed between its two renames left no output; another that is at work holds the journal. */
+static void test_repair(Case *c)
+{
+	CmprtOptions options = {.output = "out", .no_sync = true};
+	uint64_t before = hash_of("out");
+	CHECK(rename("out", ".out.cmpc-old") == 0, "rename");
+	c->require = (CmprtRequire){"error <= 0.1%", METRIC_ERROR, 1, 0.001};
+	c->program.require_count = 1;
+	expect("repair", run(c, options), 1, "require error");
+	c->program.require_count = 0;
+	CHECK(hash_of("out") == before && strays(".") == 0, "the old output was not put back");
+	int fd = open(".out.cmpc-journal", O_RDWR | O_CREAT, 0666);
+	CHECK(flock(fd, LOCK_EX) == 0, "flock");
+	expect("busy", run(c, options), 1, "another run is writing out");
+	close(fd);
+	expect("free", run(c, options), 0, "smaller");
+}
+
 int main(void)
 {
 	char folder[] = "/tmp/run_test.XXXXXX";
@@ -654,6 +675,7 @@ int main(void)
 	c->program.model_path = "in";
 	test_same_bytes(c, "out", false);
 	test_kills(c, "out", "old");
+	test_repair(c);
 	expect("in the input", run(c, (CmprtOptions){.output = "in/out"}), 1, "lies in the input folder");
 	expect("the input", run(c, (CmprtOptions){.output = "in/"}), 1, "is the input");
 	free(c);
