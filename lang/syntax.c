@@ -22,6 +22,12 @@ static const Token *token_at(const Parser *parser, uint32_t index)
 
 /* ---- feeding and resuming ---- */
 
+/* Unclosed { before a token, when those that were closed for the text are not counted. */
+static uint32_t braces_at(const Parser *parser, const Token *token)
+{
+	return token->braces > parser->closed ? token->braces - parser->closed : 0;
+}
+
 static bool is_unindented(const Parser *parser, const Token *token)
 {
 	uint32_t begin = token->loc.begin;
@@ -54,21 +60,22 @@ static uint32_t leave_brackets(const Parser *parser, uint32_t from)
 
 static uint32_t find_resume(Parser *parser)
 {
-	uint32_t from = parser->failed, braces = token_at(parser, from)->braces;
+	uint32_t from = parser->failed, braces = braces_at(parser, token_at(parser, from));
 	if (parser->resumed != NO_TOKEN && from <= parser->resumed)
 		from = parser->resumed + 1; /* never stay in place */
 	for (uint32_t i = leave_brackets(parser, from);; i++) {
 		const Token *token = token_at(parser, i);
+		uint32_t inside = braces_at(parser, token);
 		if (token->kind == T_END)
 			return i;
-		if (token_is_declaration(token->kind) && token->is_first &&
-			(is_unindented(parser, token) || token->braces == 0)) {
-			parser->closers_left = token->braces < braces ? token->braces : braces;
+		if (token_is_declaration(token->kind) && token->is_first && (is_unindented(parser, token) || inside == 0)) {
+			parser->closers_left = inside < braces ? inside : braces;
+			parser->closed += parser->closers_left;
 			return i;
 		}
-		if (braces == 0 || token->braces > braces)
+		if (braces == 0 || inside > braces)
 			continue;
-		if (token->braces < braces || token->kind == '}' || token->kind == ';')
+		if (inside < braces || token->kind == '}' || token->kind == ';')
 			return i;
 		if (token->is_first && token_starts_statement(token->kind))
 			return i;
@@ -127,53 +134,56 @@ static bool is_word_text(const char *text)
 	return text[0] >= 'a' && text[0] <= 'z' && strchr(text, ' ') == NULL;
 }
 
-static bool is_operator(const char *text)
+static bool is_any(const char *text, const char *const *list)
 {
-	static const char *const operators[] = {"+", "-", "*", "/", "//", "%", "^", "&", "|", "<<", ">>", "==", "!=", "<",
-		"<=", ">", ">=", "and", "or", ".", "(call", "[index"};
-	for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
-		if (strcmp(text, operators[i]) == 0)
+	for (; *list; list++)
+		if (strcmp(text, *list) == 0)
 			return true;
 	return false;
+}
+
+/* Is this told by "an expression", "an operator" and so on, or not worth telling? */
+static bool is_covered(const char *text, bool expression, bool infix, bool name)
+{
+	static const char *const starts[] = {"(", "[", "-", "~", "not", "if", NULL};
+	static const char *const operators[] = {"+", "-", "*", "/", "//", "%", "^", "&", "|", "<<", ">>", "==", "!=", "<",
+		"<=", ">", ">=", "and", "or", "..", "by", "in", NULL};
+	static const char *const never[] = {";", ".", "(call", "end of file", "a name", NULL};
+	static const char *const never_names[] = {"by", "else", "except", "for", "in", "into", "on", "then", "where", NULL};
+	if (is_any(text, never) || (infix && (is_any(text, operators) || !strcmp(text, "[index"))))
+		return true;
+	if (expression && (is_any(text, starts) || strncmp(text, "a ", 2) == 0))
+		return true;
+	return name && is_word_text(text) && !is_any(text, never_names);
 }
 
 /* `expected` in groups: what begins an expression, what goes on with one, keywords that are names here. */
 static const char *describe_expected(Parser *parser, const char *const *expected, size_t count)
 {
-	const char *groups[32];
-	size_t groups_count = 0;
 	bool expression = has(expected, count, "~"), name = has(expected, count, "a name");
 	bool infix = has(expected, count, "+") && has(expected, count, "*");
-	bool declarations = has(expected, count, "pass") && !name;
-	if (declarations)
-		return has(expected, count, "}") ? "\"}\"" : "a declaration";
-	if (expression)
-		groups[groups_count++] = "an expression";
-	else if (name)
-		groups[groups_count++] = infix ? "a new statement" : "a name";
+	bool statement =
+		name && (has(expected, count, "when") || (has(expected, count, "require") && !has(expected, count, "step")));
+	if (has(expected, count, "pass") && !name)
+		return "a declaration";
+	if (has(expected, count, ":=") && !infix)
+		return "\"=\" or \":=\"";
+	VEC(const char *) groups = {0};
+	Arena *arena = parser->c->arena;
 	if (infix)
-		groups[groups_count++] = "an operator";
-	bool hides_words = name || infix;
-	for (size_t i = 0; i < count && groups_count < 32; i++) {
-		const char *text = expected[i];
-		bool starts = strncmp(text, "a ", 2) == 0 || !strcmp(text, "(") || !strcmp(text, "[") || !strcmp(text, "-") ||
-					  !strcmp(text, "~") || !strcmp(text, "not") || !strcmp(text, "if");
-		if ((expression && starts) || (infix && is_operator(text)) || !strcmp(text, "a name") || !strcmp(text, ";"))
-			continue;
-		if ((infix && name && !strcmp(text, "(")) || !strcmp(text, "end of file"))
-			continue;
-		if (hides_words && is_word_text(text))
-			continue;
-		if (!strcmp(text, "(call") || !strcmp(text, "[index"))
-			text = text[0] == '(' ? "(" : "[";
-		bool is_described = strchr(text, ' ') != NULL;
-		groups[groups_count++] = is_described ? text : arena_printf(parser->c->arena, "\"%s\"", text);
+		vec_push(arena, &groups, "an operator");
+	if (expression || statement || name)
+		vec_push(arena, &groups, expression ? "an expression" : statement ? "a new statement" : "a name");
+	for (size_t i = 0; i < count && !statement; i++) {
+		const char *text = strcmp(expected[i], "[index") == 0 && count == 1 ? "[" : expected[i];
+		if (!is_covered(text, expression, infix, name))
+			vec_push(arena, &groups, strchr(text, ' ') ? text : arena_printf(arena, "\"%s\"", text));
 	}
-	if (groups_count == 0 || groups_count > 6)
+	if (groups.count == 0 || groups.count > 6)
 		return NULL;
-	Text list = {.arena = parser->c->arena};
-	for (size_t i = 0; i < groups_count; i++)
-		text_printf(&list, "%s%s", i == 0 ? "" : i + 1 == groups_count ? " or " : ", ", groups[i]);
+	Text list = {.arena = arena};
+	for (size_t i = 0; i < groups.count; i++)
+		text_printf(&list, "%s%s", i == 0 ? "" : i + 1 == groups.count ? " or " : ", ", groups.at[i]);
 	return list.at;
 }
 
@@ -190,8 +200,8 @@ static const char *describe_token(Parser *parser, const Token *token)
 	if (token->kind == T_END)
 		return "end of file";
 	if (token->kind == T_NAME || !*kind)
-		return arena_printf(parser->c->arena, "%s\"%.*s\"", kind, length, source + token->loc.begin);
-	return arena_printf(parser->c->arena, "%s%.*s", kind, length < 40 ? length : 40, source + token->loc.begin);
+		return arena_printf(parser->c->arena, "%s\"%.*s\"", kind, length < 60 ? length : 60, source + token->loc.begin);
+	return arena_printf(parser->c->arena, "%s%.*s", kind, length < 60 ? length : 60, source + token->loc.begin);
 }
 
 /* "did you mean": keywords that would have been right here. */
@@ -240,6 +250,13 @@ static bool is_comparison(int kind)
 		   kind == T_AT_LEAST;
 }
 
+/* Is the token in, or the first after, the group that may have been meant as a call? */
+static bool is_behind(const Parser *parser, uint32_t token)
+{
+	uint32_t partner = partner_of(parser, parser->loose);
+	return partner == NO_TOKEN || token <= partner + 1;
+}
+
 /* Errors that have a message of their own; false: there is none for this one. */
 static bool tell_special(Parser *parser, const Token *token, const char *const *expected, size_t count)
 {
@@ -249,7 +266,7 @@ static bool tell_special(Parser *parser, const Token *token, const char *const *
 		diag_error(c, token->loc, "the word \"net\" is reserved: networks are not in the language yet");
 		return true;
 	}
-	if (parser->loose != NO_TOKEN && first + parser->loose + 8 > token) {
+	if (parser->loose != NO_TOKEN && is_behind(parser, (uint32_t)(token - first))) {
 		const Token *loose = first + parser->loose;
 		bool is_call = loose->kind == '(';
 		diag_error(c, loose->loc, "unexpected \"%s\": %s", is_call ? "(" : "[",
@@ -264,11 +281,11 @@ static bool tell_special(Parser *parser, const Token *token, const char *const *
 		diag_help(c, "write a < b and b < c");
 		return true;
 	}
-	bool is_lost_brace = token > first && token->braces > 0 && token_is_declaration(token[-1].kind) &&
+	bool is_lost_brace = token > first && braces_at(parser, token) > 0 && token_is_declaration(token[-1].kind) &&
 						 token[-1].is_first && is_unindented(parser, token - 1);
 	const Token *declaration = is_lost_brace ? token - 1 : token;
-	if (is_lost_brace ||
-		(token->braces > 0 && token_is_declaration(token->kind) && token->is_first && is_unindented(parser, token))) {
+	if (is_lost_brace || (braces_at(parser, token) > 0 && token_is_declaration(token->kind) && token->is_first &&
+							 is_unindented(parser, token))) {
 		parser->failed = (uint32_t)(declaration - first);
 		diag_error(c, declaration->loc, "unexpected \"%s\", expected \"}\" before it", declaration->name);
 	} else if (token->kind == T_END && token->outer != NO_TOKEN) {

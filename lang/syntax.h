@@ -58,6 +58,7 @@ typedef struct Parser {
 	uint32_t failed;       /* the token at which the last error was seen */
 	uint32_t resumed;      /* where the parse resumed last, or NO_TOKEN */
 	uint32_t closers_left; /* } to feed that the text lacks */
+	uint32_t closed;       /* how many were fed */
 	uint32_t loose;        /* a grouping ( that may have been meant as a call, or NO_TOKEN */
 } Parser;
 
