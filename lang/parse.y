@@ -746,33 +746,6 @@ static void check_depth(Parser *parser, Node *root)
 	}
 }
 
-/* Puts what was told since `first` into the order of the text; notes and helps stay with their error. */
-static void sort_errors(Compiler *c, size_t first)
-{
-	typedef struct Group {
-		size_t from, count;
-	} Group;
-	VEC(Group) groups = {0};
-	Diag *told = c->diags.at;
-	for (size_t i = first; i < c->diags.count; i++) {
-		if (told[i].kind != DIAG_ERROR) {
-			groups.at[groups.count - 1].count++;
-			continue;
-		}
-		size_t to = groups.count;
-		vec_push(c->arena, &groups, ((Group){0}));
-		for (; to > 0 && told[groups.at[to - 1].from].loc.begin > told[i].loc.begin; to--)
-			groups.at[to] = groups.at[to - 1];
-		groups.at[to] = (Group){i, 1};
-	}
-	DiagVec sorted = {0};
-	for (size_t i = 0; i < groups.count; i++)
-		for (size_t k = 0; k < groups.at[i].count; k++)
-			vec_push(c->arena, &sorted, told[groups.at[i].from + k]);
-	for (size_t i = 0; i < sorted.count; i++)
-		told[first + i] = sorted.at[i];
-}
-
 static Node *parse(Parser *parser)
 {
 	size_t before = diag_errors(parser->c), first = parser->c->diags.count;
@@ -780,7 +753,7 @@ static Node *parse(Parser *parser)
 	if (parser->tokens.is_too_deep)
 		return NULL;
 	int status = lang_parse(parser);
-	sort_errors(parser->c, first);
+	errors_sort(parser->c, first);
 	if (status == 0 && parser->error_count == 0 && parser->result)
 		check_depth(parser, parser->result);
 	return status == 0 && diag_errors(parser->c) == before ? parser->result : NULL;

@@ -68,7 +68,9 @@ static uint32_t find_resume(Parser *parser)
 		uint32_t inside = braces_at(parser, token);
 		if (token->kind == T_END)
 			return i;
-		if (token_is_declaration(token->kind) && token->is_first && (is_unindented(parser, token) || inside == 0)) {
+		bool is_refused = token->kind == T_NET && i == parser->failed; /* it begins nothing yet */
+		if (token_is_declaration(token->kind) && !is_refused && token->is_first &&
+			(is_unindented(parser, token) || inside == 0)) {
 			parser->closers_left = inside < braces ? inside : braces;
 			parser->closed += parser->closers_left;
 			return i;
@@ -147,10 +149,10 @@ static bool is_covered(const char *text, bool expression, bool infix, bool name)
 {
 	static const char *const starts[] = {"(", "[", "-", "~", "not", "if", NULL};
 	static const char *const operators[] = {"+", "-", "*", "/", "//", "%", "^", "&", "|", "<<", ">>", "==", "!=", "<",
-		"<=", ">", ">=", "and", "or", "..", "by", "in", NULL};
+		"<=", ">", ">=", "and", "or", "..", "by", "in", "[", NULL};
 	static const char *const never[] = {";", ".", "(call", "end of file", "a name", NULL};
 	static const char *const never_names[] = {"by", "else", "except", "for", "in", "into", "on", "then", "where", NULL};
-	if (is_any(text, never) || (infix && (is_any(text, operators) || !strcmp(text, "[index"))))
+	if (is_any(text, never) || (infix && is_any(text, operators)))
 		return true;
 	if (expression && (is_any(text, starts) || strncmp(text, "a ", 2) == 0))
 		return true;
@@ -175,7 +177,7 @@ static const char *describe_expected(Parser *parser, const char *const *expected
 	if (expression || statement || name)
 		vec_push(arena, &groups, expression ? "an expression" : statement ? "a new statement" : "a name");
 	for (size_t i = 0; i < count && !statement; i++) {
-		const char *text = strcmp(expected[i], "[index") == 0 && count == 1 ? "[" : expected[i];
+		const char *text = strcmp(expected[i], "[index") == 0 ? "[" : expected[i];
 		if (!is_covered(text, expression, infix, name))
 			vec_push(arena, &groups, strchr(text, ' ') ? text : arena_printf(arena, "\"%s\"", text));
 	}
@@ -323,4 +325,30 @@ void parser_too_deep(Parser *parser, Loc loc)
 {
 	parser->error_count++;
 	diag_error(parser->c, loc, "this is nested more than %d levels deep", NESTING_LIMIT);
+}
+
+void errors_sort(Compiler *c, size_t first)
+{
+	typedef struct Group {
+		size_t from, count;
+	} Group;
+	VEC(Group) groups = {0};
+	Diag *told = c->diags.at;
+	for (size_t i = first; i < c->diags.count; i++) {
+		if (told[i].kind != DIAG_ERROR) {
+			groups.at[groups.count - 1].count++;
+			continue;
+		}
+		size_t to = groups.count;
+		vec_push(c->arena, &groups, ((Group){0}));
+		for (; to > 0 && told[groups.at[to - 1].from].loc.begin > told[i].loc.begin; to--)
+			groups.at[to] = groups.at[to - 1];
+		groups.at[to] = (Group){i, 1};
+	}
+	DiagVec sorted = {0};
+	for (size_t i = 0; i < groups.count; i++)
+		for (size_t k = 0; k < groups.at[i].count; k++)
+			vec_push(c->arena, &sorted, told[groups.at[i].from + k]);
+	for (size_t i = 0; i < sorted.count; i++)
+		told[first + i] = sorted.at[i];
 }

@@ -67,5 +67,7 @@ const Token *parser_feed(Parser *parser); /* the next token, or T_SYNC and missi
 /* Tells of the token fed last; `expected` are bison's names of what would have been right. */
 void parser_unexpected(Parser *parser, const char *const *expected, size_t count);
 void parser_too_deep(Parser *parser, Loc loc);
+/* Puts what was told since `first` into the order of the text; notes and helps stay with their error. */
+void errors_sort(Compiler *c, size_t first);
 
 #endif

@@ -272,7 +272,9 @@ static const char *kind_text(const Token *token)
 void tokens_print(Compiler *c, uint32_t file, Text *to)
 {
 	Tokens tokens = {0};
+	size_t first = c->diags.count;
 	tokens_read(c, file, &tokens);
+	errors_sort(c, first);
 	for (size_t i = 0; i < tokens.list.count; i++) {
 		const Token *token = &tokens.list.at[i];
 		uint32_t line, column;
