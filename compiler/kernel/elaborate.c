@@ -144,7 +144,10 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 		if (!run_pass(el, &chain->links[i], &subject))
 			return false;
 	*out = (ChainKernel){.kernel = k, .dtype = subject.coded ? subject.coded->dtype : NULL};
-	if (subject.coded) {
+	if (chain->values_only) {
+		KBuffer *to = matrix(el, BUFFER_OUTPUT, "out", store_of_type(T_F32), rows, cols);
+		copy_matrix(el, to, &subject.view, name_of(p->c, "write"));
+	} else if (subject.coded) {
 		if (!write_coded(el, chain, subject.coded, rows, out))
 			return false;
 	} else {

@@ -216,6 +216,8 @@ typedef struct Chain {
 	size_t link_count;
 	const Scope *facts;    /* of the tensor: name, role, layer, ... */
 	const char *container; /* "gguf", "safetensors" */
+	bool values_only;         /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
+	bool is_transposed;       /* the file holds [cols, rows] */
 	bool wants_error;      /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
 } Chain;
 
