@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kernels.c: one kernel per chain, input type and row length, shared by all
+ * tensors that need the same. A chain that works row by row takes any number of
+ * rows; one that looks across rows is built for the rows it will get, and run whole.
+ */
+#include "plan.h"
+
+#include <string.h>
+
+static const char *key_of(Plan *plan, const PlanTensor *tensor, bool is_whole)
+{
+	Text key = {.arena = plan->c->arena};
+	text_printf(&key, "%s %lld", tensor->file->dtype, (long long)tensor->cols);
+	if (is_whole)
+		text_printf(&key, " x %lld", (long long)tensor->rows);
+	if (tensor->is_transposed)
+		text_printf(&key, " transposed");
+	for (size_t i = 0; i < tensor->links.count; i++)
+		text_printf(&key, "; %s", tensor->links.at[i].label);
+	return key.at;
+}
+
+static size_t find_kernel(const Plan *plan, const char *key)
+{
+	size_t i = 0;
+	while (i < plan->kernels.count && strcmp(plan->kernels.at[i].key, key))
+		i++;
+	return i;
+}
+
+/* Everything happens row by row: one loop that threads may share out. */
+static bool is_streamed(const Kernel *k)
+{
+	return k->steps.count == 1 && k->steps.at[0]->kind == STEP_LOOP && k->steps.at[0]->mode == LOOP_ROWS;
+}
+
+static bool build(Plan *plan, PlanKernel *kernel)
+{
+	ScheduleOptions options = {.lanes = plan->options->lanes ? plan->options->lanes : 8};
+	if (!chain_build(plan->p, &kernel->chain, &kernel->built))
+		return false;
+	if (!kernel->chain.rows && kernel->built.needs_all_rows)
+		return true;
+	kernel_schedule(kernel->built.kernel, &options);
+	return kernel_verify(kernel->built.kernel);
+}
+
+static bool check_input(Plan *plan, const PlanTensor *tensor)
+{
+	Store store = tensor_store(plan, tensor->file);
+	const PlanLink *link = &tensor->links.at[0];
+	if (store.kind != STORE_NONE && store_type(store) >= T_F32)
+		return true;
+	diag_error(plan->c, link->statement->loc, "\"%s\" is stored as %s: %s works on f32, f16, bf16 or f64",
+		tensor->file->name, tensor->file->dtype, link->statement->pass->name);
+	if (tensor->file->block > 1)
+		diag_help(plan->c, "it is quantized already; start from the original checkpoint");
+	return false;
+}
+
+static void make_chain(Plan *plan, const PlanTensor *tensor, PlanKernel *kernel, bool is_whole)
+{
+	ChainLink *links = arena_array(plan->c->arena, ChainLink, tensor->links.count);
+	for (size_t i = 0; i < tensor->links.count; i++) {
+		const PlanLink *link = &tensor->links.at[i];
+		links[i] = (ChainLink){link->statement->pass, link->arguments, link->statement->loc};
+	}
+	const char *name = arena_printf(plan->c->arena, "kernel_%zu", plan->kernels.count);
+	kernel->chain = (Chain){.name = name_of(plan->c, name),
+		.input = tensor_store(plan, tensor->file),
+		.rows = is_whole ? tensor->rows : 0,
+		.cols = tensor->cols,
+		.links = links,
+		.link_count = tensor->links.count,
+		.facts = tensor->facts,
+		.container = plan->output_format->name,
+		.is_transposed = tensor->is_transposed,
+		.wants_error = plan->wants_error};
+	kernel->is_whole = is_whole;
+}
+
+static bool kernel_for(Plan *plan, PlanTensor *tensor)
+{
+	if (!check_input(plan, tensor))
+		return false;
+	for (int is_whole = tensor->is_transposed; is_whole < 2; is_whole++) {
+		const char *key = key_of(plan, tensor, is_whole);
+		tensor->kernel = find_kernel(plan, key);
+		if (tensor->kernel < plan->kernels.count)
+			break;
+		PlanKernel kernel = {.key = key};
+		make_chain(plan, tensor, &kernel, is_whole);
+		if (!build(plan, &kernel)) {
+			tensor->kernel = SIZE_MAX;
+			if (diag_errors(plan->c))
+				diag_note(plan->c, tensor->links.at[0].statement->loc, "while building it for \"%s\" [%lld, %lld]",
+					tensor->file->name, (long long)tensor->rows, (long long)tensor->cols);
+			return false;
+		}
+		if (!is_whole && !is_streamed(kernel.built.kernel))
+			continue;
+		vec_push(plan->c->arena, &plan->kernels, kernel);
+		break;
+	}
+	plan->kernels.at[tensor->kernel].users++;
+	return true;
+}
+
+bool plan_kernels(Plan *plan)
+{
+	bool ok = true;
+	for (size_t i = 0; i < plan->tensors.count; i++)
+		if (plan->tensors.at[i].links.count)
+			ok &= kernel_for(plan, &plan->tensors.at[i]);
+	return ok;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * order.c: in which order the passes of a tensor run. Legality first: a pass that
+ * puts a tensor on a dtype's grid comes last, and there is one of them. Among the
+ * others the weaker perturbation comes before the stronger (estimated intensity),
+ * the order of the text where they are equal. `a then b` overrides, with a remark
+ * where it disagrees.
+ *
+ * Source: the Progressive Intensity Hypothesis (ICLR 2026, arXiv 2603.18426).
+ */
+#include "plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAMPLE_ROWS = 64, SAMPLE_COLS = 1024 };
+
+/* ---- intensity: |w' - w| / |w| of a pass alone on one Gaussian matrix ---- */
+
+/* Box-Muller over SplitMix64: the same matrix on every machine up to libm's last bit. */
+static uint64_t next_random(uint64_t *state)
+{
+	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+static float *sample_matrix(Compiler *c)
+{
+	uint64_t state = 7;
+	float *w = arena_array(c->arena, float, SAMPLE_ROWS *SAMPLE_COLS);
+	for (int i = 0; i < SAMPLE_ROWS * SAMPLE_COLS; i++) {
+		double u = (double)(next_random(&state) >> 11) * 0x1p-53 + 0x1p-54;
+		double v = (double)(next_random(&state) >> 11) * 0x1p-53;
+		w[i] = (float)(0.02 * sqrt(-2 * log(u)) * cos(6.283185307179586 * v));
+	}
+	return w;
+}
+
+static double measure(Plan *plan, const PlanLink *link)
+{
+	Compiler *c = plan->c;
+	ChainLink chain_link = {link->statement->pass, link->arguments, link->statement->loc};
+	Chain chain = {.name = name_of(c, "intensity"),
+		.input = store_of_type(T_F32),
+		.rows = SAMPLE_ROWS,
+		.cols = SAMPLE_COLS,
+		.links = &chain_link,
+		.link_count = 1,
+		.facts = plan->model_facts,
+		.values_only = true};
+	ChainKernel built;
+	if (!chain_build(plan->p, &chain, &built))
+		return -1;
+	float *in = sample_matrix(c), *out = arena_array(c->arena, float, SAMPLE_ROWS *SAMPLE_COLS);
+	void *inputs[1] = {in}, *outputs[1] = {out};
+	int64_t params[1] = {SAMPLE_ROWS};
+	if (!kernel_interpret(built.kernel, inputs, outputs, params))
+		return -1;
+	double change = 0, whole = 0;
+	for (int i = 0; i < SAMPLE_ROWS * SAMPLE_COLS; i++) {
+		change += ((double)out[i] - in[i]) * ((double)out[i] - in[i]);
+		whole += (double)in[i] * in[i];
+	}
+	return sqrt(change / whole);
+}
+
+/* The same pass with the same arguments is measured once. */
+static double intensity_of(Plan *plan, const PlanTensor *until, const PlanLink *link)
+{
+	for (const PlanTensor *t = plan->tensors.at; t <= until; t++)
+		for (size_t i = 0; i < t->links.count; i++)
+			if (&t->links.at[i] != link && t->links.at[i].intensity != 0 && !strcmp(t->links.at[i].label, link->label))
+				return t->links.at[i].intensity;
+	return measure(plan, link);
+}
+
+/* ---- order ---- */
+
+static bool must_follow(const PlanLink *a, const PlanLink *b)
+{
+	for (const Statement *s = a->statement->after; s; s = s->after)
+		if (s == b->statement)
+			return true;
+	return false;
+}
+
+/* Does a come before b? */
+static bool is_before(const PlanLink *a, const PlanLink *b)
+{
+	if (must_follow(b, a) || must_follow(a, b))
+		return must_follow(b, a);
+	if (a->statement->is_grid != b->statement->is_grid)
+		return b->statement->is_grid;
+	if (a->intensity != b->intensity)
+		return a->intensity < b->intensity;
+	return a->statement->number < b->statement->number;
+}
+
+static void remark_move(Plan *plan, const PlanTensor *tensor, const PlanLink *early, const PlanLink *late)
+{
+	const char *name = tensor->file->name;
+	const Statement *first = early->statement, *second = late->statement;
+	if (must_follow(late, early)) {
+		if (early->intensity > late->intensity && !second->is_grid)
+			diag_remark(plan->c, second->loc,
+				"%s: %s before %s, as `then` says; the weaker (%.3f) would come before the stronger (%.3f)", name,
+				first->pass->name, second->pass->name, late->intensity, early->intensity);
+	} else if (second->is_grid && !first->is_grid) {
+		diag_remark(plan->c, first->loc, "%s: %s before %s: what follows would move weights off the grid", name,
+			first->pass->name, second->pass->name);
+	} else {
+		diag_remark(plan->c, first->loc, "%s: %s (%.3f) before %s (%.3f): the weaker perturbation first, estimated",
+			name, first->pass->name, early->intensity, second->pass->name, late->intensity);
+	}
+}
+
+static bool check_grids(Plan *plan, const PlanTensor *tensor)
+{
+	const Statement *grid = NULL;
+	for (size_t i = 0; i < tensor->links.count; i++) {
+		const Statement *s = tensor->links.at[i].statement;
+		if (!s->is_grid)
+			continue;
+		if (grid) {
+			diag_error(plan->c, s->loc, "\"%s\" is given a dtype twice", tensor->file->name);
+			diag_note(plan->c, grid->loc, "it is given one here already");
+			diag_help(plan->c, "exclude it from one of them: `on .. except \"%s\"`, or say `rest`", tensor->file->name);
+			return false;
+		}
+		grid = s;
+	}
+	return true;
+}
+
+static bool check_then(Plan *plan, const PlanTensor *tensor)
+{
+	for (size_t i = 1; i < tensor->links.count; i++) {
+		const PlanLink *early = &tensor->links.at[i - 1], *late = &tensor->links.at[i];
+		if (!early->statement->is_grid || late->statement->is_grid)
+			continue;
+		diag_error(plan->c, late->statement->loc, "%s cannot follow %s: it would move weights off the grid",
+			late->statement->pass->name, early->statement->pass->name);
+		diag_note(plan->c, early->statement->loc, "this leaves \"%s\" on a dtype's grid", tensor->file->name);
+		return false;
+	}
+	return true;
+}
+
+static bool order_tensor(Plan *plan, PlanTensor *tensor)
+{
+	size_t n = tensor->links.count, movable = 0;
+	for (size_t i = 0; i < n; i++)
+		movable += !tensor->links.at[i].statement->is_grid;
+	for (size_t i = 0; i < n && movable > 1; i++) {
+		if (tensor->links.at[i].statement->is_grid)
+			continue;
+		tensor->links.at[i].intensity = intensity_of(plan, tensor, &tensor->links.at[i]);
+		if (tensor->links.at[i].intensity < 0)
+			return false;
+	}
+	for (size_t i = 1; i < n; i++) /* insertion: short lists, stable */
+		for (size_t j = i; j > 0 && is_before(&tensor->links.at[j], &tensor->links.at[j - 1]); j--) {
+			PlanLink swap = tensor->links.at[j];
+			tensor->links.at[j] = tensor->links.at[j - 1];
+			tensor->links.at[j - 1] = swap;
+		}
+	for (size_t i = 1; i < n && plan->c->options.show_remarks; i++)
+		remark_move(plan, tensor, &tensor->links.at[i - 1], &tensor->links.at[i]);
+	return check_then(plan, tensor);
+}
+
+bool plan_order(Plan *plan)
+{
+	size_t errors = diag_errors(plan->c);
+	for (size_t i = 0; i < plan->tensors.count; i++)
+		if (check_grids(plan, &plan->tensors.at[i]))
+			order_tensor(plan, &plan->tensors.at[i]);
+	return diag_errors(plan->c) == errors;
+}

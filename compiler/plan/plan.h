@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * plan.h: a pipeline put on a checkpoint. From headers alone: which statement takes
+ * which tensor, in which order and why, what fuses, which kernels that needs, what
+ * every output tensor is and how many bytes, what the run will read and write.
+ *
+ * plan_new runs these in turn; each fills the fields named for it and reports all
+ * errors it finds:
+ *   facts.c    tensors, their roles, layers and other facts
+ *   select.c   statements (recipes opened) x tensors
+ *   require.c  what must hold before anything is saved
+ *   order.c    the order of the passes on each tensor
+ *   kernels.c  one kernel per (chain, input type, row length), shared
+ *   outputs.c  output tensors, jobs, sizes, as the CmprtProgram that the runtime runs
+ *   print.c    the dry run's text
+ */
+#ifndef CMPC_PLAN_H
+#define CMPC_PLAN_H
+
+#include "cmprt.h"
+#include "elaborate.h"
+#include "facts.h"
+#include "format.h"
+#include "program.h"
+
+typedef struct Plan Plan;
+
+typedef struct PlanOptions {
+	Name pipeline;      /* -p; NULL: the only one, or the last of the file */
+	Name target;        /* --target; NULL: as the pipeline says */
+	const char *output; /* -o of `run` and `quantize`; NULL: as the pipeline says */
+	uint32_t lanes;     /* f32 lanes of the CPU that runs the kernels */
+	bool no_fuse;
+	const char *version; /* of cmpc, for provenance */
+} PlanOptions;
+
+/* A statement that applies a pass; those of a recipe are statements of their own. */
+typedef struct Statement {
+	const Decl *pass;
+	const Node *call;      /* its arguments */
+	const Node *selection; /* NULL: of a recipe used without `on`, all */
+	const Scope *scope;    /* parameters of the recipe around it, or NULL */
+	const Decl *recipe;    /* it came from, or NULL */
+	Loc loc;
+	size_t number;                 /* in the order of the text */
+	const struct Statement *after; /* `a then b`: b->after = a */
+	PassFacts facts;
+	bool is_grid;   /* its pass leaves the tensor on a dtype's grid */
+	size_t matched; /* tensors it takes */
+} Statement;
+
+typedef struct PlanLink {
+	const Statement *statement;
+	const Scope *arguments;
+	const char *label; /* "prune.nm(n: 2, m: 4)" */
+	double intensity;  /* order.c: estimated relative change of the weights */
+} PlanLink;
+
+typedef struct PlanTensor {
+	const CkTensor *file;
+	NameVec roles;      /* of the row that fits its name */
+	int64_t layer;      /* -1: none */
+	bool is_transposed; /* stored [i, o] */
+	int64_t stack;      /* [e, o, i]: e; else 1 */
+	int64_t rows, cols; /* of one matrix of the stack: o, i */
+	Scope *facts;
+	VEC(PlanLink) links; /* in the order they run */
+	size_t kernel;       /* number in plan->kernels; SIZE_MAX: copied */
+	size_t first_output, output_count;
+} PlanTensor;
+
+typedef struct PlanKernel {
+	const char *key; /* what it is shared by */
+	Chain chain;
+	ChainKernel built; /* scheduled */
+	bool is_whole;     /* needs all rows at once */
+	size_t users;
+} PlanKernel;
+
+typedef struct PlanRequire {
+	const Node *node;
+	int64_t metric; /* row of metrics.def */
+	bool is_upper;
+	double bound;
+} PlanRequire;
+
+struct Plan {
+	Program *p;
+	Compiler *c;
+	const PlanOptions *options;
+	/* plan.c */
+	const Decl *pipeline, *model, *target;
+	Checkpoint *checkpoint;
+	const char *model_path, *output_path;
+	const Format *output_format;
+	bool into_folder;
+	bool wants_error;      /* a report or a require asks how far the result is off */
+	int64_t memory, cores; /* of the target; 0: not said */
+	/* facts.c */
+	VEC(PlanTensor) tensors;
+	int64_t layers;
+	Scope *model_facts;
+	const Node *save, *report;
+	/* select.c */
+	VEC(Statement *) statements;
+	/* require.c */
+	VEC(PlanRequire) requires;
+	/* kernels.c */
+	VEC(PlanKernel) kernels;
+	/* outputs.c */
+	CmprtProgram *program;
+	const char **kernel_names; /* per job; NULL: a copy */
+	CkLayout *layout;
+};
+
+/* NULL: errors reported. Closes nothing: plan_free. */
+Plan *plan_new(Program *p, const PlanOptions *options);
+void plan_free(Plan *plan);
+/* The dry run: legal .cmp with the order made explicit, figures as comments. */
+void plan_print(const Plan *plan, Text *to);
+
+bool plan_facts(Plan *plan);
+bool plan_select(Plan *plan);
+bool plan_requires(Plan *plan);
+bool plan_order(Plan *plan);
+bool plan_kernels(Plan *plan);
+bool plan_outputs(Plan *plan);
+const char *plan_quantization_config(Plan *plan); /* JSON; NULL: none is needed */
+
+/* ---- facts.c, select.c ---- */
+
+bool pattern_is_match(const char *pattern, const char *name, int64_t *layer); /* globs with {layer} */
+bool selection_is_match(Plan *plan, const Scope *scope, const Node *selection, const PlanTensor *tensor, bool *is_rest);
+void tensor_names(const Plan *plan, NameVec *to);
+void role_names(const Plan *plan, NameVec *to);
+Store tensor_store(const Plan *plan, const CkTensor *tensor); /* STORE_NONE: a block type */
+
+#endif

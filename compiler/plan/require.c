@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * require.c: `require metric <= bound` as rows of the program's tables. The bound
+ * is a compile-time value in the metric's unit; `original` is the input's size.
+ */
+#include "plan.h"
+
+#include <string.h>
+
+static const struct {
+	const char *name, *unit;
+} metrics[] = {
+#define METRIC(name, unit, when) {#name, unit},
+#include "metrics.def"
+#undef METRIC
+};
+
+static int metric_of(const Node *node)
+{
+	for (size_t i = 0; node->kind == N_NAME && i < sizeof metrics / sizeof *metrics; i++)
+		if (!strcmp(node->name, metrics[i].name))
+			return (int)i;
+	return -1;
+}
+
+static bool report_metric_names(Plan *plan, const Node *node)
+{
+	NameVec known = {0};
+	const Node *word = node->kind == N_BINARY ? node->kids[0] : node;
+	for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++)
+		vec_push(plan->c->arena, &known, name_of(plan->c, metrics[i].name));
+	diag_error(plan->c, node->loc, "require needs a metric and a bound, for example: require size <= 4 GiB");
+	if (word->kind == N_NAME)
+		diag_nearest(plan->c, word->name, &known);
+	return false;
+}
+
+static bool add_require(Plan *plan, const Node *node)
+{
+	const Node *e = node->kids[0];
+	bool is_bound = e->kind == N_BINARY && e->kid_count == 2 && (e->op[0] == '<' || e->op[0] == '>');
+	int metric = is_bound ? metric_of(e->kids[0]) : -1;
+	if (metric < 0)
+		return report_metric_names(plan, e);
+	Scope *scope = scope_new(plan->c, plan->model_facts);
+	int64_t original = 0;
+	for (size_t i = 0; i < plan->tensors.count; i++)
+		original += plan->tensors.at[i].file->bytes;
+	Value size = value_real(e->loc, (double)original);
+	size.dimension = "byte";
+	scope_bind(plan->c, scope, name_of(plan->c, "original"), size);
+	Value bound = value_eval(plan->p, scope, e->kids[1]);
+	bool wants_bytes = !strcmp(metrics[metric].unit, "bytes");
+	if (bound.kind == VALUE_ERROR)
+		return false;
+	if (!value_is_number(&bound) || wants_bytes != !strcmp(bound.dimension, "byte")) {
+		diag_error(plan->c, e->kids[1]->loc, "%s is compared with %s", metrics[metric].name,
+			wants_bytes ? "a size such as 400 MB" : "a plain number");
+		return false;
+	}
+	PlanRequire require = {e, metric, e->op[0] == '<', bound.real};
+	vec_push(plan->c->arena, &plan->requires, require);
+	plan->wants_error |= !wants_bytes && strcmp(metrics[metric].name, "ratio") != 0;
+	return true;
+}
+
+bool plan_requires(Plan *plan)
+{
+	const Node *body = plan->pipeline->node->kids[3];
+	bool ok = true;
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		if (body->kids[i]->kind == N_REQUIRE)
+			ok &= add_require(plan, body->kids[i]);
+	return ok;
+}
