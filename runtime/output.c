@@ -99,6 +99,18 @@ static bool reserve(int fd, const char *path, int64_t bytes, CmprtError *error)
 	return ftruncate(fd, (off_t)bytes) == 0 || error_system(error, "reserve the space of", path, errno);
 }
 
+/* Tensors whose bytes the program holds: few and small, written with the head. */
+static bool write_constants(Run *run, int64_t number, int fd, const char *path, CmprtError *error)
+{
+	for (int64_t i = 0; i < run->program->output_count; i++) {
+		const CmprtOutput *output = &run->program->outputs[i];
+		if (output->word_count && run->layout->tensor_file[i] == number &&
+			!write_all(fd, path, output->words, output->bytes, run->layout->tensor_offset[i], error))
+			return false;
+	}
+	return true;
+}
+
 static bool open_file(Run *run, int64_t number, bool is_new, CmprtError *error)
 {
 	const CkOutFile *file = &run->layout->files[number];
@@ -109,7 +121,8 @@ static bool open_file(Run *run, int64_t number, bool is_new, CmprtError *error)
 	run->output_fds[number] = fd;
 	bool is_open = fd >= 0 || error_system(error, is_new ? "create" : "open", path, errno);
 	is_open = is_open && (!is_new || reserve(fd, path, file->bytes, error)) &&
-			  write_all(fd, path, file->head, file->head_bytes, 0, error);
+			  write_all(fd, path, file->head, file->head_bytes, 0, error) &&
+			  write_constants(run, number, fd, path, error);
 	free(path);
 	return is_open;
 }

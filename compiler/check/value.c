@@ -510,6 +510,7 @@ static Value eval_fn(Program *p, const Scope *scope, const Node *call, const Dec
 static Value eval_call(Program *p, const Scope *scope, const Node *node)
 {
 	Name name = node_path(p->c, node->kids[0]);
+	Value given;
 	if (!name) {
 		diag_error(p->c, node->loc, "this cannot be evaluated at compile time");
 		return value_error(node->loc);
@@ -525,6 +526,8 @@ static Value eval_call(Program *p, const Scope *scope, const Node *node)
 		return eval_extreme(p, scope, node, is_word(name, "max"));
 	if (is_word(name, "tensor"))
 		return eval_tensor(p, scope, node);
+	if (is_word(name, "given") && node->kid_count == 2 && node->kids[1]->kind == N_FIELD)
+		return value_bool(node->loc, scope_find(scope, node_path(p->c, node->kids[1]), &given));
 	if (is_word(name, "given") && node->kid_count == 2)
 		return value_bool(node->loc, value_eval(p, scope, node->kids[1]).kind != VALUE_NONE);
 	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {

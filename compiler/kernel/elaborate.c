@@ -34,11 +34,23 @@ static void copy_matrix(Elab *el, KBuffer *to, const View *from, Name origin)
 	vec_push(el->c->arena, el->out, step);
 }
 
+static View transpose(View view)
+{
+	View out = view;
+	for (int i = 0; i < 2; i++) {
+		out.formal[i] = view.formal[1 - i];
+		out.extent[i] = view.extent[1 - i];
+	}
+	return out;
+}
+
 static View read_input(Elab *el, const Chain *chain, KExpr *rows, KExpr *cols)
 {
-	KBuffer *in = matrix(el, BUFFER_INPUT, "in", chain->input, rows, cols);
+	bool is_transposed = chain->is_transposed;
+	KBuffer *in =
+		matrix(el, BUFFER_INPUT, "in", chain->input, is_transposed ? cols : rows, is_transposed ? rows : cols);
 	KBuffer *w = matrix(el, BUFFER_TEMP, "w", store_of_type(T_F32), rows, cols);
-	View from = view_whole(el, in);
+	View from = is_transposed ? transpose(view_whole(el, in)) : view_whole(el, in);
 	copy_matrix(el, w, &from, name_of(el->c, "read"));
 	return view_whole(el, w);
 }
@@ -151,9 +163,12 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 		if (!write_coded(el, chain, subject.coded, rows, out))
 			return false;
 	} else {
-		KBuffer *to = matrix(el, BUFFER_OUTPUT, "out", chain->input, rows, cols);
-		out->row_bytes = chain->cols * store_bytes(chain->input);
-		copy_matrix(el, to, &subject.view, name_of(p->c, "write"));
+		bool is_transposed = chain->is_transposed;
+		KBuffer *to =
+			matrix(el, BUFFER_OUTPUT, "out", chain->input, is_transposed ? cols : rows, is_transposed ? rows : cols);
+		View from = is_transposed ? transpose(subject.view) : subject.view;
+		out->row_bytes = (is_transposed ? chain->rows : chain->cols) * store_bytes(chain->input);
+		copy_matrix(el, to, &from, name_of(p->c, "write"));
 	}
 	if (chain->wants_error)
 		add_error(el, &original, &subject.view, rows);
