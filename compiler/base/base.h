@@ -60,6 +60,9 @@ typedef struct Text {
 } Text;
 void text_printf(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_append(Text *text, const char *bytes, size_t count);
+/* Bytes of the UTF-8 character at `at`, 0 if it is none that may be shown: a control character, broken UTF-8. */
+size_t character_length(const char *at, size_t left);
+void text_shown(Text *text, const char *bytes, size_t count); /* what may not be shown as \xNN, tabs too */
 void text_number(Text *text, double value); /* shortest decimal that reads back as the same double */
 
 /* ---- source.c: files and places in them ---- */

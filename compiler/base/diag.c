@@ -82,24 +82,6 @@ static const struct {
 	[DIAG_HELP] = {"help", "\033[1;32m"},
 };
 
-/* Bytes of the UTF-8 character at `at`, or 0 if it is none that may be shown. */
-static size_t character_length(const char *at, size_t left)
-{
-	unsigned char first = (unsigned char)*at;
-	if (first < 0x80)
-		return first == '\t' || (first >= 0x20 && first != 0x7f);
-	size_t length = first >= 0xc2 && first < 0xe0   ? 2
-					: first >= 0xe0 && first < 0xf0 ? 3
-					: first >= 0xf0 && first < 0xf5 ? 4
-													: 0;
-	if (length > left)
-		return 0;
-	for (size_t i = 1; i < length; i++)
-		if (((unsigned char)at[i] & 0xc0) != 0x80)
-			return 0;
-	return length == 2 && first == 0xc2 && (unsigned char)at[1] < 0xa0 ? 0 : length; /* C1 controls */
-}
-
 enum { WIDEST_LINE = 200, SHOWN_BEFORE = 80 }; /* in bytes */
 
 /* The line of `loc`: offsets of the part to show. */

@@ -173,3 +173,36 @@ void text_number(Text *text, double value)
 		text_append(text, digits, strlen(digits));
 	}
 }
+
+/* ---- what a terminal may be shown ---- */
+
+size_t character_length(const char *at, size_t left)
+{
+	unsigned char first = (unsigned char)*at;
+	if (first < 0x80)
+		return first == '\t' || (first >= 0x20 && first != 0x7f);
+	size_t length = first >= 0xc2 && first < 0xe0   ? 2
+					: first >= 0xe0 && first < 0xf0 ? 3
+					: first >= 0xf0 && first < 0xf5 ? 4
+													: 0;
+	if (length > left)
+		return 0;
+	for (size_t i = 1; i < length; i++)
+		if (((unsigned char)at[i] & 0xc0) != 0x80)
+			return 0;
+	return length == 2 && first == 0xc2 && (unsigned char)at[1] < 0xa0 ? 0 : length; /* C1 controls */
+}
+
+void text_shown(Text *text, const char *bytes, size_t count)
+{
+	text_reserve(text, 0);
+	text->at[text->count] = '\0';
+	for (size_t i = 0, length; i < count; i += length) {
+		length = bytes[i] == '\t' ? 0 : character_length(bytes + i, count - i);
+		if (length)
+			text_append(text, bytes + i, length);
+		else
+			text_printf(text, "\\x%02x", (unsigned char)bytes[i]);
+		length = length ? length : 1;
+	}
+}
