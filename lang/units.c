@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * units.c: the units that a number may carry, and what one of them is in base
- * units. KB is 1000 bytes, KiB 1024.
+ * units (KB is 1000 bytes, KiB 1024); the storage types and their widths.
  */
 #include "ast.h"
 
@@ -54,4 +54,40 @@ bool unit_scale(Name unit, double *scale, const char **dimension)
 		}
 	}
 	return false;
+}
+
+static const struct {
+	const char *text;
+	uint32_t bits;
+} storage_types[] = {
+#define STORAGE(name, kind, bits, type) {#name, bits},
+#include "storage.def"
+#undef STORAGE
+};
+
+/* u4, i16: the width that is written behind the letter. */
+static uint32_t integer_bits(Name name)
+{
+	if ((name[0] != 'u' && name[0] != 'i') || name[1] < '1' || name[1] > '9')
+		return 0;
+	uint32_t bits = (uint32_t)(name[1] - '0');
+	if (name[2] >= '0' && name[2] <= '9' && name[3] == 0)
+		bits = bits * 10 + (uint32_t)(name[2] - '0');
+	else if (name[2] != 0)
+		return 0;
+	return bits > 64 || (name[0] == 'i' && bits < 2) ? 0 : bits;
+}
+
+uint32_t storage_bits(Name name)
+{
+	for (size_t i = 0; i < sizeof storage_types / sizeof *storage_types; i++)
+		if (strcmp(storage_types[i].text, name) == 0)
+			return storage_types[i].bits;
+	return integer_bits(name);
+}
+
+void storage_names(Compiler *c, NameVec *to)
+{
+	for (size_t i = 0; i < sizeof storage_types / sizeof *storage_types; i++)
+		vec_push(c->arena, to, name_of(c, storage_types[i].text));
 }

@@ -7,6 +7,7 @@
  * or the hardware's half types. kernel.h, Store, is the rule book.
  */
 #include "kernel.h"
+#include "ast.h"
 
 #include <assert.h>
 #include <math.h>
@@ -22,16 +23,9 @@ typedef struct StoreRow {
 
 /* u1..u64 and i2..i64 are spelled by their width and are not listed. */
 static const StoreRow store_rows[] = {
-	{"bool", {STORE_BOOL, 1}, T_BOOL},
-	{"f16", {STORE_F16, 16}, T_F32},
-	{"bf16", {STORE_BF16, 16}, T_F32},
-	{"f32", {STORE_F32, 32}, T_F32},
-	{"f64", {STORE_F64, 64}, T_F64},
-	{"f8_e4m3", {STORE_E4M3, 8}, T_F32},
-	{"f8_e5m2", {STORE_E5M2, 8}, T_F32},
-	{"e8m0", {STORE_E8M0, 8}, T_F32},
-	{"e2m1", {STORE_E2M1, 4}, T_F32},
-	{"ue4m3", {STORE_UE4M3, 8}, T_F32},
+#define STORAGE(name, kind, bits, type) {#name, {STORE_##kind, bits}, T_##type},
+#include "storage.def"
+#undef STORAGE
 };
 enum { STORE_ROWS = sizeof store_rows / sizeof *store_rows };
 
@@ -48,16 +42,9 @@ Store store_find(Name name)
 	for (int i = 0; i < STORE_ROWS; i++)
 		if (strcmp(store_rows[i].name, name) == 0)
 			return store_rows[i].store;
-	Store none = {STORE_NONE, 0};
-	if ((name[0] != 'u' && name[0] != 'i') || name[1] < '1' || name[1] > '9')
-		return none;
-	unsigned bits = (unsigned)(name[1] - '0');
-	if (name[2] >= '0' && name[2] <= '9' && name[3] == 0)
-		bits = bits * 10 + (unsigned)(name[2] - '0');
-	else if (name[2] != 0)
-		return none;
-	if (bits > 64 || (name[0] == 'i' && bits < 2))
-		return none;
+	uint32_t bits = storage_bits(name);
+	if (!bits)
+		return (Store){STORE_NONE, 0};
 	return (Store){name[0] == 'u' ? STORE_UINT : STORE_INT, (uint8_t)bits};
 }
 
