@@ -45,13 +45,12 @@ static const Decl *find_named(Plan *plan, DeclKind kind, const Node *name)
 	return NULL;
 }
 
-/* A path in a program is relative to the file that says it. */
-static const char *path_beside(const Plan *plan, const Node *node)
+const char *path_beside(const Program *p, const Node *node)
 {
-	const char *from = source_of(plan->c, node->loc.file)->path, *slash = strrchr(from, '/');
+	const char *from = source_of(p->c, node->loc.file)->path, *slash = strrchr(from, '/');
 	if (node->text[0] == '/' || !slash || from[0] == '<')
 		return node->text;
-	return arena_printf(plan->c->arena, "%.*s/%s", (int)(slash - from), from, node->text);
+	return arena_printf(p->c->arena, "%.*s/%s", (int)(slash - from), from, node->text);
 }
 
 static bool open_model(Plan *plan)
@@ -61,7 +60,7 @@ static bool open_model(Plan *plan)
 	if (!plan->model)
 		return false;
 	CmprtError error;
-	plan->model_path = path_beside(plan, plan->model->node);
+	plan->model_path = path_beside(plan->p, plan->model->node);
 	plan->checkpoint = checkpoint_open(plan->model_path, &error);
 	if (!plan->checkpoint)
 		diag_error(plan->c, plan->model->node->loc, "%s", error.text);

@@ -116,6 +116,8 @@ struct Plan {
 /* NULL: errors reported. Closes nothing: plan_free. */
 Plan *plan_new(Program *p, const PlanOptions *options);
 void plan_free(Plan *plan);
+/* The path that a MODEL, DATA or IMPORT names is relative to the file that says it. */
+const char *path_beside(const Program *p, const Node *node);
 /* The dry run: legal .cmp with the order made explicit, figures as comments. */
 void plan_print(const Plan *plan, Text *to);
 
