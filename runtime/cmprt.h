@@ -87,9 +87,19 @@ int cmprt_run(const CmprtProgram *program, const CmprtOptions *options);
 
 /* ---- called by generated code; one row each in runtime.def ---- */
 
-/* threads.c: body(frame, b, e), a CmprtKernel, over [begin, end) in pieces on all threads. Each runs with its own
+/* cmprt_parallel: body(frame, b, e), a CmprtKernel, over [begin, end) in pieces on all threads. Each runs with its own
  * frame: the same buffers and params, and its own scratch, scratch_bytes of them: a `whole` job's frame comes with
  * that many for every thread (job->scratch_bytes must be the largest that its kernel asks for here). */
-void cmprt_parallel(void *frame, void *body, int64_t begin, int64_t end, int64_t scratch_bytes);
+#define RUNTIME(result, name, arguments) result name arguments;
+#define unit void
+#define ptr void *
+#define i64 int64_t
+#define f64 double
+#include "runtime.def"
+#undef RUNTIME
+#undef unit
+#undef ptr
+#undef i64
+#undef f64
 
 #endif

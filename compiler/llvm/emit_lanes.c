@@ -1,0 +1,602 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * emit_lanes.c: LOOP_LANES, `width` turns side by side, one a vector lane.
+ *
+ * A turn works on a block of its own, so neighbouring lanes read addresses that are
+ * a block apart. What the body reads of such a buffer is fetched once a group, in
+ * vectors along the block, and transposed into rows of lanes (a Stage); what a step
+ * writes to such a buffer is collected in rows of lanes and transposed back (a Sink).
+ * In the last group lanes may be missing: those compute on the last turn's data and
+ * write nothing.
+ */
+#include "emit.h"
+
+enum { STAGE_MOST = 4096, TILES_UNROLLED = 2, WIDTH_MOST = 64 };
+
+/* ---- transposes ---- */
+
+typedef LLVMValueRef Rows[WIDTH_MOST];
+
+static LLVMValueRef shuffle(Emitter *e, LLVMValueRef a, LLVMValueRef b, const uint32_t *mask, uint32_t count)
+{
+	LLVMTypeRef i32 = type_of(e, T_I32);
+	LLVMValueRef items[WIDTH_MOST];
+	for (uint32_t i = 0; i < count; i++)
+		items[i] = const_int(i32, mask[i]);
+	return LLVMBuildShuffleVector(e->builder, a, b, LLVMConstVector(items, count), "");
+}
+
+/* Any size: log2(n) perfect shuffles. */
+static void transpose_by_interleaving(Emitter *e, Rows rows, uint32_t n)
+{
+	for (uint32_t round = 1; round < n; round *= 2) {
+		Rows next;
+		for (uint32_t i = 0; i < n / 2; i++) {
+			for (uint32_t half = 0; half < 2; half++) {
+				uint32_t mask[WIDTH_MOST];
+				for (uint32_t j = 0; j < n; j++)
+					mask[j] = half * (n / 2) + j / 2 + j % 2 * n;
+				next[2 * i + half] = shuffle(e, rows[i], rows[i + n / 2], mask, n);
+			}
+		}
+		for (uint32_t i = 0; i < n; i++)
+			rows[i] = next[i];
+	}
+}
+
+/* Within each quarter of four elements: [a0 b0 a1 b1] or [a2 b2 a3 b3] of single elements (wide false), [a0 a1 b0 b1]
+ * or [a2 a3 b2 b3] of pairs. */
+static LLVMValueRef unpack(Emitter *e, LLVMValueRef a, LLVMValueRef b, uint32_t n, bool high, bool wide)
+{
+	static const uint32_t singles[] = {0, 0, 1, 1}, pairs[] = {0, 1, 0, 1};
+	uint32_t mask[WIDTH_MOST];
+	for (uint32_t j = 0; j < n; j++) {
+		uint32_t k = j % 4, from_b = wide ? k / 2 : k % 2;
+		mask[j] = j - k + (high ? 2 : 0) + (wide ? pairs[k] : singles[k]) + from_b * n;
+	}
+	return shuffle(e, a, b, mask, n);
+}
+
+/* 32-bit elements: 4 x 4 inside of 128 bits, then whole 128-bit quarters change places. */
+static void transpose_by_quarters(Emitter *e, Rows rows, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i += 4) {
+		LLVMValueRef ab_low = unpack(e, rows[i], rows[i + 1], n, false, false);
+		LLVMValueRef ab_high = unpack(e, rows[i], rows[i + 1], n, true, false);
+		LLVMValueRef cd_low = unpack(e, rows[i + 2], rows[i + 3], n, false, false);
+		LLVMValueRef cd_high = unpack(e, rows[i + 2], rows[i + 3], n, true, false);
+		rows[i] = unpack(e, ab_low, cd_low, n, false, true);
+		rows[i + 1] = unpack(e, ab_low, cd_low, n, true, true);
+		rows[i + 2] = unpack(e, ab_high, cd_high, n, false, true);
+		rows[i + 3] = unpack(e, ab_high, cd_high, n, true, true);
+	}
+	for (uint32_t distance = 4; distance < n; distance *= 2) {
+		for (uint32_t i = 0; i < n; i++) {
+			if (i & distance)
+				continue;
+			LLVMValueRef a = rows[i], b = rows[i + distance];
+			uint32_t low[WIDTH_MOST], high[WIDTH_MOST];
+			for (uint32_t j = 0; j < n; j++) {
+				low[j] = j & distance ? j - distance + n : j;
+				high[j] = j & distance ? j + n : j + distance;
+			}
+			rows[i] = shuffle(e, a, b, low, n);
+			rows[i + distance] = shuffle(e, a, b, high, n);
+		}
+	}
+}
+
+static void transpose(Emitter *e, Rows rows, uint32_t n)
+{
+	LLVMTypeRef element = LLVMGetElementType(LLVMTypeOf(rows[0]));
+	LLVMTypeKind kind = LLVMGetTypeKind(element);
+	bool is_single = kind == LLVMFloatTypeKind || (kind == LLVMIntegerTypeKind && LLVMGetIntTypeWidth(element) == 32);
+	if (is_single && n % 4 == 0)
+		transpose_by_quarters(e, rows, n);
+	else
+		transpose_by_interleaving(e, rows, n);
+}
+
+static LLVMValueRef resize(Emitter *e, LLVMValueRef v, uint32_t from, uint32_t to)
+{
+	if (from == to)
+		return v;
+	uint32_t mask[WIDTH_MOST];
+	for (uint32_t j = 0; j < to; j++)
+		mask[j] = j < from ? j : 0;
+	return shuffle(e, v, LLVMGetPoison(LLVMTypeOf(v)), mask, to);
+}
+
+/* ---- addresses of lanes ---- */
+
+static LLVMValueRef add_bytes(Emitter *e, LLVMValueRef pointer, LLVMValueRef count, int64_t bytes)
+{
+	LLVMValueRef offset = LLVMBuildMul(e->builder, count, const_int(type_of(e, T_I64), bytes), "");
+	return offset_pointer(e, pointer, offset);
+}
+
+/* first + lane * bytes for each lane; lanes that are not live stay with the last live one. */
+static void lane_pointers(Emitter *e, LLVMValueRef first, int64_t bytes, Rows pointers)
+{
+	LLVMTypeRef i64 = type_of(e, T_I64);
+	bool is_full = LLVMIsConstant(e->lanes_full);
+	LLVMValueRef last = NULL;
+	if (!is_full)
+		last = LLVMBuildZExt(
+			e->builder, LLVMBuildSub(e->builder, e->lane_count, const_int(type_of(e, T_I32), 1), ""), i64, "");
+	for (uint32_t i = 0; i < e->width; i++) {
+		LLVMValueRef lane = const_int(i64, i);
+		if (!is_full) {
+			LLVMValueRef is_live = LLVMBuildICmp(e->builder, LLVMIntULT, lane, last, "");
+			lane = LLVMBuildSelect(e->builder, is_live, lane, last, "");
+		}
+		pointers[i] = add_bytes(e, first, lane, bytes);
+	}
+}
+
+static LLVMTypeRef staged_type(Emitter *e, Store store)
+{
+	KType type = store_type(store);
+	return type == T_BOOL ? LLVMInt8TypeInContext(e->m->context) : type_of(e, type);
+}
+
+static uint32_t staged_bytes(Store store)
+{
+	KType type = store_type(store);
+	return type == T_BOOL ? 1 : type == T_I32 || type == T_F32 ? 4 : 8;
+}
+
+/* ---- stages: finding ---- */
+
+static bool is_written(const KStepVec *steps, const KBuffer *buffer)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		const KStep *step = steps->at[i];
+		if (step->dst == buffer || is_written(&step->body, buffer))
+			return true;
+	}
+	return false;
+}
+
+static bool is_scope_inside(const KStep *loop, const KStep *scope)
+{
+	if (loop == scope)
+		return true;
+	for (size_t i = 0; i < loop->body.count; i++)
+		if (is_scope_inside(loop->body.at[i], scope))
+			return true;
+	return false;
+}
+
+static Linear *byte_offset(Emitter *e, KExpr *load, int64_t *bytes)
+{
+	bool is_view = !store_equal(load->store, load->buffer->store);
+	Place *place = place_of(e, load->buffer);
+	int64_t scale = place_element_bytes(e, load->buffer, place);
+	*bytes = is_view ? store_bytes(load->store) : scale;
+	return linear_scaled(e, linear_subscript(e, load->buffer, load->subs, -1), scale);
+}
+
+/* Moves the terms of indices inside the lane loop from offset to inner; false if they cannot be told apart. */
+static bool split_inner(Emitter *e, Linear *offset, Linear *inner, int64_t bytes)
+{
+	for (size_t i = 0; i < offset->terms.count;) {
+		Term term = offset->terms.at[i];
+		if (term.index) {
+			if (e->index_values[term.index->id]) {
+				i++;
+				continue;
+			}
+			int64_t least, most;
+			if (term.factor % bytes != 0 || !facts_index_range((KIndex *)term.index, &least, &most))
+				return false;
+			Linear *moved = linear_constant(e, 0);
+			vec_push(e->k->c->arena, &moved->terms, term);
+			linear_add(e, inner, moved, 1);
+			offset->terms.at[i] = offset->terms.at[--offset->terms.count];
+			continue;
+		}
+		KExpr *opaque = term.opaque;
+		if ((opaque && opaque->loads) || (term.divided && linear_has_varying_opaque(e, term.divided)))
+			return false;
+		i++;
+	}
+	return true;
+}
+
+/* All its indices are in scope already, so it can be emitted before the body. */
+static bool is_available(Emitter *e, const Linear *l)
+{
+	for (uint32_t id = 0; id < e->k->index_count; id++) {
+		if (e->index_values[id])
+			continue;
+		for (size_t i = 0; i < l->terms.count; i++) {
+			const Term *term = &l->terms.at[i];
+			if (term->divided && !is_available(e, term->divided))
+				return false;
+			if (term->index && term->index->id == id)
+				return false;
+			if (term->opaque && term->opaque->uses >> id % 64 & 1)
+				return false;
+		}
+	}
+	return true;
+}
+
+static Stage *stage_matching(Emitter *e, const Stage *wanted)
+{
+	for (size_t i = 0; i < e->stages.count; i++) {
+		Stage *stage = e->stages.at[i];
+		if (stage->buffer == wanted->buffer && store_equal(stage->store, wanted->store) &&
+			stage->factor == wanted->factor && linear_equal(stage->uniform, wanted->uniform) &&
+			(stage->least - wanted->least) % stage->bytes == 0)
+			return stage;
+	}
+	return NULL;
+}
+
+static void consider_load(void *context, KExpr *load)
+{
+	Emitter *e = context;
+	KBuffer *buffer = load->buffer;
+	if (buffer->kind == BUFFER_TABLE || (buffer->scope && is_scope_inside(e->lane_loop, buffer->scope)) ||
+		is_written(&e->lane_loop->body, buffer))
+		return;
+	Stage s = {.buffer = buffer, .store = load->store};
+	s.uniform = byte_offset(e, load, &s.bytes);
+	s.factor = linear_take(s.uniform, e->vector_index);
+	if (s.factor == 0 || s.factor == s.bytes || linear_has_varying_opaque(e, s.uniform) ||
+		linear_uses(e, s.uniform, e->vector_index))
+		return;
+	Linear *inner = linear_constant(e, s.uniform->constant);
+	s.uniform->constant = 0;
+	if (!split_inner(e, s.uniform, inner, s.bytes) || !is_available(e, s.uniform) ||
+		!linear_range(e, inner, &s.least, &s.most))
+		return;
+	Stage *known = stage_matching(e, &s);
+	if (known) {
+		known->least = s.least < known->least ? s.least : known->least;
+		known->most = s.most > known->most ? s.most : known->most;
+		return;
+	}
+	Stage *stage = arena_new_of(e->k->c->arena, Stage);
+	*stage = s;
+	vec_push(e->k->c->arena, &e->stages, stage);
+}
+
+/* What is read under a condition may not be there to be read ahead. */
+static void consider_steps(Emitter *e, KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		KStep *step = steps->at[i];
+		if (step->kind == STEP_IF)
+			continue;
+		step_each_load(e->k, step, consider_load, e);
+		consider_steps(e, &step->body);
+	}
+}
+
+LLVMValueRef stage_find(Emitter *e, KExpr *load)
+{
+	if (e->mode != MODE_LANES || e->stages.count == 0)
+		return NULL;
+	int64_t bytes;
+	Linear *offset = byte_offset(e, load, &bytes);
+	int64_t factor = linear_take(offset, e->vector_index);
+	if (linear_has_varying_opaque(e, offset) || linear_uses(e, offset, e->vector_index))
+		return NULL;
+	for (size_t i = 0; i < e->stages.count; i++) {
+		Stage *stage = e->stages.at[i];
+		if (!stage->memory || stage->buffer != load->buffer || !store_equal(stage->store, load->store) ||
+			stage->factor != factor)
+			continue;
+		Linear *d = linear_scaled(e, offset, 1);
+		linear_add(e, d, stage->uniform, -1);
+		int64_t least, most;
+		if (!linear_range(e, d, &least, &most) || least < stage->least || most > stage->most)
+			continue;
+		d->constant -= stage->least;
+		LLVMValueRef at = linear_emit(e, d);
+		at = LLVMBuildExactSDiv(e->builder, at, const_int(LLVMTypeOf(at), bytes), "");
+		LLVMTypeRef row = LLVMVectorType(staged_type(e, load->store), e->width);
+		uint32_t row_bytes = staged_bytes(load->store) * e->width;
+		LLVMValueRef v = load_at(e, row, add_bytes(e, stage->memory, at, row_bytes), row_bytes & -row_bytes, NULL);
+		return store_type(load->store) == T_BOOL ? LLVMBuildICmp(e->builder, LLVMIntNE, v, const_int(row, 0), "") : v;
+	}
+	return NULL;
+}
+
+/* ---- stages: filling ---- */
+
+static void fill_tile(Emitter *e, Stage *stage, Rows pointers, LLVMValueRef at, uint32_t count)
+{
+	uint32_t n = e->width, row_bytes = staged_bytes(stage->store) * n;
+	bool is_view = !store_equal(stage->store, stage->buffer->store);
+	bool is_value = place_of(e, stage->buffer)->is_value;
+	LLVMTypeRef memory = is_value ? staged_type(e, stage->store) : store_memory_type(e, stage->store);
+	Rows rows;
+	for (uint32_t i = 0; i < n; i++) {
+		LLVMValueRef from = add_bytes(e, pointers[i], at, stage->bytes);
+		LLVMValueRef raw =
+			load_at(e, LLVMVectorType(memory, count), from, is_view ? 1 : (uint32_t)stage->bytes, stage->buffer);
+		LLVMValueRef v = is_value ? raw : emit_decode(e, stage->store, raw);
+		if (!is_value && store_type(stage->store) == T_BOOL)
+			v = LLVMBuildZExt(e->builder, v, type_like(staged_type(e, stage->store), v), "");
+		rows[i] = resize(e, v, count, n);
+	}
+	transpose(e, rows, n);
+	LLVMValueRef to = add_bytes(e, stage->memory, at, row_bytes);
+	for (uint32_t i = 0; i < count; i++) {
+		LLVMValueRef row = offset_pointer(e, to, const_int(type_of(e, T_I64), (int64_t)i * row_bytes));
+		store_at(e, rows[i], row, row_bytes & -row_bytes, NULL);
+	}
+}
+
+static void fill_stage(Emitter *e, Stage *stage)
+{
+	LLVMTypeRef i64 = type_of(e, T_I64);
+	int64_t count = (stage->most - stage->least) / stage->bytes + 1, n = e->width;
+	LLVMValueRef memory = memory_of_function(e, (uint64_t)(count * n * staged_bytes(stage->store)), "stage");
+	Linear *first = linear_scaled(e, stage->uniform, 1);
+	first->constant += stage->least;
+	Linear *turn = linear_constant(e, 0);
+	vec_push(e->k->c->arena, &turn->terms, ((Term){.index = &e->vector_base, .factor = e->base_factor}));
+	linear_add(e, first, turn, stage->factor);
+	Rows pointers;
+	LLVMValueRef base = offset_pointer(e, place_of(e, stage->buffer)->base, linear_emit(e, first));
+	lane_pointers(e, base, stage->factor * e->vector_index->step, pointers);
+	stage->memory = memory;
+	int64_t tiles = count / n;
+	if (tiles > TILES_UNROLLED) {
+		LoopFrame loop = loop_begin(e, const_int(i64, 0), const_int(i64, tiles * n), n, "stage");
+		fill_tile(e, stage, pointers, loop.counter, (uint32_t)n);
+		loop_end(e, &loop, n);
+	} else {
+		for (int64_t tile = 0; tile < tiles; tile++)
+			fill_tile(e, stage, pointers, const_int(i64, tile * n), (uint32_t)n);
+	}
+	if (count % n)
+		fill_tile(e, stage, pointers, const_int(i64, tiles * n), (uint32_t)(count % n));
+}
+
+/* ---- sinks ---- */
+
+Sink sink_begin(Emitter *e, KStep *step)
+{
+	Sink sink = {.step = step};
+	KBuffer *buffer = step->dst;
+	if (e->mode != MODE_LANES || step->domain_count == 0 || step->kind == STEP_SCAN)
+		return sink;
+	Place *place = place_of(e, buffer);
+	if (place->is_private || place->is_private_bytes || place->is_value)
+		return sink;
+	bool is_view = !store_equal(step->store, buffer->store);
+	sink.bytes = store_bytes(step->store);
+	Linear *offset = linear_subscript(e, buffer, step->dst_subs, -1);
+	offset = linear_scaled(e, offset, is_view ? 1 : sink.bytes);
+	sink.factor = linear_take(offset, e->vector_index) * e->vector_index->step;
+	if (sink.factor == 0 || linear_has_varying_opaque(e, offset) || linear_uses(e, offset, e->vector_index))
+		return sink;
+	int64_t total = 1, least, most;
+	sink.run = 1;
+	sink.outer = step->domain_count;
+	for (uint32_t i = step->domain_count; i-- > 0;) {
+		KIndex *index = step->domain[i];
+		if (!facts_index_range(index, &least, &most))
+			return sink;
+		int64_t extent = (most - least) / index->step + 1;
+		if (sink.outer == i + 1 && linear_take(offset, index) * index->step == sink.bytes * sink.run) {
+			sink.run *= extent;
+			sink.outer = i;
+		}
+		total *= extent;
+	}
+	for (uint32_t i = sink.outer; i < step->domain_count; i++)
+		if (linear_uses(e, offset, step->domain[i]))
+			return sink;
+	if (sink.run < 2 || total > STAGE_MOST)
+		return sink;
+	sink.memory = memory_of_function(e, (uint64_t)(total * sink.bytes * e->width), "sink");
+	return sink;
+}
+
+void sink_put(Emitter *e, Sink *sink, LLVMValueRef value, KType type, Range range)
+{
+	KStep *step = sink->step;
+	if (!sink->memory) {
+		emit_store_step(e, step, value, type, range);
+		return;
+	}
+	LLVMTypeRef i64 = type_of(e, T_I64);
+	LLVMValueRef position = const_int(i64, 0);
+	for (uint32_t i = 0; i < step->domain_count; i++) {
+		KIndex *index = step->domain[i];
+		LLVMValueRef turn = LLVMBuildSub(e->builder, e->index_values[index->id], emit_index64(e, index->lo), "");
+		if (index->step != 1)
+			turn = LLVMBuildExactSDiv(e->builder, turn, const_int(i64, index->step), "");
+		position = LLVMBuildMul(e->builder, position, emit_trip_count(e, index), "");
+		position = LLVMBuildAdd(e->builder, position, turn, "");
+	}
+	uint32_t row = (uint32_t)sink->bytes * e->width;
+	LLVMValueRef raw = splat(e, emit_encode(e, step->store, type, value, range));
+	store_at(e, raw, add_bytes(e, sink->memory, position, row), row & -row, NULL);
+}
+
+/* One tile of a run: `count` rows of lanes become a piece of every lane's run. */
+static void drain_tile(Emitter *e, Sink *sink, LLVMValueRef memory, Rows pointers, LLVMValueRef at, uint32_t count)
+{
+	uint32_t n = e->width, row_bytes = (uint32_t)sink->bytes * n;
+	LLVMTypeRef element = store_memory_type(e, sink->step->store), row = LLVMVectorType(element, n);
+	bool is_view = !store_equal(sink->step->store, sink->step->dst->store);
+	LLVMValueRef from = add_bytes(e, memory, at, row_bytes);
+	Rows rows;
+	for (uint32_t i = 0; i < n; i++) {
+		LLVMValueRef pointer = offset_pointer(e, from, const_int(type_of(e, T_I64), (int64_t)i * row_bytes));
+		rows[i] = i < count ? load_at(e, row, pointer, row_bytes & -row_bytes, NULL) : LLVMGetPoison(row);
+	}
+	transpose(e, rows, n);
+	for (uint32_t i = 0; i < n; i++)
+		store_at(e, resize(e, rows[i], n, count), add_bytes(e, pointers[i], at, sink->bytes),
+			is_view ? 1 : (uint32_t)sink->bytes, sink->step->dst);
+}
+
+static void drain_full(Emitter *e, Sink *sink, LLVMValueRef memory, LLVMValueRef first)
+{
+	LLVMTypeRef i64 = type_of(e, T_I64);
+	int64_t n = e->width, tiles = sink->run / n;
+	Rows pointers;
+	for (uint32_t i = 0; i < n; i++)
+		pointers[i] = offset_pointer(e, first, const_int(i64, sink->factor * i));
+	if (tiles > TILES_UNROLLED) {
+		LoopFrame loop = loop_begin(e, const_int(i64, 0), const_int(i64, tiles * n), n, "drain");
+		drain_tile(e, sink, memory, pointers, loop.counter, (uint32_t)n);
+		loop_end(e, &loop, n);
+	} else {
+		for (int64_t tile = 0; tile < tiles; tile++)
+			drain_tile(e, sink, memory, pointers, const_int(i64, tile * n), (uint32_t)n);
+	}
+	if (sink->run % n)
+		drain_tile(e, sink, memory, pointers, const_int(i64, tiles * n), (uint32_t)(sink->run % n));
+}
+
+static void drain_part(Emitter *e, Sink *sink, LLVMValueRef memory, LLVMValueRef first)
+{
+	LLVMTypeRef i64 = type_of(e, T_I64), element = store_memory_type(e, sink->step->store);
+	bool is_view = !store_equal(sink->step->store, sink->step->dst->store);
+	LLVMValueRef count = LLVMBuildZExt(e->builder, e->lane_count, i64, "");
+	LoopFrame lane = loop_begin(e, const_int(i64, 0), count, 1, "lane");
+	LoopFrame loop = loop_begin(e, const_int(i64, 0), const_int(i64, sink->run), 1, "drain");
+	LLVMValueRef from = add_bytes(e, memory, loop.counter, sink->bytes * e->width);
+	LLVMValueRef v = load_at(e, element, add_bytes(e, from, lane.counter, sink->bytes), (uint32_t)sink->bytes, NULL);
+	LLVMValueRef to = add_bytes(e, add_bytes(e, first, lane.counter, sink->factor), loop.counter, sink->bytes);
+	store_at(e, v, to, is_view ? 1 : (uint32_t)sink->bytes, sink->step->dst);
+	loop_end(e, &loop, 1);
+	loop_end(e, &lane, 1);
+}
+
+static void drain_run(Emitter *e, Sink *sink, LLVMValueRef memory, LLVMValueRef first)
+{
+	if (LLVMIsConstant(e->lanes_full)) {
+		drain_full(e, sink, memory, first);
+		return;
+	}
+	LLVMContextRef context = e->m->context;
+	LLVMBasicBlockRef full = LLVMAppendBasicBlockInContext(context, e->function, "drain.full");
+	LLVMBasicBlockRef part = LLVMAppendBasicBlockInContext(context, e->function, "drain.part");
+	LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(context, e->function, "drain.join");
+	LLVMBuildCondBr(e->builder, e->lanes_full, full, part);
+	LLVMPositionBuilderAtEnd(e->builder, full);
+	drain_full(e, sink, memory, first);
+	LLVMBuildBr(e->builder, join);
+	LLVMPositionBuilderAtEnd(e->builder, part);
+	drain_part(e, sink, memory, first);
+	LLVMBuildBr(e->builder, join);
+	LLVMPositionBuilderAtEnd(e->builder, join);
+}
+
+/* Runs of one sink follow each other in its memory as the outer indices count. */
+static void drain_from(Emitter *e, Sink *sink, uint32_t axis, LLVMValueRef run)
+{
+	KStep *step = sink->step;
+	LLVMTypeRef i64 = type_of(e, T_I64);
+	if (axis < sink->outer) {
+		KIndex *index = step->domain[axis];
+		LLVMValueRef extent = emit_trip_count(e, index);
+		LoopFrame loop = loop_begin(e, const_int(i64, 0), extent, 1, "run");
+		bind_index(e, index, loop.counter);
+		drain_from(
+			e, sink, axis + 1, LLVMBuildAdd(e->builder, LLVMBuildMul(e->builder, run, extent, ""), loop.counter, ""));
+		loop_end(e, &loop, 1);
+		e->index_values[index->id] = NULL;
+		return;
+	}
+	for (uint32_t i = sink->outer; i < step->domain_count; i++)
+		bind_index(e, step->domain[i], const_int(i64, 0));
+	memo_forget(e);
+	bool is_view = !store_equal(step->store, step->dst->store);
+	Linear *first = linear_subscript(e, step->dst, step->dst_subs, 0);
+	first = linear_scaled(e, first, is_view ? 1 : sink->bytes);
+	LLVMValueRef to = offset_pointer(e, place_of(e, step->dst)->base, linear_emit(e, first));
+	LLVMValueRef from = add_bytes(e, sink->memory, run, sink->run * sink->bytes * e->width);
+	drain_run(e, sink, from, to);
+	for (uint32_t i = sink->outer; i < step->domain_count; i++)
+		e->index_values[step->domain[i]->id] = NULL;
+	memo_forget(e);
+}
+
+void sink_end(Emitter *e, Sink *sink)
+{
+	if (sink->memory)
+		drain_from(e, sink, 0, const_int(type_of(e, T_I64), 0));
+}
+
+/* ---- the loop ---- */
+
+static LLVMValueRef lane_turns(Emitter *e, LLVMValueRef group)
+{
+	LLVMTypeRef i32 = type_of(e, T_I32);
+	LLVMValueRef lanes[WIDTH_MOST];
+	for (uint32_t i = 0; i < e->width; i++)
+		lanes[i] = const_int(i32, i);
+	LLVMValueRef lane = LLVMConstVector(lanes, e->width);
+	if (!LLVMIsConstant(e->lanes_full)) {
+		LLVMValueRef last = splat(e, LLVMBuildSub(e->builder, e->lane_count, const_int(i32, 1), ""));
+		LLVMValueRef is_live = LLVMBuildICmp(e->builder, LLVMIntULT, lane, last, "");
+		lane = LLVMBuildSelect(e->builder, is_live, lane, last, "");
+	}
+	return LLVMBuildAdd(e->builder, splat(e, LLVMBuildTrunc(e->builder, group, i32, "")), lane, "turn");
+}
+
+static void bind_lanes(Emitter *e, KIndex *index, LLVMValueRef turns, LLVMValueRef group)
+{
+	LLVMTypeRef i32 = type_of(e, T_I32), i64 = type_of(e, T_I64);
+	LLVMValueRef width = const_int(i64, e->width), counter = LLVMBuildMul(e->builder, group, width, "turn");
+	LLVMValueRef left = LLVMBuildSub(e->builder, turns, counter, "");
+	bool is_always_full = LLVMIsAConstantInt(turns) && LLVMConstIntGetSExtValue(turns) % e->width == 0;
+	e->lanes_full = is_always_full ? const_int(LLVMInt1TypeInContext(e->m->context), 1)
+								   : LLVMBuildICmp(e->builder, LLVMIntSGE, left, width, "is_full");
+	LLVMValueRef count = LLVMBuildSelect(e->builder, e->lanes_full, width, left, "");
+	e->lane_count = LLVMBuildTrunc(e->builder, count, i32, "lanes");
+	int64_t lo;
+	LLVMValueRef low = emit_index64(e, index->lo), turn = lane_turns(e, counter);
+	if (kexpr_is_const(index->lo, &lo) && lo == 0 && index->step == 1) {
+		e->base_factor = e->width;
+		e->base_value = group;
+	} else {
+		e->base_factor = 1;
+		LLVMValueRef by = LLVMBuildMul(e->builder, counter, const_int(i64, index->step), "");
+		e->base_value = LLVMBuildAdd(e->builder, low, by, "base");
+		turn = LLVMBuildMul(e->builder, turn, const_int(LLVMTypeOf(turn), index->step), "");
+		turn = LLVMBuildAdd(e->builder, turn, splat(e, LLVMBuildTrunc(e->builder, low, i32, "")), "");
+	}
+	e->index_values[index->id] = turn;
+}
+
+void emit_lane_loop(Emitter *e, KStep *step)
+{
+	KIndex *index = step->index;
+	LLVMTypeRef i64 = type_of(e, T_I64);
+	e->width = step->lanes;
+	e->lane_loop = step;
+	e->vector_index = NULL;
+	LLVMValueRef turns = emit_trip_count(e, index);
+	LLVMValueRef groups = LLVMBuildAdd(e->builder, turns, const_int(i64, step->lanes - 1), "");
+	groups = LLVMBuildUDiv(e->builder, groups, const_int(i64, step->lanes), "groups");
+	LoopFrame loop = loop_begin(e, const_int(i64, 0), groups, 1, "lanes");
+	bind_lanes(e, index, turns, loop.counter);
+	e->mode = MODE_LANES;
+	e->vector_index = index;
+	e->stages = (StageVec){0};
+	consider_steps(e, &step->body);
+	for (size_t i = 0; i < e->stages.count; i++)
+		if ((e->stages.at[i]->most - e->stages.at[i]->least) / e->stages.at[i]->bytes < STAGE_MOST)
+			fill_stage(e, e->stages.at[i]);
+	emit_steps(e, &step->body);
+	loop_end(e, &loop, 1);
+	e->stages = (StageVec){0};
+	e->index_values[index->id] = NULL;
+	e->vector_index = NULL;
+	e->lane_loop = NULL;
+	e->mode = MODE_SCALAR;
+	memo_forget(e);
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * blas.c: the one file that calls BLAS and LAPACK.
+ *
+ * OpenBLAS gives other bytes for other numbers of threads, so each of its calls is
+ * single-threaded, on tiles that follow from the extents alone, and the tiles are
+ * spread over threads. Its OpenMP build is single-threaded inside of a parallel
+ * region only: every call is in one. Matrices are row-major; to Fortran they are
+ * their own transposes. f32 and f64 share the code, a row of `Blas` tells them apart.
+ */
+#include "cmprt.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { TILE = 512 };
+
+typedef void Gemm(const char *ta, const char *tb, const int *m, const int *n, const int *k, const void *alpha,
+	const void *a, const int *lda, const void *b, const int *ldb, const void *beta, void *c, const int *ldc);
+typedef void Trsm(const char *side, const char *uplo, const char *ta, const char *diag, const int *m, const int *n,
+	const void *alpha, const void *a, const int *lda, void *b, const int *ldb);
+typedef void Potrf(const char *uplo, const int *n, void *a, const int *lda, int *info);
+typedef void Gesdd(const char *job, const int *m, const int *n, void *a, const int *lda, void *s, void *u,
+	const int *ldu, void *vt, const int *ldvt, void *work, const int *lwork, int *iwork, int *info);
+typedef void Geqrf(
+	const int *m, const int *n, void *a, const int *lda, void *tau, void *work, const int *lwork, int *info);
+typedef void Orgqr(const int *m, const int *n, const int *k, void *a, const int *lda, const void *tau, void *work,
+	const int *lwork, int *info);
+
+Gemm sgemm_, dgemm_;
+Trsm strsm_, dtrsm_;
+Potrf spotrf_, dpotrf_;
+Gesdd sgesdd_, dgesdd_;
+Geqrf sgeqrf_, dgeqrf_;
+Orgqr sorgqr_, dorgqr_;
+
+typedef struct Blas {
+	int64_t bytes;
+	const void *one, *zero, *minus;
+	Gemm *gemm;
+	Trsm *trsm;
+	Potrf *potrf;
+	Gesdd *gesdd;
+	Geqrf *geqrf;
+	Orgqr *orgqr;
+} Blas;
+
+static const float single_one = 1, single_zero = 0, single_minus = -1;
+static const double double_one = 1, double_zero = 0, double_minus = -1;
+
+static const Blas precisions[] = {
+	{4, &single_one, &single_zero, &single_minus, sgemm_, strsm_, spotrf_, sgesdd_, sgeqrf_, sorgqr_},
+	{8, &double_one, &double_zero, &double_minus, dgemm_, dtrsm_, dpotrf_, dgesdd_, dgeqrf_, dorgqr_},
+};
+
+static char *at(const Blas *blas, const void *matrix, int64_t row, int64_t column, int64_t stride)
+{
+	return (char *)(uintptr_t)matrix + (row * stride + column) * blas->bytes;
+}
+
+static double get(const Blas *blas, const void *matrix, int64_t i)
+{
+	return blas->bytes == 4 ? (double)((const float *)matrix)[i] : ((const double *)matrix)[i];
+}
+
+static void put(const Blas *blas, void *matrix, int64_t i, double value)
+{
+	if (blas->bytes == 4)
+		((float *)matrix)[i] = (float)value;
+	else
+		((double *)matrix)[i] = value;
+}
+
+static int64_t tiles_of(int64_t extent)
+{
+	return (extent + TILE - 1) / TILE;
+}
+
+static int tile_size(int64_t extent, int64_t tile)
+{
+	int64_t left = extent - tile * TILE;
+	return (int)(left < TILE ? left : TILE);
+}
+
+/* ---- products ---- */
+
+/* c[m, n] (+)= +-a[m, depth] * b[depth, n], each perhaps stored transposed; row-major. */
+static void product(const Blas *blas, int m, int n, int depth, const void *alpha, const void *a, int a_stride,
+	bool a_turned, const void *b, int b_stride, bool b_turned, const void *beta, void *c, int c_stride)
+{
+	blas->gemm(b_turned ? "T" : "N", a_turned ? "T" : "N", &n, &m, &depth, alpha, b, &b_stride, a, &a_stride, beta, c,
+		&c_stride);
+}
+
+/* A matrix that BLAS can read: unit stride along one of its axes. */
+typedef struct Operand {
+	const float *at;
+	int64_t stride;
+	bool is_turned;
+	float *copy;
+} Operand;
+
+static Operand operand_of(const float *from, int64_t rows, int64_t columns, int64_t row, int64_t column)
+{
+	if (column == 1 && row >= columns)
+		return (Operand){from, row, false, NULL};
+	if (row == 1 && column >= rows)
+		return (Operand){from, column, true, NULL};
+	float *copy = cmprt_allocate(rows * columns * (int64_t)sizeof *copy);
+	for (int64_t i = 0; i < rows; i++)
+		for (int64_t j = 0; j < columns; j++)
+			copy[i * columns + j] = from[i * row + j * column];
+	return (Operand){copy, columns, false, copy};
+}
+
+void cmprt_gemm_f32(void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, void *b, int64_t b_row,
+	int64_t b_column, int64_t m, int64_t n, int64_t depth)
+{
+	const Blas *blas = &precisions[0];
+	Operand left = operand_of(a, m, depth, a_row, a_column), right = operand_of(b, depth, n, b_row, b_column);
+	int64_t columns = tiles_of(n), tiles = tiles_of(m) * columns;
+#pragma omp parallel for schedule(dynamic, 1)
+	for (int64_t tile = 0; tile < tiles; tile++) {
+		int64_t i = tile / columns, j = tile % columns, row = i * TILE, column = j * TILE;
+		const float *l = left.at + row * (left.is_turned ? 1 : left.stride);
+		const float *r = right.at + column * (right.is_turned ? right.stride : 1);
+		product(blas, tile_size(m, i), tile_size(n, j), (int)depth, blas->one, l, (int)left.stride, left.is_turned, r,
+			(int)right.stride, right.is_turned, blas->zero, at(blas, c, row, column, c_row), (int)c_row);
+	}
+	cmprt_release(left.copy);
+	cmprt_release(right.copy);
+}
+
+/* ---- Cholesky ---- */
+
+static void fill_nan(const Blas *blas, void *to, int64_t count)
+{
+	for (int64_t i = 0; i < count; i++)
+		put(blas, to, i, (double)NAN);
+}
+
+/* The tile below the diagonal tile k: L[i, k] = A[i, k] * L[k, k]^-T */
+static void solve_tile(const Blas *blas, void *l, int64_t n, int64_t i, int64_t k)
+{
+	int rows = tile_size(n, i), columns = tile_size(n, k), stride = (int)n;
+	blas->trsm("L", "U", "T", "N", &columns, &rows, blas->one, at(blas, l, k * TILE, k * TILE, n), &stride,
+		at(blas, l, i * TILE, k * TILE, n), &stride);
+}
+
+/* A[i, j] -= L[i, k] * L[j, k]^T */
+static void update_tile(const Blas *blas, void *l, int64_t n, int64_t i, int64_t j, int64_t k)
+{
+	product(blas, tile_size(n, i), tile_size(n, j), tile_size(n, k), blas->minus, at(blas, l, i * TILE, k * TILE, n),
+		(int)n, false, at(blas, l, j * TILE, k * TILE, n), (int)n, true, blas->one, at(blas, l, i * TILE, j * TILE, n),
+		(int)n);
+}
+
+/* l holds A and becomes L, A = L L^T, with zeros above; false if A is not positive definite. Right-looking. */
+static bool factor_lower(const Blas *blas, void *l, int64_t n)
+{
+	int64_t tiles = tiles_of(n);
+	int info = 0;
+#pragma omp parallel
+	for (int64_t k = 0; k < tiles; k++) {
+#pragma omp single
+		if (info == 0) {
+			int size = tile_size(n, k), stride = (int)n, status;
+			blas->potrf("U", &size, at(blas, l, k * TILE, k * TILE, n), &stride, &status);
+			info = status;
+		}
+#pragma omp for schedule(dynamic, 1)
+		for (int64_t i = k + 1; i < tiles; i++)
+			if (info == 0)
+				solve_tile(blas, l, n, i, k);
+		int64_t left = tiles - k - 1;
+#pragma omp for schedule(dynamic, 1)
+		for (int64_t pair = 0; pair < left * left; pair++) {
+			int64_t i = k + 1 + pair / left, j = k + 1 + pair % left;
+			if (info == 0 && j <= i)
+				update_tile(blas, l, n, i, j, k);
+		}
+	}
+	for (int64_t i = 0; i < n; i++)
+		memset(at(blas, l, i, i + 1, n), 0, (size_t)((n - i - 1) * blas->bytes));
+	return info == 0;
+}
+
+static void transpose(const Blas *blas, const void *from, void *to, int64_t rows, int64_t columns)
+{
+	for (int64_t i = 0; i < rows; i++)
+		for (int64_t j = 0; j < columns; j++)
+			memcpy(at(blas, to, j, i, rows), at(blas, from, i, j, columns), (size_t)blas->bytes);
+}
+
+void cmprt_cholesky(void *in, void *out, int64_t n, int64_t upper, int64_t is_double)
+{
+	const Blas *blas = &precisions[is_double != 0];
+	void *l = upper ? cmprt_allocate(n * n * blas->bytes) : out;
+	memcpy(l, in, (size_t)(n * n * blas->bytes));
+	if (!factor_lower(blas, l, n))
+		fill_nan(blas, l, n * n);
+	if (!upper)
+		return;
+	transpose(blas, l, out, n, n);
+	cmprt_release(l);
+}
+
+/* Block column j of X = L^-1, tile by tile downwards. */
+static void invert_column(const Blas *blas, const void *l, void *x, int64_t n, int64_t j)
+{
+	int columns = tile_size(n, j), stride = (int)n;
+	for (int64_t i = j; i < tiles_of(n); i++) {
+		int rows = tile_size(n, i);
+		char *to = at(blas, x, i * TILE, j * TILE, n);
+		for (int64_t p = j; p < i; p++)
+			product(blas, rows, columns, tile_size(n, p), blas->minus, at(blas, l, i * TILE, p * TILE, n), stride,
+				false, at(blas, x, p * TILE, j * TILE, n), stride, false, blas->one, to, stride);
+		for (int r = 0; i == j && r < rows; r++)
+			put(blas, to, (int64_t)r * n + r, 1);
+		blas->trsm(
+			"R", "U", "N", "N", &columns, &rows, blas->one, at(blas, l, i * TILE, i * TILE, n), &stride, to, &stride);
+	}
+}
+
+void cmprt_inverse(void *in, void *out, int64_t n, int64_t is_double)
+{
+	const Blas *blas = &precisions[is_double != 0];
+	int64_t bytes = n * n * blas->bytes, tiles = tiles_of(n);
+	void *l = cmprt_allocate(bytes), *x = cmprt_allocate(bytes);
+	memcpy(l, in, (size_t)bytes);
+	memset(x, 0, (size_t)bytes);
+	bool is_definite = factor_lower(blas, l, n);
+	if (!is_definite)
+		fill_nan(blas, out, n * n);
+#pragma omp parallel if (is_definite)
+	if (is_definite) {
+#pragma omp for schedule(dynamic, 1)
+		for (int64_t j = 0; j < tiles; j++)
+			invert_column(blas, l, x, n, j);
+#pragma omp for schedule(dynamic, 1)
+		for (int64_t pair = 0; pair < tiles * tiles; pair++) {
+			/* X^T X; rows of X above the later of the two tiles are zero in one factor */
+			int64_t i = pair / tiles, j = pair % tiles, first = (i > j ? i : j) * TILE;
+			product(blas, tile_size(n, i), tile_size(n, j), (int)(n - first), blas->one,
+				at(blas, x, first, i * TILE, n), (int)n, true, at(blas, x, first, j * TILE, n), (int)n, false,
+				blas->zero, at(blas, out, i * TILE, j * TILE, n), (int)n);
+		}
+	}
+	cmprt_release(x);
+	cmprt_release(l);
+}
+
+/* ---- svd, qr: one thread ---- */
+
+static void fix_signs(const Blas *blas, void *u, void *v, int64_t m, int64_t n, int64_t rank)
+{
+	for (int64_t j = 0; j < rank; j++) {
+		int64_t best = 0;
+		for (int64_t i = 1; i < m; i++)
+			if (fabs(get(blas, u, i * rank + j)) > fabs(get(blas, u, best * rank + j)))
+				best = i;
+		if (m == 0 || get(blas, u, best * rank + j) >= 0)
+			continue;
+		for (int64_t i = 0; i < m; i++)
+			put(blas, u, i * rank + j, -get(blas, u, i * rank + j));
+		for (int64_t i = 0; i < n; i++)
+			put(blas, v, i * rank + j, -get(blas, v, i * rank + j));
+	}
+}
+
+/* To Fortran the matrix is its transpose, B = A^T = U S V^T: its left vectors are v, its V^T is u as rows lie. */
+void cmprt_svd(void *in, void *u, void *s, void *v, int64_t m, int64_t n, int64_t is_double)
+{
+	const Blas *blas = &precisions[is_double != 0];
+	int64_t rank = m < n ? m : n;
+	void *a = cmprt_allocate(m * n * blas->bytes), *v_turned = cmprt_allocate(n * rank * blas->bytes);
+	int *integers = cmprt_allocate(8 * rank * (int64_t)sizeof *integers);
+	memcpy(a, in, (size_t)(m * n * blas->bytes));
+	int rows = (int)n, columns = (int)m, small = (int)rank, info = 0, ask = -1;
+	double size_memory = 0;
+#pragma omp parallel
+#pragma omp single
+	{
+		blas->gesdd("S", &rows, &columns, a, &rows, s, v_turned, &rows, u, &small, &size_memory, &ask, integers, &info);
+		int size = (int)get(blas, &size_memory, 0);
+		void *work = cmprt_allocate(size * blas->bytes);
+		blas->gesdd("S", &rows, &columns, a, &rows, s, v_turned, &rows, u, &small, work, &size, integers, &info);
+		cmprt_release(work);
+	}
+	transpose(blas, v_turned, v, rank, n);
+	if (info != 0) {
+		fill_nan(blas, u, m * rank);
+		fill_nan(blas, s, rank);
+		fill_nan(blas, v, n * rank);
+	}
+	fix_signs(blas, u, v, m, n, rank);
+	cmprt_release(integers);
+	cmprt_release(v_turned);
+	cmprt_release(a);
+}
+
+static void call_qr(const Blas *blas, void *a, void *r, int m, int n, int rank)
+{
+	void *tau = cmprt_allocate((rank + 1) * blas->bytes);
+	int info, ask = -1;
+	double sizes[2] = {0};
+	blas->geqrf(&m, &n, a, &m, tau, &sizes[0], &ask, &info);
+	blas->orgqr(&m, &rank, &rank, a, &m, tau, &sizes[1], &ask, &info);
+	double factor = get(blas, &sizes[0], 0), make = get(blas, &sizes[1], 0);
+	int size = (int)(factor > make ? factor : make);
+	void *work = cmprt_allocate(size * blas->bytes);
+	blas->geqrf(&m, &n, a, &m, tau, work, &size, &info);
+	for (int i = 0; i < rank; i++)
+		for (int j = 0; j < n; j++)
+			put(blas, r, (int64_t)i * n + j, j < i ? 0 : get(blas, a, (int64_t)j * m + i));
+	blas->orgqr(&m, &rank, &rank, a, &m, tau, work, &size, &info);
+	cmprt_release(work);
+	cmprt_release(tau);
+}
+
+void cmprt_qr(void *in, void *q, void *r, int64_t m, int64_t n, int64_t is_double)
+{
+	const Blas *blas = &precisions[is_double != 0];
+	int64_t rank = m < n ? m : n;
+	void *a = cmprt_allocate(m * n * blas->bytes);
+	transpose(blas, in, a, m, n);
+#pragma omp parallel
+#pragma omp single
+	call_qr(blas, a, r, (int)m, (int)n, (int)rank);
+	for (int64_t i = 0; i < rank; i++) {
+		double sign = get(blas, r, i * n + i) < 0 ? -1 : 1;
+		for (int64_t j = i; j < n; j++)
+			put(blas, r, i * n + j, sign * get(blas, r, i * n + j));
+		for (int64_t j = 0; j < m; j++)
+			put(blas, q, j * rank + i, sign * get(blas, a, i * m + j));
+	}
+	cmprt_release(a);
+}
