@@ -57,7 +57,7 @@ bool output_check_space(Run *run, CmprtError *error)
 
 /* ---- writing and reading in place ---- */
 
-static bool write_all(int fd, const char *path, const char *from, int64_t bytes, int64_t offset, CmprtError *error)
+static bool write_all(int fd, const char *path, const void *from, int64_t bytes, int64_t offset, CmprtError *error)
 {
 	while (bytes > 0) {
 		ssize_t count = pwrite(fd, from, (size_t)bytes, (off_t)offset);
@@ -65,7 +65,7 @@ static bool write_all(int fd, const char *path, const char *from, int64_t bytes,
 			continue;
 		if (count <= 0)
 			return error_system(error, "write", path, count < 0 ? errno : ENOSPC);
-		from += count;
+		from = (const char *)from + count;
 		bytes -= count;
 		offset += count;
 	}
