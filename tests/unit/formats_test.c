@@ -205,8 +205,13 @@ static CmprtProgram program_of(
 {
 	for (int64_t i = 0; i < checkpoint->tensor_count; i++) {
 		const CkTensor *tensor = &checkpoint->tensors[i];
-		outputs[i] = (CmprtOutput){
-			tensor->name, tensor->dtype, tensor->code, tensor->rank, tensor->shape, tensor->bytes, tensor->file};
+		outputs[i] = (CmprtOutput){.name = tensor->name,
+			.container_dtype = tensor->dtype,
+			.container_code = tensor->code,
+			.rank = tensor->rank,
+			.shape = tensor->shape,
+			.bytes = tensor->bytes,
+			.shard = tensor->file};
 	}
 	return (CmprtProgram){.output_path = "out",
 		.output_count = checkpoint->tensor_count,
@@ -425,6 +430,9 @@ static void test_gguf(void)
 	checkpoint_close(source);
 }
 
+#define OUTPUT(n, dtype, code, dimensions, extents, size)                                                              \
+	{.name = n, .container_dtype = dtype, .container_code = code, .rank = dimensions, .shape = extents, .bytes = size}
+
 /* What a container cannot hold is refused by name. */
 static void test_refusals(void)
 {
@@ -437,19 +445,19 @@ static void test_refusals(void)
 		const CmprtMeta *meta;
 		const char *message;
 	} rows[] = {
-		{"gguf", {{"a", "nf4", -1, 1, shape, 1, 0}}, 1, NULL, "out: tensor \"a\": GGUF cannot hold dtype nf4"},
-		{"gguf", {{"a", "F32", 0, 5, shape, 256, 0}}, 1, NULL,
+		{"gguf", {OUTPUT("a", "nf4", -1, 1, shape, 1)}, 1, NULL, "out: tensor \"a\": GGUF cannot hold dtype nf4"},
+		{"gguf", {OUTPUT("a", "F32", 0, 5, shape, 256)}, 1, NULL,
 			"out: tensor \"a\": has 5 dimensions, the limit of GGUF is 4"},
-		{"gguf", {{"a", "Q4_K", 12, 1, shape + 4, 144, 0}}, 1, NULL,
+		{"gguf", {OUTPUT("a", "Q4_K", 12, 1, shape + 4, 144)}, 1, NULL,
 			"out: tensor \"a\": cannot be Q4_K [64]: its rows are not whole blocks (a block has 256 elements)"},
-		{"gguf", {{"a", "F32", 0, 1, shape + 4, 255, 0}}, 1, NULL,
+		{"gguf", {OUTPUT("a", "F32", 0, 1, shape + 4, 255)}, 1, NULL,
 			"out: tensor \"a\": has 255 bytes, but F32 [64] needs 256"},
-		{"gguf", {{"a", "F32", 0, 1, shape, 4, 0}, {"a", "F32", 0, 1, shape, 4, 0}}, 2, NULL,
+		{"gguf", {OUTPUT("a", "F32", 0, 1, shape, 4), OUTPUT("a", "F32", 0, 1, shape, 4)}, 2, NULL,
 			"out: tensor \"a\": would be written twice"},
 		{"gguf", {{0}}, 0, &bad, "out: key \"k\": \"256\" is not a u8"},
-		{"safetensors", {{"a", "Q4_K", 12, 1, shape, 1, 0}}, 1, NULL,
+		{"safetensors", {OUTPUT("a", "Q4_K", 12, 1, shape, 1)}, 1, NULL,
 			"out: tensor \"a\": safetensors cannot hold dtype Q4_K"},
-		{"safetensors", {{"a", "F16", -1, 1, shape + 4, 64, 0}}, 1, NULL,
+		{"safetensors", {OUTPUT("a", "F16", -1, 1, shape + 4, 64)}, 1, NULL,
 			"out: tensor \"a\": has 64 bytes, but F16 [64] needs 128"},
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
