@@ -431,7 +431,10 @@ static void test_gguf(void)
 }
 
 #define OUTPUT(n, dtype, code, dimensions, extents, size)                                                              \
-	{.name = n, .container_dtype = dtype, .container_code = code, .rank = dimensions, .shape = extents, .bytes = size}
+	{                                                                                                                  \
+		.name = n, .container_dtype = dtype, .container_code = code, .rank = dimensions, .shape = extents,             \
+		.bytes = size                                                                                                  \
+	}
 
 /* What a container cannot hold is refused by name. */
 static void test_refusals(void)
