@@ -98,8 +98,13 @@ static void add_tensor(Case *c, const char *name, int64_t rows, int64_t columns,
 	c->shapes[i][0] = rows;
 	c->shapes[i][1] = columns;
 	c->inputs[i] = (CmprtInput){c->names[i], "F32", 2, c->shapes[i], rows * columns * 4};
-	c->outputs[i] = (CmprtOutput){
-		c->names[i], kernel == halve ? "BF16" : "F32", -1, 2, c->shapes[i], rows * columns * out_bytes, i % SHARDS};
+	c->outputs[i] = (CmprtOutput){.name = c->names[i],
+		.container_dtype = kernel == halve ? "BF16" : "F32",
+		.container_code = -1,
+		.rank = 2,
+		.shape = c->shapes[i],
+		.bytes = rows * columns * out_bytes,
+		.shard = i % SHARDS};
 	c->ports_in[i] = (CmprtPort){i, columns * 4, rows, 0};
 	c->ports_out[i][0] = (CmprtPort){i, columns * out_bytes, rows, 0};
 	c->ports_out[i][1] = (CmprtPort){-1, 16, rows, 0};
