@@ -147,11 +147,19 @@ bool term_is_int_const(const Term *term, int64_t *value);
 /* ---- elab_expr.c ---- */
 
 Term elab_expr(Elab *el, const Node *node);
-KExpr *elab_int(Elab *el, const Node *node);     /* an integer subscript or bound */
+KExpr *elab_int(Elab *el, const Node *node); /* an integer subscript or bound */
+
+/* ---- elab_entity.c ---- */
+
 Entity *elab_entity(Elab *el, const Node *node); /* an array or struct, by name, field or slice; NULL: it is a scalar */
 bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out, uint32_t first);
+Term elab_load(Elab *el, const Node *node, const Entity *entity, bool is_stored); /* the number it is */
+
+/* ---- elab_call.c ---- */
+
 /* f(..) of a fn with a body: its results as a struct */
 Entity *elab_call(Elab *el, const Node *call, const Decl *fn);
+Term elab_call_expression(Elab *el, const Node *call, const Decl *fn); /* of fn f(x) = e */
 
 /* ---- elab_reduce.c ---- */
 
@@ -166,7 +174,13 @@ KExpr *elab_infer_extent(
 
 bool elab_body(Elab *el, const Node *body);
 bool elab_statement(Elab *el, const Node *statement);
+
+/* ---- elab_assign.c ---- */
+
+bool elab_define(Elab *el, const Node *node);
+bool elab_update(Elab *el, const Node *node);
 KBuffer *elab_temp(Elab *el, Name name, Store store, KIndex *const *indices, uint32_t count);
+void elab_add_step(Elab *el, KStep *step, Loc loc);
 
 /* ---- elab_dtype.c ---- */
 

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * elab_assign.c: `=` makes an array over the ambient indices and its own; `:=`
+ * makes the next version of one, in place inside `for` and for a region.
+ */
+#include "elaborate.h"
+
+#include <string.h>
+
+KBuffer *elab_temp(Elab *el, Name name, Store store, KIndex *const *indices, uint32_t count)
+{
+	KExpr *extent[24];
+	for (uint32_t i = 0; i < count; i++)
+		extent[i] = el->bound[indices[i]->id];
+	if (count > K_MAX_RANK) {
+		elab_error(el, (Loc){0}, "\"%s\" would need more than %d axes", name, K_MAX_RANK);
+		count = K_MAX_RANK;
+	}
+	return kbuffer_new(el->k, BUFFER_TEMP, name, store, count, extent);
+}
+
+void elab_add_step(Elab *el, KStep *step, Loc loc)
+{
+	step->loc = loc;
+	step->origin = el->origin;
+	vec_push(el->c->arena, el->out, step);
+}
+
+/* ---- left sides ---- */
+
+typedef struct Left {
+	Name name;
+	Loc loc;
+	KIndex *index[K_MAX_RANK]; /* new indices, in order */
+	uint32_t index_count;
+	KExpr *subs[K_MAX_RANK]; /* one per subscript as written */
+	KExpr *extent[K_MAX_RANK];
+	Name names[K_MAX_RANK];
+	uint32_t sub_count;
+	bool is_whole; /* every subscript is a whole axis */
+	Env *target;   /* where a new name belongs */
+} Left;
+
+static Entity *bound_index(const Elab *el, Name name, Env **where)
+{
+	for (Env *env = el->env; env; env = env->outer)
+		for (size_t i = env->names.count; i-- > 0;)
+			if (env->names.at[i].name == name) {
+				*where = env;
+				return env->names.at[i].entity->kind == ENTITY_INDEX ? env->names.at[i].entity : NULL;
+			}
+	return NULL;
+}
+
+static void left_new_index(Elab *el, Left *left, Name name, KExpr *lo, KExpr *hi, KExpr *extent, Loc loc)
+{
+	KIndex *index = elab_index_range(el, name, lo, hi, extent);
+	env_define(el, el->env, name, ENTITY_INDEX, loc)->index = index;
+	left->index[left->index_count++] = index;
+	left->subs[left->sub_count] = kexpr_index(el->k, index);
+	left->extent[left->sub_count] = extent;
+	left->names[left->sub_count++] = name;
+}
+
+/* The extent that axis `position` of an existing array has, for index names nothing else bounds. */
+static KExpr *extent_of_view(const View *view, uint32_t position, uint32_t given)
+{
+	return view && given == view->rank ? view->extent[position] : NULL;
+}
+
+static void left_subscript(Elab *el, Left *left, const Node *sub, const Node *right, const View *view, uint32_t given)
+{
+	KExpr *zero = kexpr_int(el->k, T_I32, 0), *own = extent_of_view(view, left->sub_count, given);
+	Env *where;
+	if (sub->kind == N_BINARY && !strcmp(sub->op, "<") && sub->kids[0]->kind == N_NAME) {
+		KExpr *hi = elab_int(el, sub->kids[1]);
+		left_new_index(el, left, sub->kids[0]->name, zero, hi, hi, sub->loc);
+		return;
+	}
+	if (sub->kind == N_IN && sub->kids[1]->kind == N_RANGE) {
+		KExpr *lo = elab_int(el, sub->kids[1]->kids[0]), *hi = elab_int(el, sub->kids[1]->kids[1]);
+		left->is_whole = false;
+		left_new_index(el, left, sub->kids[0]->name, lo, hi, own ? own : hi, sub->loc);
+		return;
+	}
+	if (sub->kind == N_NAME) {
+		Entity *loop = bound_index(el, sub->name, &where);
+		if (!loop) {
+			const Axis *axis = env_axis(el, sub->name);
+			KExpr *extent = axis ? axis->extent : own;
+			if (!extent)
+				extent = elab_infer_extent(el, right, sub->name);
+			if (!extent && !el->failed)
+				elab_error(el, sub->loc, "nothing bounds index \"%s\": write %s < n", sub->name, sub->name);
+			if (!el->failed)
+				left_new_index(el, left, sub->name, zero, extent, extent, sub->loc);
+			return;
+		}
+		/* a slice per turn of a loop: the array outlives the loop */
+		left->subs[left->sub_count] = kexpr_index(el->k, loop->index);
+		left->extent[left->sub_count] = el->bound[loop->index->id];
+		left->names[left->sub_count++] = sub->name;
+		left->is_whole = false;
+		left->target = where->outer;
+		return;
+	}
+	left->is_whole = false;
+	left->extent[left->sub_count] = own;
+	left->names[left->sub_count] = NULL;
+	left->subs[left->sub_count++] = elab_int(el, sub);
+}
+
+/* Binds the left side's indices in a new Env (popped by the caller). */
+static bool left_bind(Elab *el, const Node *node, const Node *right, const View *view, Left *left)
+{
+	const Node *name = node->kind == N_INDEX ? node->kids[0] : node;
+	*left = (Left){.name = name->name, .loc = node->loc, .is_whole = true, .target = el->env};
+	env_push(el);
+	if (name->kind != N_NAME) {
+		elab_error(el, node->loc, "expected a name on the left side");
+		return false;
+	}
+	if (node->kind == N_INDEX && node->kid_count - 1 > K_MAX_RANK) {
+		elab_error(el, node->loc, "an array has at most %d axes", K_MAX_RANK);
+		return false;
+	}
+	for (uint32_t i = 1; node->kind == N_INDEX && i < node->kid_count && !el->failed; i++)
+		left_subscript(el, left, node->kids[i], right, view, node->kid_count - 1);
+	for (uint32_t i = 0; i < left->index_count; i++)
+		el->domain[el->domain_count++] = left->index[i];
+	return !el->failed;
+}
+
+static void left_release(Elab *el, uint32_t domain_count)
+{
+	el->domain_count = domain_count;
+	env_pop(el);
+}
+
+/* ---- = ---- */
+
+/* Is `name` given a next value anywhere in these statements? */
+static bool is_updated(const Node *body, Name name)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *node = body->kids[i];
+		if (node->kind == N_UPDATE) {
+			const Node *left = node->kids[0]->kind == N_INDEX ? node->kids[0]->kids[0] : node->kids[0];
+			if (left->kind == N_NAME && left->name == name)
+				return true;
+		} else if ((node->kind == N_FOR || node->kind == N_WHEN) && is_updated(node->kids[1], name)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool is_updated_in_scope(const Elab *el, Name name)
+{
+	for (const Env *env = el->env; env; env = env->outer)
+		if (env->body)
+			return is_updated(env->body, name);
+	return false;
+}
+
+/* A buffer over the ambient indices and the left side's axes, seen through the latter. */
+static View new_array(Elab *el, const Left *left, Store store, KExpr **dst_subs)
+{
+	KExpr *extent[24];
+	uint32_t n = el->ambient_count, rank = n + left->sub_count;
+	if (rank > K_MAX_RANK) {
+		elab_error(el, left->loc, "\"%s\" would need more than %d axes", left->name, K_MAX_RANK);
+		return (View){0};
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		extent[i] = el->bound[el->domain[i]->id];
+		dst_subs[i] = kexpr_index(el->k, el->domain[i]);
+	}
+	memcpy(extent + n, left->extent, sizeof *extent * left->sub_count);
+	memcpy(dst_subs + n, left->subs, sizeof *extent * left->sub_count);
+	KBuffer *buffer = kbuffer_new(el->k, BUFFER_TEMP, left->name, store, rank, extent);
+	View view = {.buffer = buffer, .rank = left->sub_count};
+	memcpy(view.subs, dst_subs, sizeof *extent * n);
+	for (uint32_t i = 0; i < left->sub_count; i++) {
+		view.extent[i] = left->extent[i];
+		view.formal[i] = elab_index(el, left->names[i] ? left->names[i] : left->name, left->extent[i]);
+		view.subs[n + i] = kexpr_index(el->k, view.formal[i]);
+	}
+	return view;
+}
+
+static Entity *abstract_entity(Elab *el, const Entity *entity, const Left *left)
+{
+	Entity *out = arena_new_of(el->c->arena, Entity);
+	*out = *entity;
+	if (entity->kind == ENTITY_VIEW) {
+		for (uint32_t i = left->index_count; i-- > 0;)
+			out->view = view_abstract(el, &out->view, left->index[i]);
+	} else if (entity->kind == ENTITY_STRUCT) {
+		out->members = arena_new_of(el->c->arena, Env);
+		for (size_t i = 0; i < entity->members->names.count; i++) {
+			const Binding *member = &entity->members->names.at[i];
+			Entity *inner = abstract_entity(el, member->entity, left);
+			*env_define(el, out->members, member->name, inner->kind, inner->loc) = *inner;
+		}
+	}
+	return out;
+}
+
+static bool define_entity(Elab *el, const Left *left, const Entity *entity)
+{
+	Entity *inner = abstract_entity(el, entity, left);
+	*env_define(el, left->target, left->name, inner->kind, left->loc) = *inner;
+	return true;
+}
+
+static bool define_field(Elab *el, const Left *left, const Node *type, Entity *entity)
+{
+	Store store = elab_store(el, type);
+	KExpr *dst[24], *own[K_MAX_RANK];
+	if (store.kind == STORE_NONE)
+		return false;
+	entity->stored = new_array(el, left, store, dst);
+	if (el->failed)
+		return false;
+	memcpy(own, left->subs, sizeof own);
+	KExpr *value = view_load(el, &entity->view, own);
+	elab_add_step(el, kstep_map(el->k, entity->stored.buffer, dst, el->domain, el->domain_count, value), left->loc);
+	return true;
+}
+
+static bool define_one(Elab *el, const Node *node)
+{
+	uint32_t outer = el->domain_count;
+	const Node *right = node->kids[2];
+	Left left;
+	if (!left_bind(el, node->kids[0], right, NULL, &left)) {
+		left_release(el, outer);
+		return false;
+	}
+	bool is_call = right->kind == N_CALL && !elab_is_reduction(el, right);
+	Entity *entity = is_call ? elab_entity(el, right) : NULL;
+	bool is_scalar = entity && entity->kind == ENTITY_STRUCT && entity->members->names.count == 1 &&
+					 entity->members->names.at[0].entity->kind == ENTITY_VIEW &&
+					 entity->members->names.at[0].entity->view.rank == 0;
+	if (entity && !is_scalar && !el->failed) {
+		left_release(el, outer);
+		return define_entity(el, &left,
+			entity->kind == ENTITY_STRUCT && entity->members->names.count == 1 ? entity->members->names.at[0].entity
+																			   : entity);
+	}
+	Term term = el->failed ? (Term){0} : elab_expr(el, right);
+	bool is_value = !el->failed && !term.expr && !left.sub_count && !node->kids[1];
+	if (is_value && !is_updated_in_scope(el, left.name)) {
+		left_release(el, outer);
+		env_define(el, left.target, left.name, ENTITY_VALUE, left.loc)->value = term.value;
+		return true;
+	}
+	if (!el->failed) {
+		KExpr *dst[24];
+		KExpr *value = term.expr ? term.expr : term_as(el, term, term.value.kind == VALUE_BOOL ? T_BOOL : T_F32);
+		View view = new_array(el, &left, store_of_type(value->type), dst);
+		if (!el->failed) {
+			elab_add_step(el, kstep_map(el->k, view.buffer, dst, el->domain, el->domain_count, value), node->loc);
+			Entity *made = env_define(el, left.target, left.name, ENTITY_VIEW, left.loc);
+			made->view = view;
+			if (node->kids[1])
+				define_field(el, &left, node->kids[1], made);
+		}
+	}
+	left_release(el, outer);
+	return !el->failed;
+}
+
+/* (a, b) = f(..) */
+static bool define_tuple(Elab *el, const Node *node)
+{
+	const Node *tuple = node->kids[0];
+	Left left;
+	uint32_t outer = el->domain_count;
+	bool ok = left_bind(el, tuple->kids[0], node->kids[2], NULL, &left);
+	Entity *entity = ok ? elab_entity(el, node->kids[2]) : NULL;
+	if (ok && (!entity || entity->kind != ENTITY_STRUCT || entity->members->names.count < tuple->kid_count))
+		elab_error(el, node->loc, "the right side does not give %u results", tuple->kid_count);
+	left_release(el, outer);
+	for (uint32_t i = 0; i < tuple->kid_count && !el->failed; i++) {
+		const Node *name = tuple->kids[i]->kind == N_INDEX ? tuple->kids[i]->kids[0] : tuple->kids[i];
+		left.name = name->name;
+		left.loc = name->loc;
+		define_entity(el, &left, entity->members->names.at[i].entity);
+	}
+	return !el->failed;
+}
+
+bool elab_define(Elab *el, const Node *node)
+{
+	return node->kids[0]->kind == N_TUPLE ? define_tuple(el, node) : define_one(el, node);
+}
+
+/* ---- := ---- */
+
+static bool same_subs(const KExpr *const *a, const KExpr *const *b, uint32_t rank)
+{
+	for (uint32_t i = 0; i < rank; i++) {
+		int64_t x, y;
+		bool is_same = a[i] == b[i] || (a[i]->op == OP_INDEX && b[i]->op == OP_INDEX && a[i]->index == b[i]->index) ||
+					   (kexpr_is_const(a[i], &x) && kexpr_is_const(b[i], &y) && x == y);
+		if (!is_same)
+			return false;
+	}
+	return true;
+}
+
+/* Does e read buffer elsewhere than at subs? */
+static bool reads_elsewhere(const KExpr *e, const KBuffer *buffer, KExpr *const *subs)
+{
+	if (e->op == OP_LOAD) {
+		if (e->buffer == buffer && !same_subs((const KExpr *const *)e->subs, (const KExpr *const *)subs, buffer->rank))
+			return true;
+		for (uint32_t i = 0; i < e->buffer->rank; i++)
+			if (reads_elsewhere(e->subs[i], buffer, subs))
+				return true;
+	}
+	for (int i = 0; i < 3 && e->args[i]; i++)
+		if (reads_elsewhere(e->args[i], buffer, subs))
+			return true;
+	return false;
+}
+
+/* All reads of a line precede its writes: through a temporary if they meet. */
+static void store_in_place(Elab *el, KBuffer *buffer, KExpr **subs, KExpr *value, Loc loc)
+{
+	if (reads_elsewhere(value, buffer, subs)) {
+		KBuffer *next = elab_temp(el, buffer->name, buffer->store, el->domain, el->domain_count);
+		KExpr *at[24];
+		for (uint32_t i = 0; i < el->domain_count; i++)
+			at[i] = kexpr_index(el->k, el->domain[i]);
+		elab_add_step(el, kstep_map(el->k, next, at, el->domain, el->domain_count, value), loc);
+		value = kexpr_load(el->k, next, at);
+	}
+	elab_add_step(el, kstep_map(el->k, buffer, subs, el->domain, el->domain_count, value), loc);
+}
+
+static bool update_array(Elab *el, const Node *node, Entity *entity)
+{
+	uint32_t outer = el->domain_count;
+	Left left;
+	KExpr *own[K_MAX_RANK], *subs[K_MAX_RANK];
+	View old = entity->view;
+	bool ok = left_bind(el, node->kids[0], node->kids[2], &old, &left);
+	if (ok && left.sub_count < old.rank) {
+		elab_error(el, node->kids[0]->loc, "\"%s\" has %u axes", left.name, old.rank);
+		ok = false;
+	}
+	ok = ok && (!old.rank || elab_subscripts(el, node->kids[0], &old, own, 1));
+	Term term = ok ? elab_expr(el, node->kids[2]) : (Term){0};
+	if (!el->failed) {
+		KType type = store_type(old.buffer->store);
+		KExpr *value = term_as(el, term, type);
+		view_subs(el, &old, own, subs);
+		if (el->guard)
+			value = kexpr_select(el->k, el->guard, value, kexpr_load(el->k, old.buffer, subs));
+		if (el->in_loop || !left.is_whole || el->guard || left.sub_count != old.rank) {
+			bool must_copy = !el->in_loop && old.buffer->kind != BUFFER_TEMP;
+			if (!must_copy)
+				store_in_place(el, old.buffer, subs, value, node->loc);
+			else
+				elab_error(el, node->loc, "\"%s\" cannot be changed in part", left.name);
+		} else {
+			Entity *made = arena_new_of(el->c->arena, Entity);
+			KExpr *dst[24];
+			*made = *entity;
+			made->coded = NULL;
+			made->view = new_array(el, &left, old.buffer->store, dst);
+			for (uint32_t i = 0; i < old.rank; i++) /* the axes keep their names */
+				made->view.formal[i]->name = old.formal[i]->name;
+			if (!el->failed)
+				elab_add_step(
+					el, kstep_map(el->k, made->view.buffer, dst, el->domain, el->domain_count, value), node->loc);
+			*entity = *made;
+		}
+	}
+	left_release(el, outer);
+	return !el->failed;
+}
+
+/* w := encode(D, w) */
+static bool update_coded(Elab *el, const Node *node, Entity *entity)
+{
+	const Node *call = node->kids[2];
+	Value dtype = call->kid_count == 3 ? elab_expr(el, call->kids[1]).value : (Value){0};
+	Entity *from = call->kid_count == 3 && !el->failed ? elab_entity(el, call->kids[2]) : NULL;
+	if (el->failed)
+		return false;
+	if (dtype.kind != VALUE_DTYPE || !from || from->kind != ENTITY_VIEW || from->view.rank != 2) {
+		elab_error(el, call->loc, "encode needs a dtype and a matrix: encode(q8_0, w)");
+		return false;
+	}
+	Coded *coded = coded_encode(el, dtype.dtype, &from->view, call->loc);
+	if (!coded)
+		return false;
+	View old = entity->view;
+	entity->view = coded_value(el, coded, call->loc);
+	entity->coded = coded;
+	for (uint32_t i = 0; i < 2 && !el->failed; i++)
+		entity->view.formal[i]->name = old.formal[i]->name;
+	return !el->failed;
+}
+
+bool elab_update(Elab *el, const Node *node)
+{
+	const Node *name = node->kids[0]->kind == N_INDEX ? node->kids[0]->kids[0] : node->kids[0];
+	Entity *entity = name->kind == N_NAME ? env_find(el, name->name) : NULL;
+	if (el->failed)
+		return false;
+	if (!entity || entity->kind != ENTITY_VIEW) {
+		elab_error(el, node->loc, ":= needs an array that is defined before it");
+		return false;
+	}
+	const Node *call = node->kids[2];
+	bool is_encode = call->kind == N_CALL && call->kids[0]->kind == N_NAME && !strcmp(call->kids[0]->name, "encode");
+	if (is_encode && node->kids[0]->kind == N_NAME)
+		return update_coded(el, node, entity);
+	return update_array(el, node, entity);
+}
