@@ -220,7 +220,7 @@ static void leave(Elab *el, Inside saved)
 	el->guard = saved.guard;
 }
 
-Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
+Coded *coded_open(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
 {
 	const Node *node = dtype->decl->node, *header_node = node->kids[1];
 	int64_t block = dtype_block_elements(el->p, dtype);
@@ -252,13 +252,22 @@ Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
 	memcpy(place->extent, header.extent, sizeof header.extent);
 	place->subs[0] = header.row;
 	place->subs[1] = header.col;
-	Entity *subject = env_define(el, env, header_node->kids[0]->name, ENTITY_VIEW, loc);
-	subject->view = *place;
-	view_subs(el, x, place->subs, subject->view.subs);
-	Inside saved = enter(el, env, coded->ambient, coded->ambient_count, dtype->decl->name);
+	return coded;
+}
+
+Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
+{
+	const Node *node = dtype->decl->node;
+	Coded *coded = coded_open(el, dtype, x, loc);
+	if (!coded)
+		return NULL;
+	Entity *subject = env_define(el, coded->fields, node->kids[1]->kids[0]->name, ENTITY_VIEW, loc);
+	subject->view = coded->place;
+	view_subs(el, x, coded->place.subs, subject->view.subs);
+	Inside saved = enter(el, coded->fields, coded->ambient, coded->ambient_count, dtype->decl->name);
 	elaborate_fields(el, node->kids[2]);
 	leave(el, saved);
-	coded->stored = stored_names(el, env);
+	coded->stored = stored_names(el, coded->fields);
 	return el->failed ? NULL : coded;
 }
 

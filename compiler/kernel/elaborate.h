@@ -187,7 +187,8 @@ void elab_add_step(Elab *el, KStep *step, Loc loc);
 int64_t dtype_block_elements(Program *p, const DtypeRef *dtype);        /* 0: whole rows */
 const Node *dtype_layout(const DtypeRef *dtype, const char *container); /* LAYOUT for it, or NULL */
 const Node *dtype_planes(const DtypeRef *dtype);                        /* PLANES, or NULL */
-/* x: rank 2. NULL: reported. */
+/* x: rank 2. NULL: reported. coded_open places the header's axes on x and knows no field yet. */
+Coded *coded_open(Elab *el, const DtypeRef *dtype, const View *x, Loc loc);
 Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc);
 View coded_value(Elab *el, Coded *coded, Loc loc); /* [rows, cols], f32 */
 /* Writes the packed blocks into u8 to[rows, row bytes]; gives the bytes of a block, 0: reported. `to` may be NULL: only
@@ -212,6 +213,14 @@ bool coded_planes(Elab *el, Coded *coded, const Node *planes, PlaneVec *to);
 /* The elements of a plane without a buffer, for a tensor of rows x cols. NULL: reported. */
 void *plane_constant(Program *p, const DtypeRef *dtype, const Plane *plane, int64_t rows, int64_t cols, size_t *bytes);
 Store elab_store(Elab *el, const Node *type); /* a storage type by name, `input` among them; STORE_NONE: reported */
+
+/* ---- elab_decode.c: kernels that read a stored tensor back; NULL: reported ---- */
+
+/* blocks u8 [n, block_bytes] -> f32 [n, elements of a block]; n is PARAM 0 */
+Kernel *decode_layout(Program *p, const DtypeRef *dtype, const Node *layout, int64_t *block_bytes);
+/* The planes that have a buffer -> f32 [rows, cols]. `input` is what the dtype calls so. Adds all planes to `to`. */
+Kernel *decode_planes(
+	Program *p, const DtypeRef *dtype, const Node *planes, Store input, int64_t rows, int64_t cols, PlaneVec *to);
 
 /* ---- elaborate.c: whole kernels ---- */
 
