@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * command_quantize.c: `cmpc quantize CHECKPOINT NAME -o OUT` makes the program that
+ * says so, in memory, and runs it. NAME is a recipe, or a dtype, which the recipe
+ * `uniform` of the library then gives to every matrix.
+ */
+#include "model.h"
+#include "stages.h"
+
+/* The statement that `word` stands for, in c's arena; NULL, after saying what is near it, if it stands for nothing. */
+static const char *find_statement(Compiler *c, const char *word)
+{
+	Compiler *own = compiler_new(); /* what is only looked into is no source of the program */
+	Program *library = program_new(own, path_stdlib(own));
+	const char *statement = NULL;
+	Name name = name_of(own, word);
+	if (!program_load_stdlib(library)) {
+		statement = NULL;
+	} else if (program_find(library, DECL_RECIPE, name)) {
+		statement = arena_printf(c->arena, "%s", name);
+	} else if (program_find(library, DECL_DTYPE, name)) {
+		statement = arena_printf(c->arena, "uniform(dtype: %s)", name);
+	} else {
+		NameVec known = {0};
+		program_names(library, DECL_RECIPE, &known);
+		program_names(library, DECL_DTYPE, &known);
+		diag_fatal(own, "no recipe and no dtype is called \"%s\"", word);
+		diag_nearest(own, name, &known);
+	}
+	diag_flush(own, stderr);
+	compiler_free(own);
+	return statement;
+}
+
+int command_quantize(Request *request)
+{
+	if (!request->output) {
+		fprintf(stderr, "cmpc: quantize needs -o OUT: where the result goes\n");
+		return STATUS_USAGE;
+	}
+	const char *statement = find_statement(request->c, request->operands[1]);
+	if (!statement)
+		return STATUS_ERROR;
+	Text text = {.arena = request->c->arena};
+	text_printf(&text, "model input from ");
+	print_string(request->operands[0], &text);
+	text_printf(&text, "\npipeline quantize of input {\n  %s\n}\n", statement);
+	return program_run(request, "<quantize>", text.at);
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * driver.c: the stages of a compilation, in one table. Each runs on what the one
+ * before left, is verified always, is timed, and is printed where --emit names it:
+ * then it is the last. A stage that reported errors is the last too.
+ */
+#include "stages.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- text to Program ---- */
+
+static bool run_tokens(Compilation *k)
+{
+	if (k->text) {
+		k->file = source_add(k->c, k->path, k->text, strlen(k->text));
+		return true;
+	}
+	return source_open(k->c, k->path, LOC_NONE, &k->file);
+}
+
+static void print_tokens(Compilation *k, Text *to)
+{
+	tokens_print(k->c, k->file, to);
+}
+
+static bool run_ast(Compilation *k)
+{
+	k->tree = parse_file(k->c, k->file);
+	return k->tree != NULL;
+}
+
+static bool verify_ast(Compilation *k)
+{
+	return ast_verify(k->c, k->tree);
+}
+
+static void print_ast(Compilation *k, Text *to)
+{
+	ast_print(k->tree, to);
+}
+
+static bool run_program(Compilation *k)
+{
+	k->program = program_new(k->c, path_stdlib(k->c));
+	bool is_loaded = program_load_tree(k->program, k->file, k->tree);
+	return program_load_stdlib(k->program) && is_loaded && program_check(k->program);
+}
+
+static void print_program(Compilation *k, Text *to)
+{
+	program_print(k->program, to);
+}
+
+/* ---- Program to Plan ---- */
+
+/* The text of a target's property, NULL if it has none. */
+static const char *target_text(Compilation *k, const Decl *target, const char *name)
+{
+	const Node *prop = target ? node_prop(target->node, name_of(k->c, name)) : NULL;
+	if (!prop || prop->kid_count != 1)
+		return NULL;
+	Value value = value_eval(k->program, NULL, prop->kids[0]);
+	return value.kind == VALUE_STRING || value.kind == VALUE_WORD ? value.text : NULL;
+}
+
+/* What the pipeline runs on: its host, else its target; NULL where neither is known (the plan says why). */
+static const Decl *find_host(Compilation *k)
+{
+	NameVec names = {0};
+	program_names(k->program, DECL_PIPELINE, &names);
+	Name name = k->request->pipeline ? name_of(k->c, k->request->pipeline) : names.count == 1 ? names.at[0] : NULL;
+	const Decl *pipeline = program_find(k->program, DECL_PIPELINE, name);
+	if (!pipeline)
+		return NULL;
+	const Node *target = pipeline->node->kids[1], *host = pipeline->node->kids[2];
+	if (host)
+		return program_find(k->program, DECL_TARGET, host->name);
+	if (k->request->target)
+		return program_find(k->program, DECL_TARGET, name_of(k->c, k->request->target));
+	return target ? program_find(k->program, DECL_TARGET, target->name) : NULL;
+}
+
+static bool find_machine(Compilation *k)
+{
+	const Decl *host = k->runs_here ? NULL : find_host(k);
+	const char *cpu = target_text(k, host, "cpu");
+	k->machine = (ModuleTarget){.triple = target_text(k, host, "triple"),
+		.cpu = cpu ? cpu : "native",
+		.features = target_text(k, host, "features")};
+	return target_facts(k->c, &k->machine, &k->facts);
+}
+
+static Name optional_name(Compiler *c, const char *text)
+{
+	return text ? name_of(c, text) : NULL;
+}
+
+PlanOptions plan_options(const Compilation *k)
+{
+	return (PlanOptions){
+		.pipeline = optional_name(k->c, k->request->pipeline),
+		.target = optional_name(k->c, k->request->target),
+		.output = k->runs_here ? k->request->output : NULL,
+		.lanes = k->facts.lanes,
+		.no_fuse = k->request->no_fuse,
+		.version = PACKAGE_VERSION,
+	};
+}
+
+static bool run_plan(Compilation *k)
+{
+	if (!find_machine(k))
+		return false;
+	k->plan_options = plan_options(k);
+	k->plan = plan_new(k->program, &k->plan_options);
+	return k->plan != NULL;
+}
+
+static void print_plan(Compilation *k, Text *to)
+{
+	plan_print(k->plan, to);
+}
+
+/* ---- kernels to object ---- */
+
+static bool verify_kernels(Compilation *k)
+{
+	bool is_good = true;
+	for (size_t i = 0; i < k->plan->kernels.count; i++)
+		is_good &= kernel_verify(k->plan->kernels.at[i].built.kernel);
+	return is_good;
+}
+
+static void print_kernels(Compilation *k, Text *to)
+{
+	for (size_t i = 0; i < k->plan->kernels.count; i++) {
+		text_append(to, "\n", i > 0);
+		kernel_print(k->plan->kernels.at[i].built.kernel, to);
+	}
+}
+
+/* How much scratch a kernel needs is known when its code is made: the jobs that run it are told. */
+static void take_scratch(Compilation *k)
+{
+	CmprtProgram *program = k->plan->program;
+	CmprtJob *jobs = arena_array(k->c->arena, CmprtJob, program->job_count);
+	for (int64_t i = 0; i < program->job_count; i++) {
+		jobs[i] = program->jobs[i];
+		for (size_t j = 0; j < k->plan->kernels.count && k->plan->kernel_names[i]; j++) {
+			const Kernel *kernel = k->plan->kernels.at[j].built.kernel;
+			if (strcmp(kernel->name, k->plan->kernel_names[i]) == 0)
+				jobs[i].scratch_bytes = (int64_t)kernel->scratch_bytes;
+		}
+	}
+	program->jobs = jobs;
+}
+
+static bool run_llvm(Compilation *k)
+{
+	k->module = module_new(k->c, &k->machine);
+	if (!k->module)
+		return false;
+	for (size_t i = 0; i < k->plan->kernels.count; i++)
+		if (!module_add_kernel(k->module, k->plan->kernels.at[i].built.kernel))
+			return false;
+	take_scratch(k);
+	return module_add_program(k->module, k->plan->program, k->plan->kernel_names, !k->runs_here);
+}
+
+static bool verify_llvm(Compilation *k)
+{
+	return module_verify(k->module);
+}
+
+static void print_llvm(Compilation *k, Text *to)
+{
+	module_print(k->module, to);
+}
+
+static bool run_asm(Compilation *k)
+{
+	return module_optimize(k->module);
+}
+
+static void print_asm(Compilation *k, Text *to)
+{
+	module_assembly(k->module, to);
+}
+
+static bool run_obj(Compilation *k)
+{
+	return module_object(k->module, &k->object);
+}
+
+static void print_obj(Compilation *k, Text *to)
+{
+	text_append(to, k->object.at, k->object.count);
+}
+
+static const Stage stages[] = {
+	{"tokens", run_tokens, NULL, print_tokens, "the words of the file"},
+	/* the file is in memory */
+	{"ast", run_ast, verify_ast, print_ast, "its syntax tree"},
+	/* every node is as ast.def says, nesting is bounded */
+	{"program", run_program, NULL, print_program, "declarations with what was derived of each"},
+	/* every name is known, every argument fits its parameter */
+	{"plan", run_plan, NULL, print_plan, "the dry run"},
+	/* every tensor has its passes in order, every output its size */
+	{"kernels", NULL, verify_kernels, print_kernels, "the loops of each kernel"},
+	/* subscripts are in their buffers, every element is written before it is read */
+	{"llvm", run_llvm, verify_llvm, print_llvm, "LLVM IR before optimization"},
+	{"asm", run_asm, verify_llvm, print_asm, "assembly after it"}, {"obj", run_obj, NULL, print_obj, "the object"},
+	/* the same bytes are linked and loaded */
+	{"exe", build_executable, NULL, NULL, "the executable"},
+};
+enum { STAGE_COUNT = sizeof stages / sizeof *stages };
+
+/* ---- running them ---- */
+
+bool stage_is_known(const char *name)
+{
+	for (int i = 0; i < STAGE_COUNT; i++)
+		if (strcmp(stages[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+static double now(void)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static bool run_stage(Compilation *k, const Stage *stage)
+{
+	double begin = now();
+	bool is_good = (!stage->run || stage->run(k)) && !diag_errors(k->c) && (!stage->verify || stage->verify(k));
+	if (k->c->options.time)
+		fprintf(stderr, "%8.2f ms  %s\n", 1e3 * (now() - begin), stage->name);
+	return is_good;
+}
+
+bool text_write(Compiler *c, const char *path, const Text *text)
+{
+	FILE *to = path ? fopen(path, "wb") : stdout;
+	size_t count = text->at ? text->count : 0;
+	bool is_written = to && fwrite(text->at ? text->at : "", 1, count, to) == count;
+	int reason = errno;
+	if (to && path && fclose(to) != 0) {
+		reason = errno;
+		is_written = false;
+	}
+	if (!is_written)
+		diag_fatal(c, "cannot write \"%s\": %s", path ? path : "the output", strerror(reason));
+	return is_written;
+}
+
+static bool emit_stage(Compilation *k, const Stage *stage)
+{
+	Text text = {.arena = k->c->arena};
+	const char *path = k->request->output;
+	if (!stage->print)
+		return true;
+	if (!path && stage->run == run_obj && isatty(STDOUT_FILENO)) {
+		diag_fatal(k->c, "an object is no text for a terminal; say where it goes with -o");
+		return false;
+	}
+	stage->print(k, &text);
+	return !diag_errors(k->c) && text_write(k->c, path, &text);
+}
+
+Compilation compilation_begin(const Request *request, const char *path, const char *text)
+{
+	return (Compilation){.c = request->c, .request = request, .path = path, .text = text};
+}
+
+void compilation_end(Compilation *k)
+{
+	if (k->module)
+		module_free(k->module);
+	if (k->plan)
+		plan_free(k->plan);
+}
+
+bool compile(Compilation *k, const char *until)
+{
+	for (int i = 0; i < STAGE_COUNT; i++) {
+		const Stage *stage = &stages[i];
+		bool is_emitted = k->request->emit && strcmp(stage->name, k->request->emit) == 0;
+		if (!run_stage(k, stage) || (is_emitted && !emit_stage(k, stage)))
+			return false;
+		if (is_emitted || strcmp(stage->name, until) == 0)
+			return true;
+	}
+	return true;
+}

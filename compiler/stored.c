@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stored.c: which tensors a checkpoint has, as a reader of the model counts them.
+ * A block type is the dtype of the library whose layout has its code. Tensors that
+ * are the planes of one dtype are one tensor: config.json names forms and schemes,
+ * the dtype with the same form and scheme names the planes. No format is known here.
+ */
+#include "model.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <string.h>
+
+int64_t stored_elements(const StoredTensor *tensor)
+{
+	int64_t count = 1;
+	for (int64_t axis = 0; axis < tensor->rank; axis++)
+		count *= tensor->shape[axis];
+	return count;
+}
+
+/* ---- planes: which dtypes the file says it uses ---- */
+
+/* A dtype of the file, built for a few elements to see the shapes of its planes. */
+typedef struct Form {
+	const DtypeRef *dtype;
+	const Node *planes;
+	PlaneVec shapes; /* for FORM_ROWS x cols elements */
+	int64_t cols;
+	Store input;
+	const json_t *targets;
+} Form;
+typedef VEC(Form) FormVec;
+enum { FORM_ROWS = 64 };
+
+static bool scheme_fits(Program *p, const Node *planes, const json_t *weights)
+{
+	for (uint32_t i = 0; i < planes->kid_count; i++) {
+		const Node *scheme = planes->kids[i];
+		if (scheme->kind != N_PROP || !scheme->flag)
+			continue;
+		for (uint32_t k = 0; k < scheme->kid_count; k++) {
+			const json_t *given = json_object_get(weights, scheme->kids[k]->name);
+			Value wanted = value_eval(p, NULL, scheme->kids[k]->kids[0]);
+			bool fits = wanted.kind == VALUE_INT ? json_is_integer(given) && json_integer_value(given) == wanted.integer
+						: wanted.kind == VALUE_BOOL ? json_is_boolean(given) && json_is_true(given) == wanted.is_true
+						: wanted.kind == VALUE_STRING
+							? json_is_string(given) && strcmp(json_string_value(given), wanted.text) == 0
+							: false;
+			if (!fits)
+				return false;
+		}
+		return true;
+	}
+	return false;
+}
+
+static void add_forms(Model *model, const json_t *group, const char *format, FormVec *to)
+{
+	Program *p = model->library;
+	const json_t *own = json_object_get(group, "format"), *weights = json_object_get(group, "weights");
+	format = json_is_string(own) ? json_string_value(own) : format;
+	for (size_t i = 0; i < p->decls.count && format; i++) {
+		Decl *decl = p->decls.at[i];
+		if (decl->kind != DECL_DTYPE)
+			continue;
+		const DtypeRef *dtype = value_dtype(p, decl->node->loc, decl).dtype;
+		const Node *planes = dtype_planes(dtype);
+		if (!planes || strcmp(planes->text, format) != 0 || !scheme_fits(p, planes, weights))
+			continue;
+		Form form = {.dtype = dtype, .planes = planes, .targets = json_object_get(group, "targets")};
+		vec_push(model->c->arena, to, form);
+	}
+}
+
+static json_t *find_forms(Model *model, FormVec *to)
+{
+	json_error_t error;
+	const char *text = model->checkpoint->config;
+	json_t *root = text ? json_loads(text, JSON_REJECT_DUPLICATES, &error) : NULL;
+	const json_t *config = json_object_get(root, "quantization_config");
+	const char *key;
+	json_t *group;
+	json_object_foreach(json_object_get(config, "config_groups"), key, group)
+		add_forms(model, group, json_string_value(json_object_get(config, "format")), to);
+	return root;
+}
+
+/* ---- planes: the tensors of one module ---- */
+
+static const CkTensor *find_plane(const Model *model, const char *module, const char *plane)
+{
+	return checkpoint_find(model->checkpoint, arena_printf(model->c->arena, "%s.%s", module, plane));
+}
+
+/* Every plane of the form is there under this module's name. */
+static bool has_planes(const Model *model, const Form *form, const char *module)
+{
+	uint32_t count = 0;
+	for (uint32_t i = 0; i < form->planes->kid_count; i++) {
+		const Node *item = form->planes->kids[i];
+		if (item->kind != N_DEFINE)
+			continue;
+		const Node *left = item->kids[0];
+		if (!find_plane(model, module, left->kind == N_INDEX ? left->kids[0]->name : left->name))
+			return false;
+		count++;
+	}
+	return count > 1; /* one tensor alone is plain */
+}
+
+static bool is_target(const Form *form, const char *module)
+{
+	size_t i;
+	json_t *target;
+	bool is_list = false;
+	json_array_foreach(form->targets, i, target)
+	{
+		const char *text = json_is_string(target) ? json_string_value(target) : "";
+		if (strcmp(text, module) == 0)
+			return true;
+		is_list |= strchr(text, '.') != NULL;
+	}
+	return !is_list; /* classes of modules, not modules: the planes decide */
+}
+
+static bool same_type(Compiler *c, Store store, const CkTensor *tensor)
+{
+	Text scratch = {.arena = c->arena};
+	return strcasecmp(store_name(store, &scratch), tensor->dtype) == 0;
+}
+
+/* Builds the form small, with each storage type that the dtype may call `input`, until its planes are stored as these
+ * are. */
+static bool try_form(Model *model, Form *form, const char *module)
+{
+	static const char *const inputs[] = {"f32", "f16", "bf16"};
+	int64_t block = dtype_block_elements(model->library, form->dtype);
+	for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
+		form->input = store_find(name_of(model->c, inputs[i]));
+		form->shapes = (PlaneVec){0};
+		form->cols = block ? block : FORM_ROWS;
+		if (!decode_planes(
+				model->library, form->dtype, form->planes, form->input, FORM_ROWS, form->cols, &form->shapes))
+			return false;
+		bool fits = true;
+		for (size_t s = 0; s < form->shapes.count && fits; s++)
+			fits = same_type(model->c, form->shapes.at[s].store, find_plane(model, module, form->shapes.at[s].name));
+		if (fits)
+			return true;
+	}
+	return false;
+}
+
+/* Rows and columns follow from the first plane that holds fields; every other must agree. */
+static bool take_planes(Model *model, const Form *form, const char *module, StoredTensor *to)
+{
+	int64_t rows = 0, cols = 0;
+	for (size_t i = 0; i < form->shapes.count; i++) {
+		const Plane *plane = &form->shapes.at[i];
+		const CkTensor *file = find_plane(model, module, plane->name);
+		to->bytes += file->bytes;
+		if (!plane->buffer)
+			continue;
+		if (file->rank != 2 || plane->shape[0] <= 0 || plane->shape[1] <= 0 || to->part_count == MOST_PLANES)
+			return false;
+		if (!rows) {
+			rows = file->shape[0] * FORM_ROWS / plane->shape[0];
+			cols = file->shape[1] * form->cols / plane->shape[1];
+		}
+		int64_t tall = (rows * plane->shape[0] + FORM_ROWS - 1) / FORM_ROWS;
+		bool is_wide = plane->shape[1] * cols == file->shape[1] * form->cols;
+		if (tall != file->shape[0] || (!is_wide && plane->shape[1] != file->shape[1]))
+			return false;
+		to->parts[to->part_count++] = file;
+	}
+	to->rank = 2;
+	to->shape[0] = rows;
+	to->shape[1] = cols;
+	to->dtype = form->dtype->label;
+	to->coded = form->dtype;
+	to->form = form->planes;
+	to->input = form->input;
+	return rows > 0 && cols > 0;
+}
+
+/* The module whose planes `tensor` is among, taken as one tensor. */
+static bool is_plane(Model *model, FormVec *forms, const CkTensor *tensor, StoredTensor *to)
+{
+	const char *dot = strrchr(tensor->name, '.');
+	const char *module = dot ? arena_copy(model->c->arena, tensor->name, (size_t)(dot - tensor->name)) : NULL;
+	for (size_t i = 0; module && i < forms->count; i++) {
+		Form *form = &forms->at[i];
+		if (!is_target(form, module) || !has_planes(model, form, module))
+			continue;
+		if (!form->shapes.count && !try_form(model, form, module))
+			continue;
+		*to = (StoredTensor){.name = arena_printf(model->c->arena, "%s.weight", module)};
+		if (take_planes(model, form, module, to))
+			return true;
+	}
+	return false;
+}
+
+/* ---- tensors of their own ---- */
+
+static void take_plain(Model *model, const CkTensor *tensor, StoredTensor *to)
+{
+	*to = (StoredTensor){.name = tensor->name, .dtype = tensor->dtype, .rank = tensor->rank, .bytes = tensor->bytes};
+	memcpy(to->shape, tensor->shape, sizeof to->shape);
+	to->parts[to->part_count++] = tensor;
+	to->store = tensor_store(model->facts, tensor);
+	const Program *p = model->library;
+	for (size_t i = 0; i < p->decls.count && to->store.kind == STORE_NONE && !to->coded; i++) {
+		Decl *decl = p->decls.at[i];
+		if (decl->kind != DECL_DTYPE)
+			continue;
+		const DtypeRef *dtype = value_dtype(model->library, decl->node->loc, decl).dtype;
+		const Node *layout = dtype_layout(dtype, model->checkpoint->format->name);
+		if (!layout || (int64_t)layout->number != tensor->code)
+			continue;
+		to->coded = dtype;
+		to->form = layout;
+	}
+}
+
+bool stored_tensors(Model *model, StoredTensorVec *to)
+{
+	FormVec forms = {0};
+	NameVec taken = {0};
+	json_t *root = find_forms(model, &forms);
+	for (int64_t i = 0; i < model->checkpoint->tensor_count; i++) {
+		const CkTensor *tensor = &model->checkpoint->tensors[i];
+		StoredTensor stored;
+		if (!forms.count || !is_plane(model, &forms, tensor, &stored)) {
+			take_plain(model, tensor, &stored);
+		} else {
+			Name name = name_of(model->c, stored.name); /* planes of one module may lie apart */
+			bool is_known = false;
+			for (size_t t = taken.count; t-- > 0 && !is_known;)
+				is_known = taken.at[t] == name;
+			if (is_known)
+				continue;
+			vec_push(model->c->arena, &taken, name);
+		}
+		vec_push(model->c->arena, to, stored);
+	}
+	json_decref(root);
+	return !diag_errors(model->c);
+}
