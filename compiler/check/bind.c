@@ -137,7 +137,21 @@ static const struct {
 	{"word", "a name", fits_word},
 };
 
-static bool check_type(Program *p, const Decl *decl, const Node *param, const Value *value)
+bool parameter_type_is_known(Name type)
+{
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		if (!strcmp(type, types[i].name))
+			return true;
+	return false;
+}
+
+void parameter_type_names(Compiler *c, NameVec *to)
+{
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		vec_push(c->arena, to, name_of(c, types[i].name));
+}
+
+bool parameter_check(Program *p, const Decl *decl, const Node *param, const Value *value)
 {
 	if (!param->kids[1] || value->kind == VALUE_NONE)
 		return true;
@@ -172,7 +186,7 @@ bool value_bind(Program *p, const Scope *scope, const Decl *decl, const Node *ca
 	for (uint32_t i = 0; i < params->kid_count; i++) {
 		const Node *param = params->kids[i];
 		Value value = given[i] ? value_eval(p, scope, given[i]) : value_eval(p, inner, param->kids[2]);
-		if (value.kind == VALUE_ERROR || !check_type(p, decl, param, &value)) {
+		if (value.kind == VALUE_ERROR || !parameter_check(p, decl, param, &value)) {
 			ok = false;
 			continue;
 		}

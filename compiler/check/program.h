@@ -131,6 +131,10 @@ void scope_bind(Compiler *c, Scope *scope, Name name, Value value);
 Value value_eval(Program *p, const Scope *scope, const Node *node); /* reports errors; VALUE_ERROR then */
 /* Binds the arguments of a call (NULL: none given) to decl's parameters, defaults filled in, types checked. */
 bool value_bind(Program *p, const Scope *scope, const Decl *decl, const Node *call, Scope *to);
+/* Is the value one of the parameter's type? Reports it if not. */
+bool parameter_check(Program *p, const Decl *decl, const Node *param, const Value *value);
+bool parameter_type_is_known(Name type);
+void parameter_type_names(Compiler *c, NameVec *to);
 /* a node.op b for two values: what equations fold with */
 Value value_operate(Program *p, const Node *node, Value a, Value b);
 Value value_int(Loc loc, int64_t value);

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * check_call.c: calls. Functions of the program, what is built in, and reductions,
+ * which bind the indices they run over.
+ */
+#include "check.h"
+
+#include <string.h>
+
+/* ---- what is built in ---- */
+
+typedef enum Takes {
+	TAKES_SCALARS,
+	TAKES_ANYTHING, /* arrays, dtypes, words: each argument on its own terms */
+	TAKES_MATRIX,   /* the second argument is upper or lower */
+	TAKES_STORED,
+	TAKES_AXIS,
+	TAKES_PARAMETER,
+	TAKES_STORAGE, /* the first argument is a storage type */
+} Takes;
+
+enum { GIVES_UNKNOWN = -1, GIVES_LAST = -2, MANY = 255 }; /* GIVES_LAST: as many axes as the last argument */
+
+typedef struct Builtin {
+	const char *name;
+	uint32_t least, most;
+	Takes takes;
+	int gives;        /* axes */
+	int results;      /* several: that many */
+	bool is_constant; /* value.c evaluates it too */
+} Builtin;
+
+static const Builtin builtins[] = {
+	{"abs", 1, 1, TAKES_SCALARS, 0, 0, true},
+	{"sqrt", 1, 1, TAKES_SCALARS, 0, 0, true},
+	{"floor", 1, 1, TAKES_SCALARS, 0, 0, true},
+	{"ceil", 1, 1, TAKES_SCALARS, 0, 0, true},
+	{"trunc", 1, 1, TAKES_SCALARS, 0, 0, true},
+	{"round", 1, 1, TAKES_SCALARS, 0, 0, true},
+	{"round", 4, 4, TAKES_SCALARS, 0, 0, false}, /* round(D, F, place, x) */
+	{"round_even", 1, 1, TAKES_SCALARS, 0, 0, true},
+	{"is_nan", 1, 1, TAKES_SCALARS, 0, 0, false},
+	{"log2", 1, 1, TAKES_SCALARS, 0, 0, true},
+	{"log", 1, 1, TAKES_SCALARS, 0, 0, true},
+	{"exp", 1, 1, TAKES_SCALARS, 0, 0, true},
+	{"min", 2, MANY, TAKES_SCALARS, 0, 0, true},
+	{"max", 2, MANY, TAKES_SCALARS, 0, 0, true},
+	{"clamp", 3, 3, TAKES_SCALARS, 0, 0, false},
+	{"xor", 2, 2, TAKES_SCALARS, 0, 0, false},
+	{"bits", 2, 2, TAKES_STORAGE, 0, 0, false},
+	{"from_bits", 2, 2, TAKES_STORAGE, 0, 0, false},
+	{"stored", 1, 1, TAKES_STORED, 0, 0, false},
+	{"extent", 1, 1, TAKES_AXIS, 0, 0, false},
+	{"given", 1, 1, TAKES_PARAMETER, 0, 0, true},
+	{"tensor", 2, 2, TAKES_ANYTHING, 0, 0, true},
+	{"encode", 2, 2, TAKES_ANYTHING, GIVES_LAST, 0, false},
+	{"decode", 1, 1, TAKES_ANYTHING, GIVES_LAST, 0, false},
+	{"fit", 2, 2, TAKES_ANYTHING, 0, 0, false},
+	{"value", 4, 4, TAKES_SCALARS, 0, 0, false},
+	{"blocks", 3, 3, TAKES_ANYTHING, GIVES_UNKNOWN, 0, false},
+	{"factors", 2, 2, TAKES_ANYTHING, GIVES_UNKNOWN, 0, false},
+	{"cholesky", 1, 2, TAKES_MATRIX, GIVES_UNKNOWN, 0, false},
+	{"inverse", 1, 1, TAKES_MATRIX, GIVES_UNKNOWN, 0, false},
+	{"transpose", 1, 1, TAKES_MATRIX, GIVES_UNKNOWN, 0, false},
+	{"svd", 1, 1, TAKES_MATRIX, 0, 3, false},
+	{"qr", 1, 1, TAKES_MATRIX, 0, 2, false},
+	{"input", 1, 1, TAKES_ANYTHING, GIVES_UNKNOWN, 0, false},
+	{"node", 1, 2, TAKES_ANYTHING, GIVES_UNKNOWN, 0, false},
+	{"grad", 2, 2, TAKES_ANYTHING, GIVES_UNKNOWN, 0, false},
+	{"loss", 1, MANY, TAKES_ANYTHING, 0, 0, false},
+	{"batches", 1, MANY, TAKES_ANYTHING, 0, 0, false},
+};
+enum { BUILTINS = sizeof builtins / sizeof *builtins };
+
+/* The row for so many arguments; else any of that name. */
+static const Builtin *builtin_find(Name name, uint32_t arguments)
+{
+	const Builtin *found = NULL;
+	for (int i = 0; name && i < BUILTINS; i++) {
+		if (strcmp(builtins[i].name, name))
+			continue;
+		if (arguments >= builtins[i].least && arguments <= builtins[i].most)
+			return &builtins[i];
+		if (!found)
+			found = &builtins[i];
+	}
+	return found;
+}
+
+static Name callee(const Node *call)
+{
+	return call->kids[0]->kind == N_NAME ? call->kids[0]->name : NULL;
+}
+
+/* ---- reductions ---- */
+
+static const struct {
+	const char *name;
+	bool keeps_axis;
+} reductions[] = {
+	{"sum", false},
+	{"prod", false},
+	{"max", false},
+	{"min", false},
+	{"mean", false},
+	{"any", false},
+	{"all", false},
+	{"count", false},
+	{"argmax", false},
+	{"argmin", false},
+	{"quantile", false},
+	{"rank", true},
+	{"prefix", true},
+	{"sort", true},
+};
+enum { REDUCTIONS = sizeof reductions / sizeof *reductions };
+
+static int reduction_find(Name name)
+{
+	for (int i = 0; i < REDUCTIONS; i++)
+		if (is_word(name, reductions[i].name))
+			return i;
+	return -1;
+}
+
+static bool has_axes(const Node *call)
+{
+	return call->kids[0]->kind == N_INDEX && call->kids[0]->kids[0]->kind == N_NAME;
+}
+
+bool is_reduction(const Node *call)
+{
+	return call->kind == N_CALL && has_axes(call) && reduction_find(call->kids[0]->kids[0]->name) >= 0;
+}
+
+/* Is `name` bound anew by the reduction? */
+static bool rebinds(const Node *call, Name name)
+{
+	const Node *axes = call->kids[0];
+	if (!is_reduction(call) || reductions[reduction_find(axes->kids[0]->name)].keeps_axis)
+		return false;
+	for (uint32_t i = 1; i < axes->kid_count; i++) {
+		const Node *axis = axes->kids[i];
+		if (axis->kind == N_BINARY || axis->kind == N_IN || axis->kind == N_BY)
+			axis = axis->kids[0];
+		if (axis->kind == N_NAME && axis->name == name)
+			return true;
+	}
+	return false;
+}
+
+bool index_is_bounded(const Node *node, Name index)
+{
+	if (node->kind == N_CALL && rebinds(node, index))
+		return false;
+	for (uint32_t i = 1; node->kind == N_INDEX && i < node->kid_count; i++)
+		if (node->kids[i]->kind == N_NAME && node->kids[i]->name == index)
+			return true;
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i] && index_is_bounded(node->kids[i], index))
+			return true;
+	return false;
+}
+
+static void report_bound_twice(Checker *ck, const Node *axis, Name name, const Symbol *other)
+{
+	diag_error(ck->c, axis->loc, "index \"%s\" is in scope already: the reduction needs a name of its own", name);
+	diag_note(ck->c, other->loc, "it is bound here");
+}
+
+static void bind_over(Checker *ck, const Node *call, const Node *axis)
+{
+	const Node *name = axis;
+	bool is_bounded = false;
+	if (axis->kind == N_BINARY && is_word(axis->op, "<")) {
+		name = axis->kids[0];
+		is_bounded = true;
+		check_scalar(ck, axis->kids[1]);
+	} else if (axis->kind == N_IN) {
+		name = axis->kids[0];
+		is_bounded = axis->kids[1]->kind == N_RANGE;
+		if (is_bounded)
+			check_expr(ck, axis->kids[1]);
+		else if (axis->kids[1]->kind != N_NAME || !is_word(axis->kids[1]->name, "order"))
+			diag_error(ck->c, axis->kids[1]->loc, "expected a range such as 0..n, or order");
+	}
+	if (name->kind != N_NAME) {
+		diag_error(ck->c, axis->loc, "expected an index, as in sum[k](x[k]), sum[k < 32](..) or sum[k in a..b](..)");
+		return;
+	}
+	const Symbol *other = index_find(ck, name->name);
+	if (other)
+		report_bound_twice(ck, axis, name->name, other);
+	bool is_known = is_bounded || axis_is_known(ck, name->name);
+	for (uint32_t i = 1; i < call->kid_count && !is_known; i++)
+		is_known = index_is_bounded(call->kids[i], name->name);
+	if (!is_known && !other)
+		diag_error(ck->c, axis->loc, "nothing bounds index \"%s\": write %s < n", name->name, name->name);
+	symbol_add(ck, SYMBOL_INDEX, name->name, axis->loc);
+}
+
+static void check_kept_axis(Checker *ck, const Node *call, const Node *axis)
+{
+	if (axis->kind == N_BY) {
+		check_scalar(ck, axis->kids[1]);
+		axis = axis->kids[0];
+	}
+	if (axis->kind == N_NAME && index_find(ck, axis->name))
+		return;
+	diag_error(ck->c, axis->loc, "%s keeps its axis: it needs an index of the left side", call->kids[0]->kids[0]->name);
+	if (axis->kind == N_NAME) /* bound here so that what it ranks is not unknown too */
+		symbol_add(ck, SYMBOL_INDEX, axis->name, axis->loc);
+}
+
+static Shape check_reduction(Checker *ck, const Node *call, bool keeps_axis)
+{
+	const Node *axes = call->kids[0];
+	Name name = axes->kids[0]->name;
+	uint32_t most = is_word(name, "quantile") ? 3 : 2;
+	frame_push(ck);
+	for (uint32_t i = 1; i < axes->kid_count; i++) {
+		if (keeps_axis)
+			check_kept_axis(ck, call, axes->kids[i]);
+		else
+			bind_over(ck, call, axes->kids[i]);
+	}
+	if (call->kid_count != most)
+		diag_error(ck->c, call->loc, "%s[..] takes %s", name, most == 3 ? "a value and a fraction" : "one value");
+	for (uint32_t i = 1; i < call->kid_count; i++)
+		check_scalar(ck, call->kids[i]);
+	frame_pop(ck);
+	return shape_scalar();
+}
+
+static Shape report_reduction(Checker *ck, const Node *call)
+{
+	NameVec known = {0};
+	Name name = call->kids[0]->kids[0]->name;
+	for (int i = 0; i < REDUCTIONS; i++)
+		vec_push(ck->c->arena, &known, name_of(ck->c, reductions[i].name));
+	diag_error(ck->c, call->kids[0]->kids[0]->loc, "unknown reduction \"%s\"", name);
+	diag_nearest(ck->c, name, &known);
+	return (Shape){0};
+}
+
+/* ---- arguments ---- */
+
+/* Words that a body compares a parameter with. */
+static void collect_words(const Node *node, Name param, NameVec *to, Arena *arena)
+{
+	bool is_comparison = node->kind == N_BINARY && (is_word(node->op, "==") || is_word(node->op, "!="));
+	for (int i = 0; is_comparison && i < 2; i++)
+		if (node->kids[i]->kind == N_NAME && node->kids[i]->name == param && node->kids[1 - i]->kind == N_NAME)
+			vec_push(arena, to, node->kids[1 - i]->name);
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i])
+			collect_words(node->kids[i], param, to, arena);
+}
+
+static void check_word(Checker *ck, const Decl *decl, const Node *param, const Node *given)
+{
+	NameVec words = {0};
+	if (given->kind != N_NAME || symbol_find(ck, given->name))
+		return;
+	collect_words(decl->node, param->name, &words, ck->c->arena);
+	for (size_t i = 0; i < words.count; i++)
+		if (words.at[i] == given->name)
+			return;
+	if (!words.count)
+		return;
+	Text list = {.arena = ck->c->arena};
+	for (size_t i = 0; i < words.count; i++) {
+		bool is_new = true;
+		for (size_t j = 0; j < i; j++)
+			is_new &= words.at[j] != words.at[i];
+		if (is_new)
+			text_printf(&list, "%s%s", i ? " or " : "", words.at[i]);
+	}
+	diag_error(ck->c, given->loc, "\"%s\" of %s %s is %s, not %s", param->name, decl_kind_text(decl->kind), decl->name,
+		list.at, given->name);
+	diag_nearest(ck->c, given->name, &words);
+}
+
+static void check_array_argument(Checker *ck, const Node *param, const Node *given)
+{
+	uint32_t rank = param->kids[0]->kid_count;
+	Shape shape = check_expr(ck, given);
+	bool is_wrong = shape.kind == SHAPE_SCALAR || shape.kind == SHAPE_RESULTS ||
+					(shape.kind == SHAPE_ARRAY && shape.rank >= 0 && shape.rank != (int)rank);
+	if (!is_wrong)
+		return;
+	diag_error(ck->c, given->loc, "\"%s\" needs an array of %u ax%s", param->name, rank, rank == 1 ? "is" : "es");
+	diag_note(ck->c, param->loc, "it is declared here");
+}
+
+static void check_argument(Checker *ck, const Decl *decl, const Node *param, const Node *given)
+{
+	size_t errors = diag_errors(ck->c);
+	Name type = param->kids[1] ? param->kids[1]->name : NULL;
+	if (param->kids[0]) {
+		check_array_argument(ck, param, given);
+		return;
+	}
+	check_typed(ck, given, type);
+	if (diag_errors(ck->c) != errors || !type)
+		return;
+	if (is_word(type, "word"))
+		check_word(ck, decl, param, given);
+	if (given->kind == N_IF || diag_errors(ck->c) != errors || !expr_is_constant(ck, given))
+		return;
+	bool is_array = ck->is_constant ? false : call_shape(ck, given).kind != SHAPE_SCALAR || given->kind == N_CALL;
+	if (is_array) /* its value is not known before the kernel runs */
+		return;
+	Value value = value_eval(ck->p, NULL, given);
+	if (value.kind != VALUE_ERROR)
+		parameter_check(ck->p, decl, param, &value);
+}
+
+void check_arguments(Checker *ck, const Decl *decl, const Node *call)
+{
+	const Node *params = decl_params(decl);
+	Node **given = arena_array(ck->c->arena, Node *, params->kid_count + 1);
+	if (arguments_place(ck->p, decl, call, given)) {
+		for (uint32_t i = 0; i < params->kid_count; i++)
+			if (given[i])
+				check_argument(ck, decl, params->kids[i], given[i]);
+		return;
+	}
+	for (uint32_t i = 0; i < params->kid_count; i++) /* what did find its place is judged all the same */
+		if (given[i])
+			check_argument(ck, decl, params->kids[i], given[i]);
+}
+
+/* ---- calls ---- */
+
+int fn_result_count(const Decl *fn)
+{
+	return fn->node->kids[1] ? (int)fn->node->kids[1]->kid_count : fn->node->kids[2]->kind == N_BODY ? 0 : 1;
+}
+
+static const Node *definition_in(const Node *body, Name name)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		if (body->kids[i]->kind == N_DEFINE && body->kids[i]->kids[0]->kind != N_TUPLE &&
+			array_of(body->kids[i]->kids[0])->name == name)
+			return body->kids[i];
+	return NULL;
+}
+
+/* The axes of a fn's only result: as declared, else as its body defines it. */
+static int only_result_rank(const Decl *fn)
+{
+	const Node *result = fn->node->kids[1]->kids[0];
+	if (result->kind == N_INDEX)
+		return (int)subscript_count(result);
+	const Node *definition = definition_in(fn->node->kids[2], result->name);
+	if (!definition)
+		return -1;
+	if (definition->kids[0]->kind == N_INDEX)
+		return (int)subscript_count(definition->kids[0]);
+	const Node *value = definition->kids[2];
+	return value->kind == N_CALL && !is_reduction(value) ? -1 : 0;
+}
+
+static Shape fn_shape(const Decl *fn)
+{
+	int count = fn_result_count(fn);
+	if (fn->node->kids[2]->kind != N_BODY)
+		return shape_scalar();
+	if (count > 1)
+		return (Shape){SHAPE_RESULTS, 0, fn, count};
+	if (count == 0)
+		return (Shape){0};
+	return shape_array(only_result_rank(fn));
+}
+
+Shape call_shape(const Checker *ck, const Node *call)
+{
+	if (call->kind != N_CALL || has_axes(call))
+		return shape_scalar();
+	Name name = callee(call);
+	const Decl *fn = name ? program_find(ck->p, DECL_FN, name) : NULL;
+	if (fn)
+		return fn_shape(fn);
+	const Builtin *builtin = builtin_find(name, call->kid_count - 1);
+	if (builtin && builtin->results)
+		return (Shape){SHAPE_RESULTS, 0, NULL, builtin->results};
+	return builtin && builtin->gives < 0 ? shape_array(-1) : shape_scalar();
+}
+
+static void check_stored(Checker *ck, const Node *call)
+{
+	const Node *argument = call->kids[1], *name = array_of(argument);
+	if (ck->stored == STORED_DECODES) {
+		diag_error(ck->c, call->loc,
+			"stored() is not written here: in `value`, `layout` and `planes` names are the stored fields");
+		return;
+	}
+	const Symbol *symbol = name->kind == N_NAME ? symbol_find(ck, name->name) : NULL;
+	if (name->kind == N_NAME && !symbol) {
+		report_unknown_name(ck, name);
+		return;
+	}
+	if (!symbol || !symbol->is_field) {
+		diag_error(ck->c, call->loc, "stored() needs a field with a storage type");
+		if (symbol && symbol->kind == SYMBOL_ARRAY && !symbol->is_subject)
+			diag_note(ck->c, symbol->loc, "\"%s\" is defined here without one", symbol->name);
+		return;
+	}
+	check_scalar(ck, argument);
+}
+
+static void check_extent(Checker *ck, const Node *argument)
+{
+	if (argument->kind == N_NAME && axis_is_known(ck, argument->name))
+		return;
+	NameVec known = {0};
+	axis_names(ck, &known);
+	diag_error(ck->c, argument->loc, "extent() needs an axis that is in scope");
+	if (argument->kind == N_NAME)
+		diag_nearest(ck->c, argument->name, &known);
+}
+
+static void check_given(Checker *ck, const Node *argument)
+{
+	if (argument->kind == N_FIELD) {
+		check_expr(ck, argument);
+		return;
+	}
+	const Symbol *symbol = argument->kind == N_NAME ? symbol_find(ck, argument->name) : NULL;
+	if (argument->kind == N_NAME && !symbol && !(ck->has_facts && fact_is_known(argument->name)))
+		report_unknown_name(ck, argument);
+	else if (symbol && !symbol->is_parameter)
+		diag_error(
+			ck->c, argument->loc, "given() asks whether a parameter was given, and \"%s\" is none", argument->name);
+	else if (argument->kind != N_NAME)
+		diag_error(ck->c, argument->loc, "given() needs the name of a parameter");
+}
+
+static void check_storage_argument(Checker *ck, const Node *argument)
+{
+	if (argument->kind == N_NAME && storage_bits(argument->name))
+		return;
+	NameVec known = {0};
+	storage_names(ck->c, &known);
+	diag_error(ck->c, argument->loc, "expected a storage type such as f16");
+	if (argument->kind == N_NAME)
+		diag_nearest(ck->c, argument->name, &known);
+}
+
+static void check_matrix(Checker *ck, const Node *call)
+{
+	Shape shape = check_expr(ck, call->kids[1]);
+	if (shape.kind == SHAPE_SCALAR || (shape.kind == SHAPE_ARRAY && shape.rank >= 0 && shape.rank != 2))
+		diag_error(ck->c, call->kids[1]->loc, "%s needs a matrix", callee(call));
+	const Node *side = call->kid_count > 2 ? call->kids[2] : NULL;
+	if (side && !(side->kind == N_NAME && (is_word(side->name, "upper") || is_word(side->name, "lower"))))
+		diag_error(ck->c, side->loc, "expected upper or lower");
+}
+
+static Shape gives(Checker *ck, const Builtin *builtin, Shape last)
+{
+	(void)ck;
+	if (builtin->results)
+		return (Shape){SHAPE_RESULTS, 0, NULL, builtin->results};
+	if (builtin->gives == GIVES_LAST)
+		return last;
+	return shape_array(builtin->gives);
+}
+
+static Shape check_builtin(Checker *ck, const Node *call, const Builtin *builtin)
+{
+	uint32_t count = call->kid_count - 1;
+	Shape last = {0};
+	if (count < builtin->least || count > builtin->most) {
+		diag_error(ck->c, call->loc, "%s takes %s%u argument%s", builtin->name,
+			builtin->most == MANY ? "at least " : "", builtin->least, builtin->least == 1 ? "" : "s");
+		return (Shape){0};
+	}
+	if (ck->is_constant && !builtin->is_constant) {
+		diag_error(ck->c, call->loc, "%s() is for equations and cannot be evaluated at compile time", builtin->name);
+		return (Shape){0};
+	}
+	switch (builtin->takes) {
+	case TAKES_STORED:
+		check_stored(ck, call);
+		return shape_scalar();
+	case TAKES_AXIS:
+		check_extent(ck, call->kids[1]);
+		return shape_scalar();
+	case TAKES_PARAMETER:
+		check_given(ck, call->kids[1]);
+		return shape_scalar();
+	case TAKES_STORAGE:
+		check_storage_argument(ck, call->kids[1]);
+		check_scalar(ck, call->kids[2]);
+		return shape_scalar();
+	case TAKES_MATRIX:
+		check_matrix(ck, call);
+		break;
+	case TAKES_ANYTHING:
+		for (uint32_t i = 1; i < call->kid_count; i++)
+			if (call->kids[i]->kind != N_STRING)
+				last = check_expr(ck, call->kids[i]);
+		break;
+	case TAKES_SCALARS:
+		for (uint32_t i = 1; i < call->kid_count; i++)
+			check_scalar(ck, call->kids[i]);
+		break;
+	}
+	return gives(ck, builtin, last);
+}
+
+static Shape report_function(Checker *ck, const Node *call, Name name)
+{
+	NameVec known = {0};
+	if (reduction_find(name) >= 0) {
+		diag_error(ck->c, call->loc, "a reduction names its axes: %s[k](..)", name);
+		return (Shape){0};
+	}
+	program_names(ck->p, DECL_FN, &known);
+	program_names(ck->p, DECL_DTYPE, &known);
+	for (int i = 0; i < BUILTINS; i++)
+		vec_push(ck->c->arena, &known, name_of(ck->c, builtins[i].name));
+	diag_error(ck->c, call->kids[0]->loc, "unknown function \"%s\"", name);
+	if (program_find(ck->p, DECL_PASS, name))
+		diag_help(ck->c, "%s is a pass: it is applied in a pipeline", name);
+	else
+		diag_nearest(ck->c, name, &known);
+	return (Shape){0};
+}
+
+static bool is_compile_time_fn(Checker *ck, const Node *call, const Decl *fn)
+{
+	if (!ck->is_constant || fn->node->kids[2]->kind != N_BODY)
+		return true;
+	diag_error(ck->c, call->loc, "fn %s is made of equations and cannot be evaluated at compile time", fn->name);
+	return false;
+}
+
+Shape check_call(Checker *ck, const Node *call)
+{
+	if (has_axes(call)) {
+		int at = reduction_find(call->kids[0]->kids[0]->name);
+		return at < 0 ? report_reduction(ck, call) : check_reduction(ck, call, reductions[at].keeps_axis);
+	}
+	Name name = node_path(ck->c, call->kids[0]);
+	if (!name) {
+		diag_error(ck->c, call->kids[0]->loc, "this is no function");
+		return (Shape){0};
+	}
+	const Decl *fn = program_find(ck->p, DECL_FN, name);
+	const Builtin *builtin = builtin_find(name, call->kid_count - 1);
+	if (fn && !(ck->is_constant && builtin && builtin->is_constant)) {
+		if (is_compile_time_fn(ck, call, fn))
+			check_arguments(ck, fn, call);
+		return fn_shape(fn);
+	}
+	if (builtin)
+		return check_builtin(ck, call, builtin);
+	if (storage_bits(name) && call->kid_count == 2 && !ck->is_constant) {
+		check_scalar(ck, call->kids[1]);
+		return shape_scalar();
+	}
+	const Decl *dtype = program_find(ck->p, DECL_DTYPE, name);
+	if (!dtype)
+		return report_function(ck, call, name);
+	check_arguments(ck, dtype, call);
+	return shape_scalar();
+}
