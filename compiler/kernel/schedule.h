@@ -39,7 +39,8 @@ enum { MAX_DIGITS = 8 };
 typedef struct Radix {
 	uint32_t count;
 	int64_t stride[MAX_DIGITS], extent[MAX_DIGITS];
-	const KIndex *index[MAX_DIGITS];
+	const KIndex *index[MAX_DIGITS]; /* NULL: the last digit is `opaque`, depends on data, and stays in its range */
+	KExpr *opaque;
 } Radix;
 /* Reads sub, of an axis of `extent`, over the step's indices and those of the loops around it. */
 bool radix_of(

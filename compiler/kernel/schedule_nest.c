@@ -89,7 +89,8 @@ static void find_classes(Nester *n)
 		for (uint32_t d = 0; d < all.at[i].buffer->rank; d++) {
 			uint32_t count = digits_of(n, &all.at[i], d, digits);
 			for (uint32_t j = 0; j < count; j++)
-				note_digit(n, digits[j]);
+				if (digits[j].index)
+					note_digit(n, digits[j]);
 		}
 	}
 }

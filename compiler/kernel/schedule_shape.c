@@ -204,6 +204,119 @@ static void choose_lanes(const KStepVec *steps, const ScheduleOptions *options)
 	}
 }
 
+/* ---- private copies for lanes ---- */
+
+typedef struct Renamer {
+	Kernel *k;
+	const KBuffer *from;
+	KBuffer *to;
+	uint32_t axis;
+} Renamer;
+
+static KExpr **private_subs(const Renamer *r, KExpr *const *subs)
+{
+	KExpr **out = arena_array(r->k->c->arena, KExpr *, r->from->rank);
+	memcpy(out, subs, sizeof *out * r->from->rank);
+	remove_item(out, r->axis, r->from->rank);
+	return out;
+}
+
+static KExpr *rename_loads(void *context, KExpr *e)
+{
+	Renamer *r = context;
+	if (!e->loads)
+		return e;
+	KExpr *copy = arena_new_of(r->k->c->arena, KExpr);
+	*copy = *e;
+	for (int i = 0; i < 3 && e->args[i]; i++)
+		copy->args[i] = rename_loads(r, e->args[i]);
+	if (e->op == OP_LOAD && e->buffer == r->from) {
+		copy->buffer = r->to;
+		copy->subs = private_subs(r, e->subs);
+	} else if (e->op == OP_LOAD) {
+		copy->subs = arena_array(r->k->c->arena, KExpr *, e->buffer->rank);
+		for (uint32_t i = 0; i < e->buffer->rank; i++)
+			copy->subs[i] = rename_loads(r, e->subs[i]);
+	}
+	return copy;
+}
+
+static void rename_in_steps(Renamer *r, const KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		KStep *step = steps->at[i];
+		step_rewrite(step, rename_loads, r);
+		if (step->dst == r->from) {
+			step->dst_subs = private_subs(r, step->dst_subs);
+			step->dst = r->to;
+		}
+		rename_in_steps(r, &step->body);
+	}
+}
+
+/* shared[lane, ..] = own[..], or the other way round */
+static KStep *copy_step(Kernel *k, KBuffer *shared, KBuffer *own, uint32_t axis, KIndex *lane, bool is_out)
+{
+	KIndex *domain[K_MAX_RANK];
+	KExpr *inner[K_MAX_RANK], *outer[K_MAX_RANK];
+	for (uint32_t i = 0; i < own->rank; i++) {
+		domain[i] = kindex_new(k, own->name, kexpr_int(k, T_I32, 0), own->extent[i], 1);
+		inner[i] = kexpr_index(k, domain[i]);
+		outer[i < axis ? i : i + 1] = inner[i];
+	}
+	outer[axis] = kexpr_index(k, lane);
+	KExpr *value = is_out ? kexpr_load(k, own, inner) : kexpr_load(k, shared, outer);
+	return is_out ? kstep_map(k, shared, outer, domain, own->rank, value)
+	              : kstep_map(k, own, inner, domain, own->rank, value);
+}
+
+/* A buffer of which each turn of the loop uses its own part has that part beside it in the lane while the loop runs:
+ * lanes then read and write side by side, and meet the shared rows once. */
+static void privatize(Kernel *k, KStep *loop)
+{
+	size_t count = k->buffers.count;
+	for (size_t b = 0; b < count; b++) {
+		KBuffer *buffer = k->buffers.at[b];
+		AccessVec own = {0}, touching = {0};
+		bool is_read_first = false, is_written = false;
+		access_collect_all(k, &loop->body, &own);
+		for (size_t i = 0; i < own.count; i++) {
+			if (own.at[i].buffer != buffer)
+				continue;
+			is_read_first |= !is_written && !own.at[i].is_write;
+			is_written |= own.at[i].is_write;
+			vec_push(k->c->arena, &touching, own.at[i]);
+		}
+		uint32_t axis = buffer->kind == BUFFER_TEMP ? axis_at(buffer, loop->index, &touching) : buffer->rank;
+		if (touching.count < 2 || axis == buffer->rank || buffer->scope == loop)
+			continue;
+		KExpr *extent[K_MAX_RANK];
+		memcpy(extent, buffer->extent, sizeof extent);
+		remove_item(extent, axis, buffer->rank);
+		KBuffer *lane = kbuffer_new(k, BUFFER_TEMP, buffer->name, buffer->store, buffer->rank - 1, extent);
+		lane->scope = loop;
+		Renamer rename = {k, buffer, lane, axis};
+		rename_in_steps(&rename, &loop->body);
+		if (is_read_first) {
+			vec_push(k->c->arena, &loop->body, NULL);
+			memmove(loop->body.at + 1, loop->body.at, sizeof *loop->body.at * (loop->body.count - 1));
+			loop->body.at[0] = copy_step(k, buffer, lane, axis, loop->index, false);
+		}
+		if (is_written)
+			vec_push(k->c->arena, &loop->body, copy_step(k, buffer, lane, axis, loop->index, true));
+	}
+}
+
+static void privatize_lanes(Kernel *k, const KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		if (steps->at[i]->kind == STEP_LOOP && steps->at[i]->mode == LOOP_LANES)
+			privatize(k, steps->at[i]);
+		else
+			privatize_lanes(k, &steps->at[i]->body);
+	}
+}
+
 /* The outermost of our loops are handed to threads; those of the program around them stay in order. */
 static void choose_rows(const KStepVec *steps)
 {
@@ -236,5 +349,6 @@ void schedule_shape(Kernel *k, const ScheduleOptions *options)
 	scope_all(k, &k->steps);
 	choose_rows(&k->steps);
 	choose_lanes(&k->steps, options);
+	privatize_lanes(k, &k->steps);
 	choose_vectors(&k->steps, false);
 }

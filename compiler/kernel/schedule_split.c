@@ -43,6 +43,14 @@ static bool collect_digits(Kernel *k, KExpr *sub, KIndex *const *indices, uint32
 	return true;
 }
 
+/* 0 <= e < limit, as a clamp says: min(max(x, 0), c) */
+static bool is_below(const KExpr *e, int64_t limit)
+{
+	int64_t low, high;
+	return e->op == OP_MIN && e->args[0]->op == OP_MAX && kexpr_is_const(e->args[0]->args[1], &low) && low == 0 &&
+	       kexpr_is_const(e->args[1], &high) && high < limit;
+}
+
 bool radix_of(
 	Kernel *k, const KStep *step, KIndex *const *loops, uint32_t loop_count, KExpr *sub, int64_t extent, Radix *r)
 {
@@ -50,11 +58,18 @@ bool radix_of(
 	int64_t zero;
 	*r = (Radix){0};
 	if (!collect_digits(k, rest, loops, loop_count, r, &rest) ||
-		!collect_digits(k, rest, step->domain, step->domain_count, r, &rest) ||
-		!collect_digits(k, rest, step->over, step->over_count, r, &rest))
+	    !collect_digits(k, rest, step->domain, step->domain_count, r, &rest) ||
+	    !collect_digits(k, rest, step->over, step->over_count, r, &rest))
 		return false;
-	if (!kexpr_is_const(rest, &zero) || zero != 0 || !r->count)
+	if (!kexpr_is_const(rest, &zero)) {
+		int64_t least = r->count ? r->stride[r->count - 1] : extent;
+		if (r->count == MAX_DIGITS || !is_below(rest, least))
+			return false;
+		insert_digit(r, NULL, 1, least);
+		r->opaque = rest;
+	} else if (zero != 0 || !r->count) {
 		return false;
+	}
 	int64_t covered = 1;
 	for (uint32_t d = r->count; d-- > 0;) {
 		if (r->stride[d] != covered)
@@ -194,7 +209,7 @@ static KExpr *part_of(Kernel *k, const Radix *r, int64_t low, int64_t high)
 	for (uint32_t d = 0; d < r->count; d++) {
 		if (r->stride[d] < low || r->stride[d] >= high)
 			continue;
-		KExpr *digit = kexpr_index(k, (KIndex *)r->index[d]);
+		KExpr *digit = r->index[d] ? kexpr_index(k, (KIndex *)r->index[d]) : r->opaque;
 		digit = kexpr_binary(k, OP_MUL, digit, kexpr_int(k, T_I32, r->stride[d] / low));
 		part = kexpr_binary(k, OP_ADD, part, digit);
 	}
