@@ -62,6 +62,15 @@ static void left_new_index(Elab *el, Left *left, Name name, KExpr *lo, KExpr *hi
 	left->names[left->sub_count++] = name;
 }
 
+/* k in a..a + 1: one place, no index */
+static void left_single(Elab *el, Left *left, Name name, KExpr *at, KExpr *extent, Loc loc)
+{
+	env_define(el, el->env, name, ENTITY_EXPR, loc)->expr = at;
+	left->subs[left->sub_count] = at;
+	left->extent[left->sub_count] = extent;
+	left->names[left->sub_count++] = name;
+}
+
 /* The extent that axis `position` of an existing array has, for index names nothing else bounds. */
 static KExpr *extent_of_view(const View *view, uint32_t position, uint32_t given)
 {
@@ -72,6 +81,7 @@ static void left_subscript(Elab *el, Left *left, const Node *sub, const Node *ri
 {
 	KExpr *zero = kexpr_int(el->k, T_I32, 0), *own = extent_of_view(view, left->sub_count, given);
 	Env *where;
+	int64_t count;
 	if (sub->kind == N_BINARY && !strcmp(sub->op, "<") && sub->kids[0]->kind == N_NAME) {
 		KExpr *hi = elab_int(el, sub->kids[1]);
 		left_new_index(el, left, sub->kids[0]->name, zero, hi, hi, sub->loc);
@@ -80,7 +90,10 @@ static void left_subscript(Elab *el, Left *left, const Node *sub, const Node *ri
 	if (sub->kind == N_IN && sub->kids[1]->kind == N_RANGE) {
 		KExpr *lo = elab_int(el, sub->kids[1]->kids[0]), *hi = elab_int(el, sub->kids[1]->kids[1]);
 		left->is_whole = false;
-		left_new_index(el, left, sub->kids[0]->name, lo, hi, own ? own : hi, sub->loc);
+		if (!el->failed && kexpr_difference(hi, lo, &count) && count == 1)
+			left_single(el, left, sub->kids[0]->name, lo, own ? own : elab_extent(el, hi, sub->loc), sub->loc);
+		else if (!el->failed)
+			left_new_index(el, left, sub->kids[0]->name, lo, hi, own ? own : elab_extent(el, hi, sub->loc), sub->loc);
 		return;
 	}
 	if (sub->kind == N_NAME) {
@@ -101,7 +114,9 @@ static void left_subscript(Elab *el, Left *left, const Node *sub, const Node *ri
 		left->extent[left->sub_count] = el->bound[loop->index->id];
 		left->names[left->sub_count++] = sub->name;
 		left->is_whole = false;
-		left->target = where->outer;
+		for (Env *env = left->target; env; env = env->outer)
+			if (env == where->outer)
+				left->target = env;
 		return;
 	}
 	left->is_whole = false;
@@ -194,8 +209,11 @@ static Entity *abstract_entity(Elab *el, const Entity *entity, const Left *left)
 	Entity *out = arena_new_of(el->c->arena, Entity);
 	*out = *entity;
 	if (entity->kind == ENTITY_VIEW) {
-		for (uint32_t i = left->index_count; i-- > 0;)
+		for (uint32_t i = left->index_count; i-- > 0;) {
 			out->view = view_abstract(el, &out->view, left->index[i]);
+			if (out->stored.buffer)
+				out->stored = view_abstract(el, &out->stored, left->index[i]);
+		}
 	} else if (entity->kind == ENTITY_STRUCT) {
 		out->members = arena_new_of(el->c->arena, Env);
 		for (size_t i = 0; i < entity->members->names.count; i++) {
@@ -229,47 +247,64 @@ static bool define_field(Elab *el, const Left *left, const Node *type, Entity *e
 	return true;
 }
 
+/* Can a name stand for e without an array? Bounds and conditions made from loop indices must. */
+static bool is_plain_number(const Elab *el, const Left *left, const Node *node, const KExpr *e)
+{
+	return !left->sub_count && !node->kids[1] && e->type < T_F32 && elab_is_uniform(el, e) &&
+		   !is_updated_in_scope(el, left->name);
+}
+
+static void define_array(Elab *el, const Left *left, const Node *type, Store store, KExpr *value, Loc loc)
+{
+	KExpr *dst[24];
+	View view = new_array(el, left, store, dst);
+	if (el->failed)
+		return;
+	elab_add_step(el, kstep_map(el->k, view.buffer, dst, el->domain, el->domain_count, value), loc);
+	Entity *made = env_define(el, left->target, left->name, ENTITY_VIEW, left->loc);
+	made->view = view;
+	if (type)
+		define_field(el, left, type, made);
+}
+
+/* A number, one for each of the left side's indices. `from`: the array without axes that it is, or NULL */
+static void define_number(Elab *el, const Left *left, const Node *node, const Entity *from)
+{
+	Term term = from ? elab_load(el, node->kids[2], from, false) : elab_expr(el, node->kids[2]);
+	if (el->failed)
+		return;
+	bool is_value = !term.expr && !left->sub_count && !node->kids[1];
+	if (is_value && !is_updated_in_scope(el, left->name)) {
+		env_define(el, left->target, left->name, ENTITY_VALUE, left->loc)->value = term.value;
+		return;
+	}
+	if (term.expr && !from && is_plain_number(el, left, node, term.expr)) {
+		env_define(el, left->target, left->name, ENTITY_EXPR, left->loc)->expr = term.expr;
+		return;
+	}
+	KExpr *value = term.expr ? term.expr : term_as(el, term, term.value.kind == VALUE_BOOL ? T_BOOL : T_F32);
+	Store store = from ? from->view.buffer->store : store_of_type(value->type);
+	if (!el->failed)
+		define_array(el, left, node->kids[1], store, value, node->loc);
+}
+
 static bool define_one(Elab *el, const Node *node)
 {
 	uint32_t outer = el->domain_count;
 	const Node *right = node->kids[2];
 	Left left;
-	if (!left_bind(el, node->kids[0], right, NULL, &left)) {
-		left_release(el, outer);
-		return false;
-	}
-	bool is_call = right->kind == N_CALL && !elab_is_reduction(el, right);
+	bool ok = left_bind(el, node->kids[0], right, NULL, &left);
+	bool is_call = ok && right->kind == N_CALL && !elab_is_reduction(el, right);
 	Entity *entity = is_call ? elab_entity(el, right) : NULL;
-	bool is_scalar = entity && entity->kind == ENTITY_STRUCT && entity->members->names.count == 1 &&
-					 entity->members->names.at[0].entity->kind == ENTITY_VIEW &&
-					 entity->members->names.at[0].entity->view.rank == 0;
-	if (entity && !is_scalar && !el->failed) {
-		left_release(el, outer);
-		return define_entity(el, &left,
-			entity->kind == ENTITY_STRUCT && entity->members->names.count == 1 ? entity->members->names.at[0].entity
-																			   : entity);
-	}
-	Term term = el->failed ? (Term){0} : elab_expr(el, right);
-	bool is_value = !el->failed && !term.expr && !left.sub_count && !node->kids[1];
-	if (is_value && !is_updated_in_scope(el, left.name)) {
-		left_release(el, outer);
-		env_define(el, left.target, left.name, ENTITY_VALUE, left.loc)->value = term.value;
-		return true;
-	}
-	if (!el->failed) {
-		KExpr *dst[24];
-		KExpr *value = term.expr ? term.expr : term_as(el, term, term.value.kind == VALUE_BOOL ? T_BOOL : T_F32);
-		View view = new_array(el, &left, store_of_type(value->type), dst);
-		if (!el->failed) {
-			elab_add_step(el, kstep_map(el->k, view.buffer, dst, el->domain, el->domain_count, value), node->loc);
-			Entity *made = env_define(el, left.target, left.name, ENTITY_VIEW, left.loc);
-			made->view = view;
-			if (node->kids[1])
-				define_field(el, &left, node->kids[1], made);
-		}
-	}
+	if (entity)
+		entity = entity_single(entity);
+	bool is_number = !entity || (entity->kind == ENTITY_VIEW && entity->view.rank == 0);
+	if (!el->failed && is_number)
+		define_number(el, &left, node, entity);
 	left_release(el, outer);
-	return !el->failed;
+	if (!el->failed && !is_number && node->kids[1])
+		elab_error(el, node->kids[1]->loc, "only a number can have a storage type, not an array");
+	return !el->failed && (is_number || define_entity(el, &left, entity));
 }
 
 /* (a, b) = f(..) */
@@ -352,7 +387,7 @@ static bool update_array(Elab *el, const Node *node, Entity *entity)
 		elab_error(el, node->kids[0]->loc, "\"%s\" has %u axes", left.name, old.rank);
 		ok = false;
 	}
-	ok = ok && (!old.rank || elab_subscripts(el, node->kids[0], &old, own, 1));
+	ok = ok && (!old.rank || elab_subscripts(el, node->kids[0], &old, own, NULL));
 	Term term = ok ? elab_expr(el, node->kids[2]) : (Term){0};
 	if (!el->failed) {
 		KType type = store_type(old.buffer->store);

@@ -23,7 +23,7 @@ static bool loop(Elab *el, const Node *node)
 	if (el->failed)
 		return false;
 	Env *env = env_push(el);
-	KIndex *index = elab_index_range(el, node->name, lo, hi, hi);
+	KIndex *index = elab_index_range(el, node->name, lo, hi, elab_extent(el, hi, range->loc));
 	index->step = step;
 	env_define(el, env, node->name, ENTITY_INDEX, node->loc)->index = index;
 	KStep *made = kstep_loop(el->k, index, LOOP_SEQUENTIAL, 0);
@@ -37,20 +37,6 @@ static bool loop(Elab *el, const Node *node)
 	env_pop(el);
 	elab_add_step(el, made, node->loc);
 	return !el->failed;
-}
-
-/* Does e depend on loop indices and parameters only? */
-static bool is_uniform(const Elab *el, const KExpr *e)
-{
-	if (e->op == OP_LOAD)
-		return false;
-	for (uint32_t i = 0; i < el->domain_count; i++)
-		if (e->op == OP_INDEX && e->index == el->domain[i])
-			return false;
-	for (int i = 0; i < 3 && e->args[i]; i++)
-		if (!is_uniform(el, e->args[i]))
-			return false;
-	return true;
 }
 
 static bool when_data(Elab *el, const Node *node, KExpr *condition)
@@ -83,7 +69,7 @@ static bool when(Elab *el, const Node *node)
 	int64_t is_true;
 	if (kexpr_is_const(condition, &is_true)) /* decided now: its names belong to the body around it */
 		return !is_true || elab_body(el, node->kids[1]);
-	if (!is_uniform(el, condition))
+	if (!elab_is_uniform(el, condition))
 		return when_data(el, node, condition);
 	KStep *branch = kstep_loop(el->k, NULL, LOOP_SEQUENTIAL, 0);
 	branch->kind = STEP_IF;

@@ -41,6 +41,7 @@ static bool bind_parameter(Elab *el, Env *env, const Node *param, const Node *gi
 	const Node *axes = param->kids[0];
 	Entity *entity = axes ? elab_entity(el, given) : NULL;
 	if (entity && !el->failed) {
+		entity = entity_single(entity);
 		uint32_t rank = axes->kid_count;
 		if (entity->kind != ENTITY_VIEW || entity->view.rank != rank) {
 			elab_error(el, given->loc, "\"%s\" needs an array of %u axes", param->name, rank);

@@ -74,16 +74,52 @@ static const Block *block_of(const Elab *el, Name axis, const Node *outer, const
 	return count == 1 ? only : NULL;
 }
 
-bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out, uint32_t first)
+/* a..b keeps b - a elements of the axis; *length NULL: it is a plain subscript */
+static KExpr *subscript(Elab *el, const Node *sub, KExpr **length)
 {
-	uint32_t given = index->kid_count - first, extra = given > view->rank ? given - view->rank : 0;
-	uint32_t at = first;
+	int64_t count;
+	*length = NULL;
+	if (sub->kind == N_IN || (sub->kind == N_BINARY && !strcmp(sub->op, "<")))
+		sub = sub->kids[0]; /* an index that the left side binds here */
+	if (sub->kind != N_RANGE)
+		return elab_int(el, sub);
+	KExpr *lo = elab_int(el, sub->kids[0]), *hi = elab_int(el, sub->kids[1]);
+	if (el->failed)
+		return lo;
+	if (kexpr_difference(hi, lo, &count))
+		*length = kexpr_int(el->k, T_I32, count);
+	else if (!hi->uses && !hi->loads && !lo->uses && !lo->loads)
+		*length = kexpr_binary(el->k, OP_SUB, hi, lo);
+	if (!*length || (kexpr_is_const(*length, &count) && count < 1) || sub->kid_count > 2)
+		elab_error(el, sub->loc, "a slice has a length that is known before it is read, such as a..a + n, and no step");
+	return lo;
+}
+
+static bool report_rank(Elab *el, const Node *index, uint32_t given, uint32_t rank)
+{
+	elab_error(el, index->loc, "%u subscript%s where the array has %u ax%s", given, given == 1 ? "" : "s", rank,
+		rank == 1 ? "is" : "es");
+	return false;
+}
+
+/* A subscript that depends on data is kept inside its axis. */
+static KExpr *in_range(Elab *el, KExpr *sub, KExpr *extent)
+{
+	int64_t count;
+	if (!sub->loads || !kexpr_is_const(extent, &count))
+		return sub;
+	KExpr *low = kexpr_binary(el->k, OP_MAX, sub, kexpr_int(el->k, sub->type, 0));
+	return kexpr_binary(el->k, OP_MIN, low, kexpr_int(el->k, sub->type, count - 1));
+}
+
+bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out, KExpr **length)
+{
+	uint32_t given = index->kid_count - 1, extra = given > view->rank ? given - view->rank : 0;
+	uint32_t at = 1;
 	for (uint32_t d = 0; d < view->rank; d++) {
-		if (at >= index->kid_count) {
-			elab_error(
-				el, index->loc, "%u subscript%s where the array has %u axes", given, given == 1 ? "" : "s", view->rank);
-			return false;
-		}
+		KExpr *count = NULL;
+		if (at >= index->kid_count)
+			return report_rank(el, index, given, view->rank);
 		const Node *sub = index->kids[at++];
 		const Block *block =
 			extra ? block_of(el, view->formal[d]->name, sub, index->kids[at < index->kid_count ? at : at - 1]) : NULL;
@@ -94,58 +130,117 @@ bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out,
 			out[d] = kexpr_binary(el->k, OP_ADD, scaled, elab_int(el, index->kids[at++]));
 			extra--;
 		} else {
-			out[d] = elab_int(el, sub);
+			out[d] = in_range(el, subscript(el, sub, &count), view->extent[d]);
 		}
+		if (length)
+			length[d] = count;
+		else if (count)
+			elab_error(el, sub->loc, "a slice cannot stand here");
 		if (el->failed)
 			return false;
 	}
-	if (at != index->kid_count) {
-		elab_error(el, index->loc, "%u subscript%s where the array has %u ax%s", given, given == 1 ? "" : "s",
-			view->rank, view->rank == 1 ? "is" : "es");
-		return false;
-	}
-	return true;
+	return at == index->kid_count || report_rank(el, index, given, view->rank);
 }
 
-static Entity *slice_entity(Elab *el, const Node *index, const Entity *base)
+/* Every array in the entity with its first axes fixed as the subscripts say. */
+static Entity *slice_entity(Elab *el, const Node *index, const Entity *base, bool is_member)
 {
 	Entity *out = arena_new_of(el->c->arena, Entity);
+	KExpr *subs[K_MAX_RANK], *length[K_MAX_RANK];
+	uint32_t given = index->kid_count - 1;
 	*out = *base;
-	KExpr *subs[K_MAX_RANK];
-	if (base->kind == ENTITY_STRUCT) {
-		Env *members = arena_new_of(el->c->arena, Env);
-		for (size_t i = 0; i < base->members->names.count; i++) {
+	switch (base->kind) {
+	case ENTITY_STRUCT:
+		out->members = arena_new_of(el->c->arena, Env);
+		for (size_t i = 0; i < base->members->names.count && !el->failed; i++) {
 			const Binding *member = &base->members->names.at[i];
-			uint32_t given = index->kid_count - 1, rank = member->entity->view.rank;
-			if (member->entity->kind != ENTITY_VIEW || given > rank) {
-				elab_error(el, index->loc, "too many subscripts");
-				return NULL;
-			}
-			View head = member->entity->view;
-			head.rank = given;
-			if (!elab_subscripts(el, index, &head, subs, 1))
-				return NULL;
-			for (uint32_t d = given; d < rank; d++)
-				subs[d] = NULL;
-			Entity *sliced = env_define(el, members, member->name, ENTITY_VIEW, index->loc);
-			sliced->view = view_slice(el, &member->entity->view, subs);
+			const Entity *from = member->entity;
+			Entity *sliced = slice_entity(el, index, from, true);
+			if (sliced)
+				*env_define(el, out->members, member->name, from->kind, index->loc) = *sliced;
 		}
-		out->members = members;
+		return el->failed ? NULL : out;
+	case ENTITY_VIEW: {
+		View head = base->view;
+		if (is_member && given <= head.rank)
+			head.rank = given; /* the result's own axes stay */
+		if (!elab_subscripts(el, index, &head, subs, length))
+			return NULL;
+		for (uint32_t d = head.rank; d < base->view.rank; d++)
+			subs[d] = length[d] = NULL;
+		out->view = view_slice(el, &base->view, subs, length);
+		if (base->stored.buffer)
+			out->stored = view_slice(el, &base->stored, subs, length);
 		return out;
 	}
-	if (!elab_subscripts(el, index, &base->view, subs, 1))
-		return NULL;
-	out->view = view_slice(el, &base->view, subs);
-	if (base->stored.buffer)
-		out->stored = view_slice(el, &base->stored, subs);
-	return out;
+	default:
+		return out; /* the same for all */
+	}
 }
+
+/* ---- calls that give arrays ---- */
+
+static const struct {
+	const char *name;
+	uint32_t least, most; /* arguments */
+	Entity *(*run)(Elab *el, const Node *call);
+} array_functions[] = {
+	{"svd", 1, 1, elab_factorization},
+	{"qr", 1, 1, elab_factorization},
+	{"inverse", 1, 1, elab_factorization},
+	{"cholesky", 1, 2, elab_factorization},
+	{"transpose", 1, 1, elab_transpose},
+};
 
 static Entity *call_entity(Elab *el, const Node *node)
 {
 	Name name = node_path(el->c, node->kids[0]);
 	const Decl *fn = name ? program_find(el->p, DECL_FN, name) : NULL;
-	return fn && fn->node->kids[2]->kind == N_BODY ? elab_call(el, node, fn) : NULL;
+	if (fn)
+		return fn->node->kids[2]->kind == N_BODY ? elab_call(el, node, fn) : NULL;
+	uint32_t given = node->kid_count - 1;
+	for (size_t i = 0; name && i < sizeof array_functions / sizeof *array_functions; i++)
+		if (!strcmp(name, array_functions[i].name) && given >= array_functions[i].least &&
+			given <= array_functions[i].most)
+			return array_functions[i].run(el, node);
+	return NULL;
+}
+
+Entity *entity_single(Entity *entity)
+{
+	while (entity->kind == ENTITY_STRUCT && !entity->coded && entity->members->names.count == 1)
+		entity = entity->members->names.at[0].entity;
+	return entity;
+}
+
+Entity *elab_array(Elab *el, const Node *node, uint32_t rank, const char *what)
+{
+	Entity *entity = elab_entity(el, node);
+	if (el->failed)
+		return NULL;
+	entity = entity ? entity_single(entity) : NULL;
+	if (entity && entity->kind == ENTITY_VIEW && entity->view.rank == rank)
+		return entity;
+	if (entity && entity->kind == ENTITY_VIEW)
+		elab_error(el, node->loc, "%s has %u axes, this has %u", what, rank, entity->view.rank);
+	else
+		elab_error(el, node->loc, "%s must be an array of %u ax%s", what, rank, rank == 1 ? "is" : "es");
+	return NULL;
+}
+
+/* is_family: a[s] of a[s][r, n], which may leave axes to the subscripts behind it */
+static Entity *indexed_entity(Elab *el, const Node *node, bool is_family)
+{
+	Entity *base = elab_indexed(el, node);
+	if (!base || el->failed || (base->kind != ENTITY_VIEW && base->kind != ENTITY_STRUCT))
+		return NULL;
+	return slice_entity(el, node, base, is_family);
+}
+
+Entity *elab_indexed(Elab *el, const Node *index)
+{
+	const Node *array = index->kids[0];
+	return array->kind == N_INDEX ? indexed_entity(el, array, true) : elab_entity(el, array);
 }
 
 Entity *elab_entity(Elab *el, const Node *node)
@@ -155,10 +250,7 @@ Entity *elab_entity(Elab *el, const Node *node)
 	case N_NAME:
 		return name_entity(el, node);
 	case N_INDEX:
-		base = elab_entity(el, node->kids[0]);
-		if (!base || el->failed || (base->kind != ENTITY_VIEW && base->kind != ENTITY_STRUCT))
-			return NULL;
-		return slice_entity(el, node, base);
+		return indexed_entity(el, node, false);
 	case N_FIELD:
 		base = elab_entity(el, node->kids[0]);
 		if (!base || el->failed || base->kind != ENTITY_STRUCT)

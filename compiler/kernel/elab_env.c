@@ -21,6 +21,14 @@ void elab_error(Elab *el, Loc loc, const char *format, ...)
 	el->failed = true;
 }
 
+void elab_need_rows(Elab *el, Loc loc)
+{
+	if (el->is_any_rows)
+		el->failed = el->needs_rows = true;
+	else
+		elab_error(el, loc, "the extents of a matrix must be known here");
+}
+
 /* ---- environments ---- */
 
 Env *env_push(Elab *el)
@@ -141,6 +149,102 @@ KIndex *elab_index(Elab *el, Name name, KExpr *extent)
 	return elab_index_range(el, name, kexpr_int(el->k, T_I32, 0), extent, extent);
 }
 
+static bool range_of(const KExpr *e, int64_t *lo, int64_t *hi);
+
+static bool range_of_operands(const KExpr *e, int64_t lo[2], int64_t hi[2])
+{
+	return range_of(e->args[0], &lo[0], &hi[0]) && range_of(e->args[1], &lo[1], &hi[1]);
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t most(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* lo <= e <= hi for all values of the indices; false: not known. Magnitudes stay below 2^31. */
+static bool range_of(const KExpr *e, int64_t *lo, int64_t *hi)
+{
+	int64_t l[2], h[2], last;
+	switch (e->op) {
+	case OP_CONST:
+		*lo = *hi = e->integer;
+		break;
+	case OP_INDEX:
+		if (!range_of(e->index->lo, lo, &last) || !range_of(e->index->hi, &last, hi))
+			return false;
+		--*hi;
+		break;
+	case OP_CAST:
+		return e->args[0]->type < T_F32 && range_of(e->args[0], lo, hi);
+	case OP_ADD:
+	case OP_SUB:
+	case OP_MIN:
+	case OP_MAX:
+		if (!range_of_operands(e, l, h))
+			return false;
+		*lo = e->op == OP_ADD   ? l[0] + l[1]
+			  : e->op == OP_SUB ? l[0] - h[1]
+			  : e->op == OP_MIN ? least(l[0], l[1])
+								: most(l[0], l[1]);
+		*hi = e->op == OP_ADD   ? h[0] + h[1]
+			  : e->op == OP_SUB ? h[0] - l[1]
+			  : e->op == OP_MIN ? least(h[0], h[1])
+								: most(h[0], h[1]);
+		break;
+	case OP_MUL:
+		if (!range_of_operands(e, l, h))
+			return false;
+		*lo = least(least(l[0] * l[1], l[0] * h[1]), least(h[0] * l[1], h[0] * h[1]));
+		*hi = most(most(l[0] * l[1], l[0] * h[1]), most(h[0] * l[1], h[0] * h[1]));
+		break;
+	case OP_IDIV:
+	case OP_IMOD:
+		if (!range_of_operands(e, l, h) || l[0] < 0 || l[1] != h[1] || l[1] < 1)
+			return false;
+		*lo = e->op == OP_IDIV ? l[0] / l[1] : 0;
+		*hi = e->op == OP_IDIV ? h[0] / l[1] : least(h[0], l[1] - 1);
+		break;
+	default:
+		return false;
+	}
+	return *lo > INT32_MIN && *hi < INT32_MAX;
+}
+
+bool expr_most(const KExpr *e, int64_t *hi)
+{
+	int64_t lo;
+	return e->type < T_F32 && range_of(e, &lo, hi);
+}
+
+KExpr *elab_extent(Elab *el, KExpr *hi, Loc loc)
+{
+	int64_t largest;
+	if (!hi->uses && !hi->loads)
+		return hi;
+	if (expr_most(hi, &largest))
+		return kexpr_int(el->k, T_I32, largest < 1 ? 1 : largest);
+	elab_error(el, loc, "nothing says how large this can become");
+	return kexpr_int(el->k, T_I32, 1);
+}
+
+bool elab_is_uniform(const Elab *el, const KExpr *e)
+{
+	if (e->op == OP_LOAD)
+		return false;
+	for (uint32_t i = 0; i < el->domain_count; i++)
+		if (e->op == OP_INDEX && e->index == el->domain[i])
+			return false;
+	for (int i = 0; i < 3 && e->args[i]; i++)
+		if (!elab_is_uniform(el, e->args[i]))
+			return false;
+	return true;
+}
+
 /* ---- views ---- */
 
 View view_whole(Elab *el, KBuffer *buffer)
@@ -170,7 +274,7 @@ KExpr *view_load(Elab *el, const View *view, KExpr *const *subs)
 	return kexpr_load(el->k, view->buffer, at);
 }
 
-View view_slice(Elab *el, const View *view, KExpr *const *fixed)
+View view_slice(Elab *el, const View *view, KExpr *const *fixed, KExpr *const *length)
 {
 	View out = {.buffer = view->buffer};
 	memcpy(out.subs, view->subs, sizeof out.subs);
@@ -180,8 +284,15 @@ View view_slice(Elab *el, const View *view, KExpr *const *fixed)
 			out.extent[out.rank++] = view->extent[i];
 			continue;
 		}
+		KExpr *at = fixed[i];
+		if (length && length[i]) {
+			KIndex *formal = elab_index(el, view->formal[i]->name, length[i]);
+			out.formal[out.rank] = formal;
+			out.extent[out.rank++] = length[i];
+			at = kexpr_binary(el->k, OP_ADD, kexpr_cast(el->k, T_I32, at), kexpr_index(el->k, formal));
+		}
 		for (uint32_t d = 0; d < view->buffer->rank; d++)
-			out.subs[d] = kexpr_substitute(el->k, out.subs[d], view->formal[i], fixed[i]);
+			out.subs[d] = kexpr_substitute(el->k, out.subs[d], view->formal[i], at);
 	}
 	return out;
 }

@@ -32,27 +32,6 @@ static bool reads_fields(const Coded *coded, const Node *e)
 	return false;
 }
 
-/* The largest value of an integer expression over indices; INT64_MAX: not known. */
-static int64_t upper_bound(const KExpr *e)
-{
-	int64_t a, b;
-	switch (e->op) {
-	case OP_CONST:
-		return e->integer;
-	case OP_INDEX:
-		return kexpr_is_const(e->index->hi, &a) ? a - 1 : INT64_MAX;
-	case OP_ADD:
-	case OP_MUL:
-		a = upper_bound(e->args[0]);
-		b = upper_bound(e->args[1]);
-		if (a == INT64_MAX || b == INT64_MAX || a > INT32_MAX || b > INT32_MAX || a < 0 || b < 0)
-			return INT64_MAX;
-		return e->op == OP_ADD ? a + b : a * b;
-	default:
-		return INT64_MAX;
-	}
-}
-
 /* Loads that may leave their buffer give 0 there. */
 static KExpr *guard_loads(Elab *el, KExpr *e)
 {
@@ -68,9 +47,11 @@ static KExpr *guard_loads(Elab *el, KExpr *e)
 	}
 	KExpr *inside = NULL, *subs[K_MAX_RANK];
 	for (uint32_t d = 0; d < e->buffer->rank; d++) {
-		int64_t extent;
+		int64_t extent, last_read;
 		subs[d] = e->subs[d];
-		if (!kexpr_is_const(e->buffer->extent[d], &extent) || upper_bound(subs[d]) < extent || subs[d]->op == OP_INDEX)
+		bool is_inside =
+			kexpr_is_const(e->buffer->extent[d], &extent) && expr_most(subs[d], &last_read) && last_read < extent;
+		if (!kexpr_is_const(e->buffer->extent[d], &extent) || is_inside || subs[d]->op == OP_INDEX)
 			continue;
 		KExpr *end = kexpr_cast(k, subs[d]->type, kexpr_int(k, T_I64, extent));
 		KExpr *last = kexpr_cast(k, subs[d]->type, kexpr_int(k, T_I64, extent - 1));

@@ -118,7 +118,7 @@ static void infer_walk(Inference *in, const Node *node)
 		return;
 	}
 	if (node->kind == N_INDEX) {
-		Entity *base = elab_entity(in->el, node->kids[0]);
+		Entity *base = elab_indexed(in->el, node);
 		if (base && base->kind == ENTITY_VIEW)
 			infer_from_array(in, node, &base->view);
 		else if (base && base->kind == ENTITY_STRUCT && base->members->names.count)

@@ -150,12 +150,17 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	el->input = chain->input;
 	KExpr *rows = chain->rows ? kexpr_int(k, T_I32, chain->rows) : kexpr_param(k, 0);
 	KExpr *cols = kexpr_int(k, T_I32, chain->cols);
+	el->is_any_rows = !chain->rows;
 	Entity subject = {.kind = ENTITY_VIEW, .view = read_input(el, chain, rows, cols)};
 	View original = subject.view;
-	for (size_t i = 0; i < chain->link_count; i++)
-		if (!run_pass(el, &chain->links[i], &subject))
-			return false;
-	*out = (ChainKernel){.kernel = k, .dtype = subject.coded ? subject.coded->dtype : NULL};
+	*out = (ChainKernel){.kernel = k};
+	for (size_t i = 0; i < chain->link_count; i++) {
+		if (run_pass(el, &chain->links[i], &subject))
+			continue;
+		out->needs_all_rows = el->needs_rows;
+		return el->needs_rows;
+	}
+	out->dtype = subject.coded ? subject.coded->dtype : NULL;
 	if (chain->values_only) {
 		KBuffer *to = matrix(el, BUFFER_OUTPUT, "out", store_of_type(T_F32), rows, cols);
 		copy_matrix(el, to, &subject.view, name_of(p->c, "write"));

@@ -103,6 +103,8 @@ struct Elab {
 	bool in_loop;   /* := happens in place */
 	KExpr *guard;   /* of a data-dependent `when`: load of its condition; NULL: none */
 	bool failed;
+	bool is_any_rows; /* the number of rows is a parameter of the kernel */
+	bool needs_rows;  /* and must not be: something wants the whole matrix; failed then, unreported */
 };
 
 /* A scalar: a compile-time value until it meets an array, then an expression. */
@@ -121,13 +123,18 @@ const Axis *env_axis(const Elab *el, Name name);
 void env_add_axis(Elab *el, Name name, KExpr *extent, Loc loc);
 KIndex *elab_index(Elab *el, Name name, KExpr *extent); /* 0..extent */
 KIndex *elab_index_range(Elab *el, Name name, KExpr *lo, KExpr *hi, KExpr *extent);
+bool expr_most(
+	const KExpr *e, int64_t *hi); /* the largest value of an integer expression over indices; false: not known */
+KExpr *elab_extent(Elab *el, KExpr *hi, Loc loc);     /* of an array with an axis that ends at hi at most */
+bool elab_is_uniform(const Elab *el, const KExpr *e); /* reads loop indices and parameters only, never the domain */
+void elab_need_rows(Elab *el, Loc loc);               /* gives up, unreported, if the rows are not known */
 void elab_error(Elab *el, Loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 View view_whole(Elab *el, KBuffer *buffer);
 KExpr *view_load(Elab *el, const View *view, KExpr *const *subs);
 void view_subs(Elab *el, const View *view, KExpr *const *subs, KExpr **out); /* subscripts of the buffer */
-/* The first `count` subscripts fixed: kept[i] NULL keeps axis i */
-View view_slice(Elab *el, const View *view, KExpr *const *fixed);
+/* fixed[i] NULL keeps axis i; where length[i] is given, it keeps that many from fixed[i] on. `length` may be NULL. */
+View view_slice(Elab *el, const View *view, KExpr *const *fixed, KExpr *const *length);
 /* index becomes a further, first own subscript */
 View view_abstract(Elab *el, const View *view, KIndex *index);
 View view_flat(Elab *el, KBuffer *buffer, KExpr *rows, KExpr *cols);
@@ -152,7 +159,12 @@ KExpr *elab_int(Elab *el, const Node *node); /* an integer subscript or bound */
 /* ---- elab_entity.c ---- */
 
 Entity *elab_entity(Elab *el, const Node *node); /* an array or struct, by name, field or slice; NULL: it is a scalar */
-bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out, uint32_t first);
+Entity *elab_indexed(Elab *el, const Node *index); /* what this INDEX subscripts */
+Entity *entity_single(Entity *entity);             /* the one result of a function that has one, else itself */
+/* Of all of the view's axes: out as view_slice takes them. length NULL: slices are errors. */
+bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out, KExpr **length);
+/* An array of so many axes, or an error that calls it `what`: "what inverse takes" */
+Entity *elab_array(Elab *el, const Node *node, uint32_t rank, const char *what);
 Term elab_load(Elab *el, const Node *node, const Entity *entity, bool is_stored); /* the number it is */
 
 /* ---- elab_call.c ---- */
@@ -169,6 +181,11 @@ bool elab_is_selection(Elab *el, const Node *node); /* rank[..](e) < n */
 Term elab_selection(Elab *el, const Node *node);
 KExpr *elab_infer_extent(
 	Elab *el, const Node *node, Name index); /* from what the index subscripts in node; NULL: from nothing */
+
+/* ---- elab_linalg.c ---- */
+
+Entity *elab_factorization(Elab *el, const Node *call); /* svd, qr, cholesky, inverse */
+Entity *elab_transpose(Elab *el, const Node *call);
 
 /* ---- elab_body.c ---- */
 
@@ -239,8 +256,8 @@ typedef struct Chain {
 	size_t link_count;
 	const Scope *facts;    /* of the tensor: name, role, layer, ... */
 	const char *container; /* "gguf", "safetensors" */
-	bool values_only;         /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
-	bool is_transposed;       /* the file holds [cols, rows] */
+	bool values_only;      /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
+	bool is_transposed;    /* the file holds [cols, rows] */
 	bool wants_error;      /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
 } Chain;
 
@@ -250,7 +267,7 @@ typedef struct ChainKernel {
 	const DtypeRef *dtype; /* that the last pass coded it in; NULL: the input's storage type stays */
 	int64_t row_bytes;     /* of the first output, where there is one packed output */
 	PlaneVec planes;       /* safetensors forms: all tensors in order; outputs are those with a buffer */
-	bool needs_all_rows;   /* something reads across rows: build again with `rows` given, run in one piece */
+	bool needs_all_rows;   /* something wants the whole matrix: nothing was built; build again with `rows` given */
 } ChainKernel;
 
 Elab *elab_new(Program *p, Kernel *k, const Scope *scope);
