@@ -20,7 +20,9 @@ static bool check_pipeline(Compilation *k, const Decl *pipeline)
 {
 	PlanOptions options = plan_options(k);
 	options.pipeline = pipeline->name;
+	double begin = time_now();
 	Plan *plan = plan_new(k->program, &options);
+	time_report(k->c, "plan", begin);
 	if (plan)
 		plan_free(plan);
 	return plan != NULL;

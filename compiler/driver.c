@@ -213,7 +213,8 @@ static const Stage stages[] = {
 	{"kernels", NULL, verify_kernels, print_kernels, "the loops of each kernel"},
 	/* subscripts are in their buffers, every element is written before it is read */
 	{"llvm", run_llvm, verify_llvm, print_llvm, "LLVM IR before optimization"},
-	{"asm", run_asm, verify_llvm, print_asm, "assembly after it"}, {"obj", run_obj, NULL, print_obj, "the object"},
+	{"asm", run_asm, verify_llvm, print_asm, "assembly after it"},
+	{"obj", run_obj, NULL, print_obj, "the object"},
 	/* the same bytes are linked and loaded */
 	{"exe", build_executable, NULL, NULL, "the executable"},
 };
@@ -229,19 +230,24 @@ bool stage_is_known(const char *name)
 	return false;
 }
 
-static double now(void)
+double time_now(void)
 {
 	struct timespec time;
 	clock_gettime(CLOCK_MONOTONIC, &time);
 	return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+void time_report(const Compiler *c, const char *stage, double begin)
+{
+	if (c->options.time)
+		fprintf(stderr, "%8.2f ms  %s\n", 1e3 * (time_now() - begin), stage);
+}
+
 static bool run_stage(Compilation *k, const Stage *stage)
 {
-	double begin = now();
+	double begin = time_now();
 	bool is_good = (!stage->run || stage->run(k)) && !diag_errors(k->c) && (!stage->verify || stage->verify(k));
-	if (k->c->options.time)
-		fprintf(stderr, "%8.2f ms  %s\n", 1e3 * (now() - begin), stage->name);
+	time_report(k->c, stage->name, begin);
 	return is_good;
 }
 

@@ -60,6 +60,9 @@ int command_run(Request *request);
 /* ---- driver.c; what a compilation holds is in stages.h ---- */
 
 bool stage_is_known(const char *name);
+/* --time: seconds on a clock, and the line that says how long a stage took since then. */
+double time_now(void);
+void time_report(const Compiler *c, const char *stage, double begin);
 /* The text goes to the file, or to stdout if path is NULL; false: reported. */
 bool text_write(Compiler *c, const char *path, const Text *text);
 

@@ -383,7 +383,7 @@ static bool check_line(Compiler *c, const Line *line, int *status)
 static void set_compiler_options(Compiler *c, const Line *line)
 {
 	const char *term = getenv("TERM");
-	c->options.show_remarks = line->remarks != NULL;
+	c->options.remarks = line->remarks;
 	c->options.time = line->time;
 	c->options.color = isatty(STDERR_FILENO) && !getenv("NO_COLOR") && term && strcmp(term, "dumb") != 0;
 }

@@ -106,13 +106,15 @@ typedef struct Diag {
 	DiagKind kind;
 	bool has_loc;
 	Loc loc;
+	const char *topic; /* of a remark; borrowed */
 	const char *text;
 } Diag;
 typedef VEC(Diag) DiagVec;
 
 void diag_error(Compiler *c, Loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void diag_warning(Compiler *c, Loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
-void diag_remark(Compiler *c, Loc loc, const char *format, ...) __attribute__((format(printf, 3, 4))); /* shown under -R */
+/* Shown under -R, or under -Rtopic: "order", "fuse", ... */
+void diag_remark(Compiler *c, const char *topic, Loc loc, const char *format, ...) __attribute__((format(printf, 4, 5)));
 void diag_note(Compiler *c, Loc loc, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void diag_help(Compiler *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* An error that belongs to no place in a program: a file that is not there, a missing cc. */
@@ -126,7 +128,7 @@ void diag_flush(Compiler *c, FILE *to);
 /* ---- compiler.c ---- */
 
 typedef struct Options {
-	bool show_remarks;  /* -R */
+	const char *remarks; /* -R: "", -Rfuse: "fuse"; NULL: none are shown */
 	bool color;         /* stderr is a terminal */
 	bool time;          /* --time */
 } Options;

@@ -38,9 +38,10 @@ void diag_warning(Compiler *c, Loc loc, const char *format, ...)
 	COLLECT(DIAG_WARNING, &loc);
 }
 
-void diag_remark(Compiler *c, Loc loc, const char *format, ...)
+void diag_remark(Compiler *c, const char *topic, Loc loc, const char *format, ...)
 {
 	COLLECT(DIAG_REMARK, &loc);
+	c->diags.at[c->diags.count - 1].topic = topic;
 }
 
 void diag_note(Compiler *c, Loc loc, const char *format, ...)
@@ -136,13 +137,19 @@ static void print_diag(const Compiler *c, const Diag *diag, FILE *to)
 	print_line(c, to, source, diag->loc, line);
 }
 
+static bool is_wanted(const Compiler *c, const Diag *remark)
+{
+	const char *topic = c->options.remarks;
+	return topic && (!*topic || strcmp(topic, remark->topic) == 0);
+}
+
 void diag_flush(Compiler *c, FILE *to)
 {
 	bool is_hidden = false; /* notes and helps go with the message before them */
 	for (size_t i = 0; i < c->diags.count; i++) {
 		const Diag *diag = &c->diags.at[i];
 		if (diag->kind != DIAG_NOTE && diag->kind != DIAG_HELP)
-			is_hidden = diag->kind == DIAG_REMARK && !c->options.show_remarks;
+			is_hidden = diag->kind == DIAG_REMARK && !is_wanted(c, diag);
 		if (!is_hidden)
 			print_diag(c, diag, to);
 	}

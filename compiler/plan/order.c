@@ -105,15 +105,17 @@ static void remark_move(Plan *plan, const PlanTensor *tensor, const PlanLink *ea
 	const Statement *first = early->statement, *second = late->statement;
 	if (must_follow(late, early)) {
 		if (early->intensity > late->intensity && !second->is_grid)
-			diag_remark(plan->c, second->loc,
+			diag_remark(plan->c, "order", second->loc,
 				"%s: %s before %s, as `then` says; the weaker (%.3f) would come before the stronger (%.3f)", name,
 				first->pass->name, second->pass->name, late->intensity, early->intensity);
 	} else if (second->is_grid && !first->is_grid) {
-		diag_remark(plan->c, first->loc, "%s: %s before %s: what follows would move weights off the grid", name,
-			first->pass->name, second->pass->name);
+		diag_remark(plan->c, "order", first->loc,
+			"%s: %s before %s: what follows would move weights off the grid", name, first->pass->name,
+			second->pass->name);
 	} else {
-		diag_remark(plan->c, first->loc, "%s: %s (%.3f) before %s (%.3f): the weaker perturbation first, estimated",
-			name, first->pass->name, early->intensity, second->pass->name, late->intensity);
+		diag_remark(plan->c, "order", first->loc,
+			"%s: %s (%.3f) before %s (%.3f): the weaker perturbation first, estimated", name, first->pass->name,
+			early->intensity, second->pass->name, late->intensity);
 	}
 }
 
