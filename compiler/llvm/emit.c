@@ -159,30 +159,49 @@ static void emit_loop(Emitter *e, KStep *step)
 		emit_sequential(e, step);
 }
 
+static bool is_leaf(const KStep *step)
+{
+	return step->kind == STEP_MAP || step->kind == STEP_REDUCE || step->kind == STEP_SCAN;
+}
+
+/* Leaf steps without others between them. */
+static void emit_leaves(Emitter *e, KStep *const *steps, size_t count)
+{
+	KStep **left = arena_array(e->k->c->arena, KStep *, count);
+	memcpy(left, steps, count * sizeof *left);
+	while (count > 0) {
+		size_t taken = 1;
+		memo_forget(e);
+		bool is_product = left[0]->kind == STEP_REDUCE && left[0]->is_contraction && e->is_top;
+		if (!is_product || !emit_contraction(e, left[0])) {
+			taken = group_gather(e, left, count);
+			emit_group(e, left, taken);
+		}
+		left += taken;
+		count -= taken;
+	}
+}
+
 void emit_steps(Emitter *e, KStepVec *steps)
 {
-	for (size_t i = 0; i < steps->count;) {
+	for (size_t i = 0, run; i < steps->count; i += run) {
 		KStep *step = steps->at[i];
-		size_t count = 1;
+		for (run = 0; i + run < steps->count && is_leaf(steps->at[i + run]); run++)
+			;
 		memo_forget(e);
-		switch (step->kind) {
-		case STEP_LOOP:
-			emit_loop(e, step);
-			break;
-		case STEP_IF:
-			emit_condition(e, step);
-			break;
-		case STEP_LINALG:
-			emit_linalg(e, step);
-			break;
-		default:
-			if (step->kind == STEP_REDUCE && step->is_contraction && e->is_top && emit_contraction(e, step))
-				break;
-			count = group_length(e, steps, i);
-			emit_group(e, steps->at + i, count);
-			break;
+		if (run > 0) {
+			emit_leaves(e, steps->at + i, run);
+			continue;
 		}
-		i += count;
+		run = 1;
+		e->depth++;
+		if (step->kind == STEP_LOOP)
+			emit_loop(e, step);
+		else if (step->kind == STEP_IF)
+			emit_condition(e, step);
+		else
+			emit_linalg(e, step);
+		e->depth--;
 	}
 }
 

@@ -65,8 +65,9 @@ typedef struct Place {
 	int64_t bytes;         /* of a private_bytes copy */
 } Place;
 
-/* A block of an outside buffer, transposed into lanes before the body of a lane loop runs: the element at byte
- * factor * vector index + uniform + d, for least <= d <= most, is the row (d - least) / bytes of memory. */
+/* A block of an outside buffer in rows of lanes: transposed before the body of a lane loop runs, or kept from the sink
+ * that wrote it. The element at byte factor * vector index + uniform + d, for least <= d <= most, is the row
+ * (d - least) / bytes of memory. */
 typedef struct Stage {
 	KBuffer *buffer;
 	Store store;
@@ -74,6 +75,7 @@ typedef struct Stage {
 	Linear *uniform;
 	int64_t least, most;
 	LLVMValueRef memory;
+	bool is_encoded; /* rows hold what lies at the buffer's place, not values */
 } Stage;
 typedef VEC(Stage *) StageVec;
 
@@ -105,6 +107,7 @@ typedef struct Emitter {
 	LLVMValueRef lanes_full; /* LANES: i1, all of them */
 	KStep *lane_loop;
 	StageVec stages;
+	uint32_t depth, lane_depth; /* loops and conditions around the step in hand; around the steps of the lane loop */
 } Emitter;
 
 /* ---- emit.c ---- */
@@ -130,8 +133,9 @@ bool const_trip_count(KIndex *index, int64_t *count);
 
 /* ---- emit_group.c: runs of steps in one loop nest ---- */
 
-/* How many steps from this one on may share a loop nest; at least 1. */
-size_t group_length(Emitter *e, KStepVec *steps, size_t from);
+/* Moves the steps that may share a loop nest with the first of these to the front, without changing what they
+ * compute; how many they are with the first. */
+size_t group_gather(Emitter *e, KStep **steps, size_t count);
 void emit_group(Emitter *e, KStep **steps, size_t count);
 /* One reduction over its axes from `axis` on (a long SUM folds one at a time, else all at once). */
 LLVMValueRef emit_reduce_nest(Emitter *e, KStep *step, uint32_t axis);
@@ -209,6 +213,10 @@ LLVMValueRef offset_pointer(Emitter *e, LLVMValueRef base, LLVMValueRef bytes);
 /* dst[subs] = value of type, known to lie in range */
 void emit_store_step(Emitter *e, KStep *step, LLVMValueRef value, KType type, Range range);
 uint32_t place_element_bytes(Emitter *e, KBuffer *buffer, Place *place);
+LLVMTypeRef place_element_type(Emitter *e, KBuffer *buffer, Place *place);
+/* between a value and what lies at place */
+LLVMValueRef encode_place(Emitter *e, KStep *step, Place *place, LLVMValueRef value, KType type, Range range);
+LLVMValueRef decode_place(Emitter *e, KBuffer *buffer, Place *place, Store store, LLVMValueRef raw);
 
 /* ---- emit_lanes.c: staging by transposes ---- */
 
@@ -221,8 +229,10 @@ typedef struct Sink {
 	LLVMValueRef memory; /* rows of lanes; NULL: stored directly */
 	int64_t factor;      /* bytes from one turn's element to the next one's */
 	int64_t bytes;       /* of an element */
-	int64_t run;         /* elements that are neighbours in dst */
-	uint32_t outer;      /* indices of the domain that lead from run to run */
+	LLVMTypeRef element;
+	uint32_t align; /* of elements of dst */
+	int64_t run;    /* elements that are neighbours in dst */
+	uint32_t outer; /* indices of the domain that lead from run to run */
 } Sink;
 Sink sink_begin(Emitter *e, KStep *step);
 void sink_put(Emitter *e, Sink *sink, LLVMValueRef value, KType type, Range range);

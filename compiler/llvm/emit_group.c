@@ -10,7 +10,7 @@
  */
 #include "emit.h"
 
-enum { SHORT_AXIS = 64, LONG_SUM_PARTS = 64, UNROLL_MOST = 4 };
+enum { SHORT_AXIS = 64, LONG_SUM_PARTS = 64, UNROLL_MOST = 4, PASSED_MOST = 24 };
 
 /* ---- which steps share a nest ---- */
 
@@ -114,21 +114,49 @@ static bool may_join(Emitter *e, KStep *first, KStep *step)
 	return true;
 }
 
-size_t group_length(Emitter *e, KStepVec *steps, size_t from)
+/* Whether b, which comes later, may as well come earlier than a. */
+static void find_read(void *context, KExpr *load)
 {
-	KStep *first = steps->at[from];
-	if (!may_join(e, first, first))
+	Conflict *c = context;
+	c->found |= load->buffer == c->writer->dst;
+}
+
+static bool may_swap(Emitter *e, KStep *a, KStep *b)
+{
+	Conflict c = {e, a, b, a->dst == b->dst};
+	step_each_load(e->k, b, find_read, &c);
+	c.writer = b;
+	step_each_load(e->k, a, find_read, &c);
+	return !c.found;
+}
+
+static bool joins(Emitter *e, KStep **group, size_t count, KStep **passed, size_t passed_count, KStep *step)
+{
+	if (!may_join(e, group[0], step))
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (conflicts(e, group[i], step))
+			return false;
+	for (size_t i = 0; i < passed_count; i++)
+		if (!may_swap(e, passed[i], step))
+			return false;
+	return true;
+}
+
+size_t group_gather(Emitter *e, KStep **steps, size_t count)
+{
+	if (!may_join(e, steps[0], steps[0]))
 		return 1;
-	size_t count = 1;
-	for (; from + count < steps->count; count++) {
-		KStep *next = steps->at[from + count];
-		if (!may_join(e, first, next))
-			break;
-		for (size_t i = 0; i < count; i++)
-			if (conflicts(e, steps->at[from + i], next))
-				return count;
+	size_t taken = 1;
+	for (size_t i = 1; i < count && i < taken + PASSED_MOST; i++) {
+		KStep *step = steps[i];
+		if (!joins(e, steps, taken, steps + taken, i - taken, step))
+			continue;
+		for (size_t j = i; j > taken; j--)
+			steps[j] = steps[j - 1];
+		steps[taken++] = step;
 	}
-	return count;
+	return taken;
 }
 
 /* ---- the nest ---- */

@@ -276,6 +276,21 @@ static void consider_steps(Emitter *e, KStepVec *steps)
 	}
 }
 
+static LLVMValueRef load_row(Emitter *e, Stage *stage, KExpr *load, LLVMValueRef at)
+{
+	Place *place = place_of(e, load->buffer);
+	bool is_view = !store_equal(load->store, load->buffer->store);
+	LLVMTypeRef element = !stage->is_encoded ? staged_type(e, load->store)
+						  : is_view          ? store_memory_type(e, load->store)
+											 : place_element_type(e, load->buffer, place);
+	LLVMTypeRef row = LLVMVectorType(element, e->width);
+	uint32_t bytes = stage->is_encoded ? (uint32_t)stage->bytes * e->width : staged_bytes(load->store) * e->width;
+	LLVMValueRef v = load_at(e, row, add_bytes(e, stage->memory, at, bytes), bytes & -bytes, NULL);
+	if (stage->is_encoded)
+		return decode_place(e, load->buffer, place, load->store, v);
+	return store_type(load->store) == T_BOOL ? LLVMBuildICmp(e->builder, LLVMIntNE, v, const_int(row, 0), "") : v;
+}
+
 LLVMValueRef stage_find(Emitter *e, KExpr *load)
 {
 	if (e->mode != MODE_LANES || e->stages.count == 0)
@@ -298,10 +313,7 @@ LLVMValueRef stage_find(Emitter *e, KExpr *load)
 		d->constant -= stage->least;
 		LLVMValueRef at = linear_emit(e, d);
 		at = LLVMBuildExactSDiv(e->builder, at, const_int(LLVMTypeOf(at), bytes), "");
-		LLVMTypeRef row = LLVMVectorType(staged_type(e, load->store), e->width);
-		uint32_t row_bytes = staged_bytes(load->store) * e->width;
-		LLVMValueRef v = load_at(e, row, add_bytes(e, stage->memory, at, row_bytes), row_bytes & -row_bytes, NULL);
-		return store_type(load->store) == T_BOOL ? LLVMBuildICmp(e->builder, LLVMIntNE, v, const_int(row, 0), "") : v;
+		return load_row(e, stage, load, at);
 	}
 	return NULL;
 }
@@ -361,6 +373,13 @@ static void fill_stage(Emitter *e, Stage *stage)
 
 /* ---- sinks ---- */
 
+/* Bytes from the start of dst, which is written in elements of the sink. */
+static Linear *sink_offset(Emitter *e, const Sink *sink, int64_t lane)
+{
+	Linear *offset = linear_subscript(e, sink->step->dst, sink->step->dst_subs, lane);
+	return linear_scaled(e, offset, store_equal(sink->step->store, sink->step->dst->store) ? sink->bytes : 1);
+}
+
 Sink sink_begin(Emitter *e, KStep *step)
 {
 	Sink sink = {.step = step};
@@ -368,12 +387,13 @@ Sink sink_begin(Emitter *e, KStep *step)
 	if (e->mode != MODE_LANES || step->domain_count == 0 || step->kind == STEP_SCAN)
 		return sink;
 	Place *place = place_of(e, buffer);
-	if (place->is_private || place->is_private_bytes || place->is_value)
+	if (place->is_private || place->is_private_bytes)
 		return sink;
 	bool is_view = !store_equal(step->store, buffer->store);
-	sink.bytes = store_bytes(step->store);
-	Linear *offset = linear_subscript(e, buffer, step->dst_subs, -1);
-	offset = linear_scaled(e, offset, is_view ? 1 : sink.bytes);
+	sink.element = is_view ? store_memory_type(e, step->store) : place_element_type(e, buffer, place);
+	sink.bytes = is_view ? store_bytes(step->store) : place_element_bytes(e, buffer, place);
+	sink.align = is_view ? 1 : (uint32_t)sink.bytes;
+	Linear *offset = sink_offset(e, &sink, -1);
 	sink.factor = linear_take(offset, e->vector_index) * e->vector_index->step;
 	if (sink.factor == 0 || linear_has_varying_opaque(e, offset) || linear_uses(e, offset, e->vector_index))
 		return sink;
@@ -418,7 +438,7 @@ void sink_put(Emitter *e, Sink *sink, LLVMValueRef value, KType type, Range rang
 		position = LLVMBuildAdd(e->builder, position, turn, "");
 	}
 	uint32_t row = (uint32_t)sink->bytes * e->width;
-	LLVMValueRef raw = splat(e, emit_encode(e, step->store, type, value, range));
+	LLVMValueRef raw = splat(e, encode_place(e, step, place_of(e, step->dst), value, type, range));
 	store_at(e, raw, add_bytes(e, sink->memory, position, row), row & -row, NULL);
 }
 
@@ -426,8 +446,7 @@ void sink_put(Emitter *e, Sink *sink, LLVMValueRef value, KType type, Range rang
 static void drain_tile(Emitter *e, Sink *sink, LLVMValueRef memory, Rows pointers, LLVMValueRef at, uint32_t count)
 {
 	uint32_t n = e->width, row_bytes = (uint32_t)sink->bytes * n;
-	LLVMTypeRef element = store_memory_type(e, sink->step->store), row = LLVMVectorType(element, n);
-	bool is_view = !store_equal(sink->step->store, sink->step->dst->store);
+	LLVMTypeRef row = LLVMVectorType(sink->element, n);
 	LLVMValueRef from = add_bytes(e, memory, at, row_bytes);
 	Rows rows;
 	for (uint32_t i = 0; i < n; i++) {
@@ -436,8 +455,8 @@ static void drain_tile(Emitter *e, Sink *sink, LLVMValueRef memory, Rows pointer
 	}
 	transpose(e, rows, n);
 	for (uint32_t i = 0; i < n; i++)
-		store_at(e, resize(e, rows[i], n, count), add_bytes(e, pointers[i], at, sink->bytes),
-			is_view ? 1 : (uint32_t)sink->bytes, sink->step->dst);
+		store_at(
+			e, resize(e, rows[i], n, count), add_bytes(e, pointers[i], at, sink->bytes), sink->align, sink->step->dst);
 }
 
 static void drain_full(Emitter *e, Sink *sink, LLVMValueRef memory, LLVMValueRef first)
@@ -461,15 +480,15 @@ static void drain_full(Emitter *e, Sink *sink, LLVMValueRef memory, LLVMValueRef
 
 static void drain_part(Emitter *e, Sink *sink, LLVMValueRef memory, LLVMValueRef first)
 {
-	LLVMTypeRef i64 = type_of(e, T_I64), element = store_memory_type(e, sink->step->store);
-	bool is_view = !store_equal(sink->step->store, sink->step->dst->store);
+	LLVMTypeRef i64 = type_of(e, T_I64);
 	LLVMValueRef count = LLVMBuildZExt(e->builder, e->lane_count, i64, "");
 	LoopFrame lane = loop_begin(e, const_int(i64, 0), count, 1, "lane");
 	LoopFrame loop = loop_begin(e, const_int(i64, 0), const_int(i64, sink->run), 1, "drain");
 	LLVMValueRef from = add_bytes(e, memory, loop.counter, sink->bytes * e->width);
-	LLVMValueRef v = load_at(e, element, add_bytes(e, from, lane.counter, sink->bytes), (uint32_t)sink->bytes, NULL);
+	LLVMValueRef v =
+		load_at(e, sink->element, add_bytes(e, from, lane.counter, sink->bytes), (uint32_t)sink->bytes, NULL);
 	LLVMValueRef to = add_bytes(e, add_bytes(e, first, lane.counter, sink->factor), loop.counter, sink->bytes);
-	store_at(e, v, to, is_view ? 1 : (uint32_t)sink->bytes, sink->step->dst);
+	store_at(e, v, to, sink->align, sink->step->dst);
 	loop_end(e, &loop, 1);
 	loop_end(e, &lane, 1);
 }
@@ -513,10 +532,8 @@ static void drain_from(Emitter *e, Sink *sink, uint32_t axis, LLVMValueRef run)
 	for (uint32_t i = sink->outer; i < step->domain_count; i++)
 		bind_index(e, step->domain[i], const_int(i64, 0));
 	memo_forget(e);
-	bool is_view = !store_equal(step->store, step->dst->store);
-	Linear *first = linear_subscript(e, step->dst, step->dst_subs, 0);
-	first = linear_scaled(e, first, is_view ? 1 : sink->bytes);
-	LLVMValueRef to = offset_pointer(e, place_of(e, step->dst)->base, linear_emit(e, first));
+	LLVMValueRef first = linear_emit(e, sink_offset(e, sink, 0));
+	LLVMValueRef to = offset_pointer(e, place_of(e, step->dst)->base, first);
 	LLVMValueRef from = add_bytes(e, sink->memory, run, sink->run * sink->bytes * e->width);
 	drain_run(e, sink, from, to);
 	for (uint32_t i = sink->outer; i < step->domain_count; i++)
@@ -524,10 +541,40 @@ static void drain_from(Emitter *e, Sink *sink, uint32_t axis, LLVMValueRef run)
 	memo_forget(e);
 }
 
+static uint32_t count_writers(const KStepVec *steps, const KBuffer *buffer)
+{
+	uint32_t count = 0;
+	for (size_t i = 0; i < steps->count; i++)
+		count += (steps->at[i]->dst == buffer) + count_writers(&steps->at[i]->body, buffer);
+	return count;
+}
+
+/* What the lanes wrote, and nothing else in the loop writes, later steps of the loop read from the sink. */
+static void keep_rows(Emitter *e, Sink *sink)
+{
+	KBuffer *buffer = sink->step->dst;
+	if (e->depth > e->lane_depth || sink->outer > 0 || count_writers(&e->lane_loop->body, buffer) != 1)
+		return;
+	Stage *stage = arena_new_of(e->k->c->arena, Stage);
+	*stage = (Stage){.buffer = buffer, .store = sink->step->store, .bytes = sink->bytes, .memory = sink->memory};
+	stage->is_encoded = true;
+	stage->uniform = sink_offset(e, sink, -1);
+	stage->factor = linear_take(stage->uniform, e->vector_index);
+	for (uint32_t i = 0; i < sink->step->domain_count; i++) {
+		int64_t least, most, factor = linear_take(stage->uniform, sink->step->domain[i]);
+		facts_index_range(sink->step->domain[i], &least, &most);
+		stage->least += factor * least;
+		stage->most += factor * most;
+	}
+	vec_push(e->k->c->arena, &e->stages, stage);
+}
+
 void sink_end(Emitter *e, Sink *sink)
 {
-	if (sink->memory)
-		drain_from(e, sink, 0, const_int(type_of(e, T_I64), 0));
+	if (!sink->memory)
+		return;
+	drain_from(e, sink, 0, const_int(type_of(e, T_I64), 0));
+	keep_rows(e, sink);
 }
 
 /* ---- the loop ---- */
@@ -591,6 +638,7 @@ void emit_lane_loop(Emitter *e, KStep *step)
 	for (size_t i = 0; i < e->stages.count; i++)
 		if ((e->stages.at[i]->most - e->stages.at[i]->least) / e->stages.at[i]->bytes < STAGE_MOST)
 			fill_stage(e, e->stages.at[i]);
+	e->lane_depth = e->depth;
 	emit_steps(e, &step->body);
 	loop_end(e, &loop, 1);
 	e->stages = (StageVec){0};

@@ -118,7 +118,7 @@ uint32_t place_element_bytes(Emitter *e, KBuffer *buffer, Place *place)
 	return type == T_BOOL ? 1 : type == T_I32 || type == T_F32 ? 4 : 8;
 }
 
-static LLVMTypeRef element_type(Emitter *e, KBuffer *buffer, Place *place)
+LLVMTypeRef place_element_type(Emitter *e, KBuffer *buffer, Place *place)
 {
 	if (!place->is_value)
 		return store_memory_type(e, buffer->store);
@@ -329,7 +329,7 @@ static LLVMValueRef gather(Emitter *e, LLVMTypeRef element, LLVMValueRef base, L
 
 /* ---- loads ---- */
 
-static LLVMValueRef decode_place(Emitter *e, KBuffer *buffer, Place *place, Store store, LLVMValueRef raw)
+LLVMValueRef decode_place(Emitter *e, KBuffer *buffer, Place *place, Store store, LLVMValueRef raw)
 {
 	if (!place->is_value)
 		return emit_decode(e, store, raw);
@@ -347,7 +347,7 @@ static uint32_t row_align(Emitter *e, int64_t bytes)
 
 static LLVMValueRef load_private(Emitter *e, KExpr *load, Place *place)
 {
-	LLVMTypeRef element = element_type(e, load->buffer, place);
+	LLVMTypeRef element = place_element_type(e, load->buffer, place);
 	int64_t bytes = place_element_bytes(e, load->buffer, place);
 	LLVMValueRef index = linear_emit(e, linear_subscript(e, load->buffer, load->subs, -1));
 	LLVMValueRef offset = LLVMBuildMul(e->builder, index, const_int(LLVMTypeOf(index), bytes * e->width), "");
@@ -421,7 +421,7 @@ static LLVMValueRef load_raw(Emitter *e, KExpr *load, Place *place)
 {
 	KBuffer *buffer = load->buffer;
 	bool is_view = !store_equal(load->store, buffer->store);
-	LLVMTypeRef element = is_view ? store_memory_type(e, load->store) : element_type(e, buffer, place);
+	LLVMTypeRef element = is_view ? store_memory_type(e, load->store) : place_element_type(e, buffer, place);
 	Access a = access_of(e, buffer, place, load->subs, load->store);
 	if (place->is_private_bytes) {
 		LLVMValueRef offset =
@@ -508,7 +508,7 @@ static void store_private(Emitter *e, KStep *step, Place *place, LLVMValueRef va
 	scatter_unrolled(e, splat(e, value), place->base, offset, &a, NULL);
 }
 
-static LLVMValueRef encode_place(Emitter *e, KStep *step, Place *place, LLVMValueRef value, KType type, Range range)
+LLVMValueRef encode_place(Emitter *e, KStep *step, Place *place, LLVMValueRef value, KType type, Range range)
 {
 	if (!place->is_value) {
 		/* Which NaN it is shows in outputs only. */
