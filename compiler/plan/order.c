@@ -169,7 +169,7 @@ static bool order_tensor(Plan *plan, PlanTensor *tensor)
 			tensor->links.at[j] = tensor->links.at[j - 1];
 			tensor->links.at[j - 1] = swap;
 		}
-	for (size_t i = 1; i < n && plan->c->options.show_remarks; i++)
+	for (size_t i = 1; i < n && plan->c->options.remarks; i++)
 		remark_move(plan, tensor, &tensor->links.at[i - 1], &tensor->links.at[i]);
 	return check_then(plan, tensor);
 }
