@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct NameTable {
 	Name *slots;
@@ -105,7 +106,8 @@ Name name_nearest(Name word, const NameVec *candidates)
 		if (other > LONGEST_WORD || candidates->at[i] == word)
 			continue;
 		size_t distance = word_distance(word, length, candidates->at[i], other);
-		if (distance < least) {
+		bool is_only_case = nearest && distance == least && strcasecmp(word, candidates->at[i]) == 0;
+		if (distance < least || is_only_case) {
 			least = distance;
 			nearest = candidates->at[i];
 		}

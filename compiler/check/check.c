@@ -67,6 +67,7 @@ static void check_fn(Checker *ck, const Decl *decl)
 	check_params(ck, decl);
 	check_recursion(ck, decl);
 	if (body->kind != N_BODY) {
+		ck->has_facts = true; /* in an argument it may speak of the tensor in hand */
 		check_scalar(ck, body);
 		return;
 	}
@@ -86,7 +87,6 @@ static void add_member(Checker *ck, const Node *member)
 		diag_error(
 			ck->c, member->loc, "\"%s\" is %s already", name->name, other->is_subject ? "a subject" : "a parameter");
 		diag_note(ck->c, other->loc, "it is declared here");
-		return;
 	}
 	Symbol *symbol = symbol_add(ck, SYMBOL_ARRAY, name->name, member->loc);
 	symbol->is_subject = true;
@@ -157,15 +157,12 @@ static void check_decl(Checker *ck, Decl *decl)
 		check_let(ck, decl);
 		return;
 	case DECL_FN:
-		ck->has_facts = true;
 		check_fn(ck, decl);
 		return;
 	case DECL_PASS:
-		ck->has_facts = true;
 		check_pass(ck, decl);
 		return;
 	case DECL_DTYPE:
-		ck->has_facts = true;
 		check_dtype(ck, decl);
 		return;
 	case DECL_RECIPE:

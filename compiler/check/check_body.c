@@ -277,7 +277,8 @@ static void check_update_rank(Checker *ck, const Node *left, const Node *right)
 		return;
 	bool is_whole = right->kind == N_CALL && !is_reduction(right);
 	if (given > symbol->rank + block_count(ck) || (given < symbol->rank && !is_whole))
-		diag_error(ck->c, left->loc, "\"%s\" has %d ax%s", name->name, symbol->rank, symbol->rank == 1 ? "is" : "es");
+		diag_error(ck->c, left->loc, "\"%s\" has %d ax%s, not %d", name->name, symbol->rank,
+			symbol->rank == 1 ? "is" : "es", given);
 }
 
 static void check_update(Checker *ck, const Node *node)
@@ -293,7 +294,6 @@ static void check_update(Checker *ck, const Node *node)
 		check_update_rank(ck, left, right);
 	if (node->kids[1])
 		diag_error(ck->c, node->kids[1]->loc, "a storage type stands where a field is defined, with =");
-	check_repeats(ck, left);
 	frame_push(ck);
 	const Node *outer = ck->update;
 	ck->update = node;
@@ -391,13 +391,16 @@ static void check_keep(Checker *ck, const Node *node)
 		diag_error(ck->c, node->loc, "`keep` shortens an axis of tensors: it stands in a pass");
 		return;
 	}
-	if (!axis_is_known(ck, axis->name) && !is_axis_below(pass->kids[2], axis->name)) {
-		NameVec known = {0};
-		axis_names(ck, &known);
+	bool is_axis = axis_is_known(ck, axis->name) || is_axis_below(pass->kids[2], axis->name);
+	NameVec known = {0};
+	axis_names(ck, &known);
+	frame_push(ck);
+	if (!is_axis) {
 		diag_error(ck->c, axis->loc, "\"%s\" is no axis here", axis->name);
 		diag_nearest(ck->c, axis->name, &known);
+		for (size_t i = 0; i < known.count; i++) /* the condition meant one of these */
+			symbol_add(ck, SYMBOL_INDEX, known.at[i], axis->loc);
 	}
-	frame_push(ck);
 	symbol_add(ck, SYMBOL_INDEX, axis->name, axis->loc);
 	PassFacts facts = pass_facts(ck->p, ck->decl);
 	for (size_t i = 0; i < facts.family.count; i++)

@@ -232,6 +232,14 @@ static Shape check_reduction(Checker *ck, const Node *call, bool keeps_axis)
 	return shape_scalar();
 }
 
+static const char *join(Checker *ck, const NameVec *names)
+{
+	Text text = {.arena = ck->c->arena};
+	for (size_t i = 0; i < names->count; i++)
+		text_printf(&text, "%s%s", i ? ", " : "", names->at[i]);
+	return text.at;
+}
+
 static Shape report_reduction(Checker *ck, const Node *call)
 {
 	NameVec known = {0};
@@ -239,7 +247,10 @@ static Shape report_reduction(Checker *ck, const Node *call)
 	for (int i = 0; i < REDUCTIONS; i++)
 		vec_push(ck->c->arena, &known, name_of(ck->c, reductions[i].name));
 	diag_error(ck->c, call->kids[0]->kids[0]->loc, "unknown reduction \"%s\"", name);
-	diag_nearest(ck->c, name, &known);
+	if (name_nearest(name, &known))
+		diag_nearest(ck->c, name, &known);
+	else
+		diag_help(ck->c, "there are: %s", join(ck, &known));
 	return (Shape){0};
 }
 

@@ -147,10 +147,10 @@ static void check_layout_bytes(Checker *ck, const Node *item)
 
 static void check_layout(Checker *ck, const Node *header, const Node *layout)
 {
-	bool has_block = false;
+	bool is_short = true; /* rows and blocks have no names */
 	for (uint32_t i = 1; i < header->kid_count; i++)
-		has_block |= is_bounded(header->kids[i]);
-	if (!has_block)
+		is_short &= is_bounded(header->kids[i]);
+	if (!is_short)
 		diag_error(ck->c, layout->loc, "a layout needs a dtype of blocks: `of x[k < 32]`");
 	for (uint32_t i = 0; i < layout->kid_count; i++) {
 		if (layout->kids[i]->kind == N_NAME)

@@ -116,19 +116,31 @@ static bool fits(const Value *value, PropertyType type)
 	return false;
 }
 
+static void report_unknown_dtype(Checker *ck, const Node *name)
+{
+	NameVec known = {0};
+	program_names(ck->p, DECL_DTYPE, &known);
+	diag_error(ck->c, name->loc, "unknown dtype \"%s\"", name->name);
+	diag_nearest(ck->c, name->name, &known);
+}
+
 static void check_values(Checker *ck, const Node *prop, PropertyType type, const char *what)
 {
 	bool is_list = type == PROPERTY_DTYPES;
 	bool is_wrong = prop->flag || !prop->kid_count || (prop->kid_count > 1 && !is_list);
 	for (uint32_t i = 0; i < prop->kid_count && !is_wrong; i++) {
 		size_t errors = diag_errors(ck->c);
-		check_scalar(ck, prop->kids[i]);
+		if (prop->kids[i]->kind != N_NAME) /* a name alone may be a word */
+			check_scalar(ck, prop->kids[i]);
 		if (diag_errors(ck->c) != errors)
 			return;
 		Value value = value_eval(ck->p, NULL, prop->kids[i]);
 		if (value.kind == VALUE_ERROR)
 			return;
-		is_wrong = !fits(&value, type);
+		if (is_list && value.kind == VALUE_WORD)
+			report_unknown_dtype(ck, prop->kids[i]);
+		else
+			is_wrong = !fits(&value, type);
 	}
 	if (is_wrong)
 		diag_error(ck->c, prop->loc, "\"%s\" of %s is %s, not %s", prop->name, what, says[type], written(ck, prop));

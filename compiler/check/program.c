@@ -175,7 +175,9 @@ static bool load_file(Program *p, const char *path, Loc from, bool is_stdlib)
 	uint32_t file;
 	if (!source_open(p->c, path, from, &file))
 		return false;
-	if (p->main_file == UINT32_MAX && !is_stdlib)
+	if (is_stdlib) /* the same wherever it is installed */
+		p->c->sources.at[file].path = arena_printf(p->c->arena, "<stdlib>%s", path + strlen(p->stdlib));
+	else if (p->main_file == UINT32_MAX)
 		p->main_file = file;
 	Node *tree = parse_file(p->c, file);
 	if (!tree)
