@@ -29,9 +29,7 @@ static const struct {
 };
 enum { SECTION_COUNT = sizeof sections / sizeof *sections, WIDEST = 110 };
 
-/* The first sentence: up to a full stop before a space or the end, or a colon where the line is long; lines are joined.
- */
-static void print_first_sentence(const char *doc, size_t room, Text *to)
+void doc_sentence(const char *doc, size_t room, Text *to)
 {
 	size_t begin = to->count;
 	for (const char *at = doc; at && *at && !(*at == '.' && (at[1] == ' ' || at[1] == '\n' || !at[1])); at++)
@@ -63,7 +61,7 @@ static void list_section(const Program *p, DeclKind kind, const char *title, Tex
 			continue;
 		if (decl->node->doc) {
 			text_printf(to, "  %-*s  ", (int)widest, decl->name);
-			print_first_sentence(decl->node->doc, WIDEST - widest, to);
+			doc_sentence(decl->node->doc, widest < WIDEST / 2 ? WIDEST - widest : WIDEST / 2, to);
 		} else {
 			text_printf(to, "  %s", decl->name);
 		}

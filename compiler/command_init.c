@@ -82,8 +82,9 @@ static void print_recipes(const Program *library, Text *to)
 		const Decl *decl = library->decls.at[i];
 		if (decl->kind != DECL_RECIPE || !needs_nothing(decl))
 			continue;
-		const char *doc = decl->node->doc ? decl->node->doc : "";
-		text_printf(to, is_first ? "  %-10s # %.*s\n" : "  # %-8s # %.*s\n", decl->name, (int)strcspn(doc, "\n"), doc);
+		text_printf(to, is_first ? "  %-11s # " : "  # %-9s # ", decl->name);
+		doc_sentence(decl->node->doc ? decl->node->doc : "", 96, to);
+		text_append(to, "\n", 1);
 		is_first = false;
 	}
 }

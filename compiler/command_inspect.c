@@ -112,7 +112,8 @@ static void print_metadata(const Checkpoint *checkpoint, bool is_full, Text *to)
 	if (!checkpoint->meta_count)
 		return;
 	if (!is_full) {
-		text_printf(to, "\n%" PRId64 " keys of metadata; --all lists them\n", checkpoint->meta_count);
+		text_printf(to, "\nmetadata: %" PRId64 " key%s; --all shows all\n", checkpoint->meta_count,
+			checkpoint->meta_count == 1 ? "" : "s");
 		return;
 	}
 	text_printf(to, "\nmetadata\n");

@@ -66,6 +66,11 @@ void time_report(const Compiler *c, const char *stage, double begin);
 /* The text goes to the file, or to stdout if path is NULL; false: reported. */
 bool text_write(Compiler *c, const char *path, const Text *text);
 
+/* ---- command_doc.c ---- */
+
+/* The first sentence of ## lines, cut between words where it is longer than `room`. */
+void doc_sentence(const char *doc, size_t room, Text *to);
+
 /* ---- paths.c: what cmpc needs of its installation; text in the arena, never NULL ---- */
 
 const char *path_stdlib(Compiler *c);   /* the folder that holds passes/, dtypes/, ... */
