@@ -222,12 +222,10 @@ enum { STAGE_COUNT = sizeof stages / sizeof *stages };
 
 /* ---- running them ---- */
 
-bool stage_is_known(const char *name)
+void stage_names(Compiler *c, NameVec *to)
 {
 	for (int i = 0; i < STAGE_COUNT; i++)
-		if (strcmp(stages[i].name, name) == 0)
-			return true;
-	return false;
+		vec_push(c->arena, to, name_of(c, stages[i].name));
 }
 
 double time_now(void)

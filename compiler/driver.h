@@ -59,7 +59,7 @@ int command_run(Request *request);
 
 /* ---- driver.c; what a compilation holds is in stages.h ---- */
 
-bool stage_is_known(const char *name);
+void stage_names(Compiler *c, NameVec *to); /* in the order they run */
 /* --time: seconds on a clock, and the line that says how long a stage took since then. */
 double time_now(void);
 void time_report(const Compiler *c, const char *stage, double begin);

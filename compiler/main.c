@@ -353,6 +353,18 @@ static bool parse_line(Compiler *c, Line *line, int count, char **arguments, int
 	return true;
 }
 
+static bool is_stage(Compiler *c, const char *word, int *status)
+{
+	NameVec known = {0};
+	stage_names(c, &known);
+	Name name = name_of(c, word);
+	for (size_t i = 0; i < known.count; i++)
+		if (known.at[i] == name)
+			return true;
+	*status = wrong(c, "no stage", word, &known);
+	return false;
+}
+
 /* Is the line whole? Options that stood before the command are held against it here. */
 static bool check_line(Compiler *c, const Line *line, int *status)
 {
@@ -365,6 +377,8 @@ static bool check_line(Compiler *c, const Line *line, int *status)
 		*status = wrong_option(c, command, option->name ? arena_printf(c->arena, "--%s", option->name) : letter);
 		return false;
 	}
+	if (line->request.emit && !is_stage(c, line->request.emit, status))
+		return false;
 	int given = line->request.operand_count;
 	if (given >= command->least && given <= command->most) {
 		*status = STATUS_DONE;
