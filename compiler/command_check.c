@@ -28,10 +28,23 @@ static bool check_pipeline(Compilation *k, const Decl *pipeline)
 	return plan != NULL;
 }
 
+/* The pipeline that -p asks for is there. */
+static bool has_pipeline(const Compilation *k)
+{
+	NameVec known = {0};
+	Name name = k->request->pipeline ? name_of(k->c, k->request->pipeline) : NULL;
+	if (!name || program_find(k->program, DECL_PIPELINE, name))
+		return true;
+	program_names(k->program, DECL_PIPELINE, &known);
+	diag_fatal(k->c, "there is no pipeline \"%s\"", name);
+	diag_nearest(k->c, name, &known);
+	return false;
+}
+
 int command_check(Request *request)
 {
 	Compilation k = compilation_begin(request, request->operands[0], NULL);
-	bool is_good = compile(&k, "program");
+	bool is_good = compile(&k, "program") && (request->emit || has_pipeline(&k));
 	for (size_t i = 0; is_good && !request->emit && i < k.program->main_count; i++) {
 		const Decl *decl = k.program->decls.at[i];
 		bool is_wanted = decl->kind == DECL_PIPELINE;
