@@ -8,26 +8,70 @@
 
 #include <string.h>
 
+/* ---- who touches a buffer ---- */
+
+typedef struct Use {
+	uint32_t reads, writes; /* places in steps; a step's reads of what it writes itself are not counted */
+	KStep *reader;          /* of the last read */
+} Use;
+
+static void count_reads(Use *uses, KStep *step, const KExpr *e)
+{
+	if (!e || !e->loads)
+		return;
+	if (e->op == OP_LOAD) {
+		if (e->buffer != step->dst) {
+			uses[e->buffer->id].reads++;
+			uses[e->buffer->id].reader = step;
+		}
+		for (uint32_t i = 0; i < e->buffer->rank; i++)
+			count_reads(uses, step, e->subs[i]);
+	}
+	for (int i = 0; i < 3 && e->args[i]; i++)
+		count_reads(uses, step, e->args[i]);
+}
+
+static void count_uses(Use *uses, const KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		KStep *step = steps->at[i];
+		count_reads(uses, step, step->value);
+		count_reads(uses, step, step->key);
+		count_reads(uses, step, step->limit);
+		if (step->dst)
+			uses[step->dst->id].writes++;
+		for (int o = 0; step->kind == STEP_LINALG && o < 3; o++)
+			if (step->outs[o])
+				uses[step->outs[o]->id].writes++;
+		if (step->kind == STEP_LINALG) {
+			uses[step->ins[0]->id].reads++;
+			uses[step->ins[0]->id].reader = step;
+		}
+		count_uses(uses, &step->body);
+	}
+}
+
+static Use *find_uses(Kernel *k)
+{
+	Use *uses = arena_array(k->c->arena, Use, k->buffers.count + 1);
+	count_uses(uses, &k->steps);
+	return uses;
+}
+
 /* ---- dead steps ---- */
 
-static bool is_needed(const KStep *step, const AccessVec *all)
+static bool is_needed(const KStep *step, const Use *uses)
 {
 	KBuffer *written[3] = {step->dst, NULL, NULL};
 	if (step->kind == STEP_LINALG)
 		memcpy(written, step->outs, sizeof written);
-	for (int w = 0; w < 3; w++) {
-		if (!written[w])
-			continue;
-		if (written[w]->kind == BUFFER_OUTPUT)
+	for (int w = 0; w < 3; w++)
+		if (written[w] && (written[w]->kind == BUFFER_OUTPUT || uses[written[w]->id].reads))
 			return true;
-		for (size_t i = 0; i < all->count; i++)
-			if (all->at[i].buffer == written[w] && !all->at[i].is_write && all->at[i].step != step)
-				return true;
-	}
 	return false;
 }
 
-static bool drop_dead(KStepVec *steps, const AccessVec *all)
+static bool drop_dead(KStepVec *steps, const Use *uses)
 {
 	size_t kept = 0, before = steps->count;
 	bool changed = false;
@@ -35,8 +79,8 @@ static bool drop_dead(KStepVec *steps, const AccessVec *all)
 		KStep *step = steps->at[i];
 		bool is_compound = step->kind == STEP_LOOP || step->kind == STEP_IF;
 		if (is_compound)
-			changed |= drop_dead(&step->body, all);
-		if (is_compound ? step->body.count > 0 : is_needed(step, all))
+			changed |= drop_dead(&step->body, uses);
+		if (is_compound ? step->body.count > 0 : is_needed(step, uses))
 			steps->at[kept++] = step;
 	}
 	steps->count = kept;
@@ -45,11 +89,8 @@ static bool drop_dead(KStepVec *steps, const AccessVec *all)
 
 static void drop_all_dead(Kernel *k)
 {
-	for (bool changed = true; changed;) {
-		AccessVec all = {0};
-		access_collect_all(k, &k->steps, &all);
-		changed = drop_dead(&k->steps, &all);
-	}
+	while (drop_dead(&k->steps, find_uses(k)))
+		;
 }
 
 /* ---- maps into their readers ---- */
@@ -116,27 +157,33 @@ static bool is_plain_map(const KStep *step)
 	return true;
 }
 
-static size_t count_writes(const AccessVec *all, const KBuffer *buffer)
+static const KExpr *find_load(const KExpr *e, const KBuffer *buffer)
 {
-	size_t count = 0;
-	for (size_t i = 0; i < all->count; i++)
-		count += all->at[i].buffer == buffer && all->at[i].is_write;
-	return count;
+	const KExpr *found = NULL;
+	if (!e || !e->loads)
+		return NULL;
+	if (e->op == OP_LOAD && e->buffer == buffer)
+		return e;
+	for (uint32_t i = 0; e->op == OP_LOAD && i < e->buffer->rank && !found; i++)
+		found = find_load(e->subs[i], buffer);
+	for (int i = 0; i < 3 && e->args[i] && !found; i++)
+		found = find_load(e->args[i], buffer);
+	return found;
 }
 
 /* Every index of the reader appears in what it reads: no element is computed twice. */
-static bool reads_each_once(const Access *read)
+static bool reads_each_once(const KStep *step, const KBuffer *buffer)
 {
-	const KStep *step = read->step;
-	if (step->kind != STEP_MAP && step->kind != STEP_REDUCE && step->kind != STEP_SCAN)
+	const KExpr *load = find_load(step->value, buffer);
+	if (!load || (step->kind != STEP_MAP && step->kind != STEP_REDUCE && step->kind != STEP_SCAN))
 		return false;
 	for (uint32_t side = 0; side < 2; side++) {
 		KIndex **indices = side ? step->over : step->domain;
 		uint32_t count = side ? step->over_count : step->domain_count;
 		for (uint32_t i = 0; i < count; i++) {
 			bool is_used = false;
-			for (uint32_t d = 0; d < read->buffer->rank; d++)
-				is_used |= kexpr_uses(read->subs[d], indices[i]);
+			for (uint32_t d = 0; d < buffer->rank; d++)
+				is_used |= kexpr_uses(load->subs[d], indices[i]);
 			if (!is_used)
 				return false;
 		}
@@ -175,47 +222,54 @@ static void inline_into_all(Inliner *in, KStepVec *steps)
 	}
 }
 
-static bool try_inline(Kernel *k, KStepVec *steps, size_t at, const AccessVec *all)
+/* What the map reads is now read by its reader. */
+static void move_reads(Use *uses, const KExpr *e, KStep *to)
+{
+	if (!e->loads)
+		return;
+	if (e->op == OP_LOAD)
+		uses[e->buffer->id].reader = to;
+	for (uint32_t i = 0; e->op == OP_LOAD && i < e->buffer->rank; i++)
+		move_reads(uses, e->subs[i], to);
+	for (int i = 0; i < 3 && e->args[i]; i++)
+		move_reads(uses, e->args[i], to);
+}
+
+static bool try_inline(Kernel *k, KStepVec *steps, size_t at, Use *uses)
 {
 	KStep *map = steps->at[at];
-	if (!is_plain_map(map) || count_writes(all, map->dst) != 1)
+	if (!is_plain_map(map) || uses[map->dst->id].writes != 1)
 		return false;
 	Inliner in = {k, map};
 	if (!map->value->loads && map->value->op != OP_SELECT) { /* of indices and constants only */
 		inline_into_all(&in, &k->steps);
 		return true;
 	}
-	const Access *reader = NULL;
-	for (size_t i = 0; i < all->count; i++) {
-		if (all->at[i].buffer != map->dst || all->at[i].is_write)
-			continue;
-		if (reader)
-			return false;
-		reader = &all->at[i];
-	}
-	size_t to = reader ? find_step(steps, reader->step) : steps->count;
-	if (to <= at || to == steps->count || !reads_each_once(reader) || !inputs_survive(k, steps, at, to))
+	if (uses[map->dst->id].reads != 1)
+		return false;
+	KStep *reader = uses[map->dst->id].reader;
+	size_t to = find_step(steps, reader);
+	if (to <= at || to == steps->count || !reads_each_once(reader, map->dst) || !inputs_survive(k, steps, at, to))
 		return false;
 	if (map->value->op == OP_LOAD && map->value->buffer->kind == BUFFER_INPUT)
 		return false; /* the one place where the file's bytes become numbers */
-	step_rewrite(steps->at[to], replace_loads, &in);
+	step_rewrite(reader, replace_loads, &in);
+	move_reads(uses, map->value, reader);
 	return true;
 }
 
-static bool inline_maps_of(Kernel *k, KStepVec *steps)
+static void inline_maps_of(Kernel *k, KStepVec *steps, Use *uses)
 {
-	for (size_t i = 0; i < steps->count; i++) {
-		if (inline_maps_of(k, &steps->at[i]->body))
-			return true;
-		AccessVec all = {0};
-		access_collect_all(k, &k->steps, &all);
-		if (try_inline(k, steps, i, &all)) {
-			memmove(steps->at + i, steps->at + i + 1, sizeof *steps->at * (steps->count - i - 1));
-			steps->count--;
-			return true;
+	for (size_t i = 0; i < steps->count; i++)
+		inline_maps_of(k, &steps->at[i]->body, uses);
+	for (size_t i = 0; i < steps->count;) {
+		if (!try_inline(k, steps, i, uses)) {
+			i++;
+			continue;
 		}
+		memmove(steps->at + i, steps->at + i + 1, sizeof *steps->at * (steps->count - i - 1));
+		steps->count--;
 	}
-	return false;
 }
 
 /* An index with one value is that value. */
@@ -242,7 +296,7 @@ static void drop_single_indices(Kernel *k, const KStepVec *steps)
 void schedule_clean(Kernel *k, bool inline_maps)
 {
 	drop_all_dead(k);
-	while (inline_maps && inline_maps_of(k, &k->steps))
-		;
+	if (inline_maps)
+		inline_maps_of(k, &k->steps, find_uses(k));
 	drop_single_indices(k, &k->steps);
 }
