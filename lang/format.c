@@ -111,6 +111,7 @@ bool source_format(Compiler *c, uint32_t file, Text *to)
 	if (!tree)
 		return false;
 	Formatter f = {.c = c, .source = source_of(c, file), .to = to};
+	f.tokens.arena = c->arena;
 	tokens_read(c, file, &f.tokens);
 	f.is_begin = arena_array(c->arena, bool, f.source->length + 1);
 	mark_beginnings(&f, tree);

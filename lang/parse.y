@@ -746,7 +746,7 @@ static void check_depth(Parser *parser, Node *root)
 	}
 }
 
-static Node *parse(Parser *parser)
+static Node *parse_tokens(Parser *parser)
 {
 	size_t before = diag_errors(parser->c), first = parser->c->diags.count;
 	tokens_read(parser->c, parser->file, &parser->tokens);
@@ -757,6 +757,15 @@ static Node *parse(Parser *parser)
 	if (status == 0 && parser->error_count == 0 && parser->result)
 		check_depth(parser, parser->result);
 	return status == 0 && diag_errors(parser->c) == before ? parser->result : NULL;
+}
+
+/* The tree keeps nothing of the token list, which is larger than it. */
+static Node *parse(Parser *parser)
+{
+	parser->tokens.arena = arena_new();
+	Node *tree = parse_tokens(parser);
+	arena_free(parser->tokens.arena);
+	return tree;
 }
 
 static Parser parser_of(Compiler *c, uint32_t file, int start)

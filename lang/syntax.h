@@ -32,6 +32,7 @@ typedef struct Token {
 } Token;
 
 typedef struct Tokens {
+	Arena *arena;    /* holds both lists, not what tokens point to */
 	VEC(Token) list; /* ends with T_END */
 	VEC(Loc) comments;
 	bool is_too_deep; /* reported; the list stops there */

@@ -271,7 +271,7 @@ static const char *kind_text(const Token *token)
 
 void tokens_print(Compiler *c, uint32_t file, Text *to)
 {
-	Tokens tokens = {0};
+	Tokens tokens = {.arena = c->arena};
 	size_t first = c->diags.count;
 	tokens_read(c, file, &tokens);
 	errors_sort(c, first);

@@ -138,11 +138,11 @@ bool program_add(Program *p, Node *file, bool is_stdlib)
 	return ok;
 }
 
-/* True the first time a file is seen, whatever path leads to it. */
-static bool is_new_file(Program *p, const char *path)
+/* True the first time a file is seen, whatever path leads to it; those of stdlib have their real one. */
+static bool is_new_file(Program *p, const char *path, bool is_stdlib)
 {
 	char real[PATH_MAX];
-	Name name = name_of(p->c, realpath(path, real) ? real : path);
+	Name name = name_of(p->c, !is_stdlib && realpath(path, real) ? real : path);
 	for (size_t i = 0; i < p->files.count; i++)
 		if (p->files.at[i] == name)
 			return false;
@@ -170,7 +170,7 @@ static bool follow_imports(Program *p, const char *path, const Node *file, bool 
 
 static bool load_file(Program *p, const char *path, Loc from, bool is_stdlib)
 {
-	if (!is_new_file(p, path))
+	if (!is_new_file(p, path, is_stdlib))
 		return true;
 	uint32_t file;
 	if (!source_open(p->c, path, from, &file))
@@ -194,7 +194,7 @@ bool program_load(Program *p, const char *path)
 bool program_load_tree(Program *p, uint32_t file, Node *tree)
 {
 	const char *path = source_of(p->c, file)->path;
-	is_new_file(p, path);
+	is_new_file(p, path, false);
 	p->main_file = file;
 	bool ok = program_add(p, tree, false);
 	return follow_imports(p, path, tree, false) && ok;
@@ -231,8 +231,12 @@ static bool load_folder(Program *p, const char *folder)
 
 bool program_load_stdlib(Program *p)
 {
-	if (p->stdlib && load_folder(p, p->stdlib))
-		return true;
+	char real[PATH_MAX];
+	if (p->stdlib && realpath(p->stdlib, real)) {
+		p->stdlib = arena_copy(p->c->arena, real, strlen(real));
+		if (load_folder(p, p->stdlib))
+			return true;
+	}
 	if (!diag_errors(p->c))
 		diag_fatal(p->c, "cannot read the standard library in \"%s\"", p->stdlib ? p->stdlib : "");
 	return false;
