@@ -277,6 +277,11 @@ LLVMValueRef emit_quantile(Emitter *e, KStep *step);
 bool scan_is_grouped(Emitter *e, KStep *step);
 void emit_scan_grouped(Emitter *e, KStep *step);
 
+/* ---- cpu.c ---- */
+
+bool cpu_is_known(const char *triple, const char *cpu);
+const char *cpu_triple(const char *host, const char *cpu); /* host, if it knows the CPU, else one that does; NULL */
+
 /* ---- emit_linalg.c ---- */
 
 void emit_linalg(Emitter *e, KStep *step);

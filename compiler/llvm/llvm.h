@@ -15,7 +15,7 @@
 /* ---- object.c: targets ---- */
 
 typedef struct ModuleTarget {
-	const char *triple;   /* NULL: this machine's */
+	const char *triple;   /* NULL: one whose CPU this is, this machine's before others */
 	const char *cpu;      /* an LLVM CPU name; "native" is the CPU that compiles; NULL: generic for the triple */
 	const char *features; /* "+fma,-avx512f"; NULL: none beside the CPU's */
 } ModuleTarget;

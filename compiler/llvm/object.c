@@ -91,11 +91,18 @@ bool target_open(
 {
 	initialize_targets();
 	const char *host = taken(c, LLVMGetDefaultTargetTriple());
-	facts->triple = target->triple ? taken(c, LLVMNormalizeTargetTriple(target->triple)) : host;
-	facts->is_host = same_machine(facts->triple, host);
 	const char *cpu = target->cpu ? target->cpu : "generic", *features = target->features ? target->features : "";
 	const char *detected = NULL;
 	bool is_native = strcmp(cpu, "native") == 0;
+	facts->triple = target->triple ? taken(c, LLVMNormalizeTargetTriple(target->triple))
+					: is_native    ? host
+								   : cpu_triple(host, cpu);
+	if (!facts->triple || (target->triple && !is_native && !cpu_is_known(facts->triple, cpu))) {
+		diag_fatal(c, "unknown cpu \"%s\"", cpu);
+		diag_help(c, "the names are LLVM's: llc -mcpu=help lists them; \"native\" is the CPU that compiles");
+		return false;
+	}
+	facts->is_host = same_machine(facts->triple, host);
 	if (is_native && !facts->is_host) {
 		diag_fatal(c, "cpu \"native\" is of this machine, the target is %s", facts->triple);
 		return false;
