@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * schedule.h: shared by the schedule_*.c files, which turn a flat kernel into a
- * scheduled one in four moves, each a file:
+ * scheduled one in five moves, each a file:
  *   schedule_clean.c  steps that nothing reads go; a map read once goes into its reader
  *   schedule_split.c  a row index becomes block and element where a reader works on blocks
  *   schedule_nest.c   indices that steps have in common become loops around them
  *   schedule_shape.c  buffers lose the axes of loops they live in; loops and steps choose lanes
+ *   schedule_flatten.c  lane loops inside of loops over blocks run over the parts of all blocks
  */
 #ifndef CMPC_SCHEDULE_H
 #define CMPC_SCHEDULE_H
@@ -50,5 +51,6 @@ void schedule_clean(Kernel *k, bool inline_maps);
 void schedule_split(Kernel *k);
 void schedule_nest(Kernel *k);
 void schedule_shape(Kernel *k, const ScheduleOptions *options);
+void schedule_flatten(Kernel *k, const ScheduleOptions *options);
 
 #endif

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { LEAST_LANES = 4, LONG_SUM = 256 };
+enum { LEAST_LANES = 4, LONG_SUM = 256, MOST_LOOPS = 16 };
 
 /* ---- buffers ---- */
 
@@ -270,9 +270,21 @@ static KStep *copy_step(Kernel *k, KBuffer *shared, KBuffer *own, uint32_t axis,
 	              : kstep_map(k, own, inner, domain, own->rank, value);
 }
 
-/* A buffer of which each turn of the loop uses its own part has that part beside it in the lane while the loop runs:
- * lanes then read and write side by side, and meet the shared rows once. */
-static void privatize(Kernel *k, KStep *loop)
+/* Some axis is subscripted with the index of a loop around: a copy would hold what other turns of that loop use. */
+static bool is_part_of_around(const AccessVec *touching, const KStep *const *around, size_t around_count)
+{
+	for (size_t i = 0; i < touching->count; i++)
+		for (uint32_t d = 0; d < touching->at[i].buffer->rank; d++)
+			for (size_t n = 0; n < around_count; n++)
+				if (kexpr_uses(touching->at[i].subs[d], around[n]->index))
+					return true;
+	return false;
+}
+
+/* A buffer of which each turn of the loop writes and reads its own part has that part beside it in the lane while the
+ * loop runs: lanes then read and write side by side, and meet the shared rows once. What is only read needs none of
+ * this: the code for lanes fetches it in rows by itself. */
+static void privatize(Kernel *k, KStep *loop, const KStep *const *around, size_t around_count)
 {
 	size_t count = k->buffers.count;
 	for (size_t b = 0; b < count; b++) {
@@ -288,7 +300,8 @@ static void privatize(Kernel *k, KStep *loop)
 			vec_push(k->c->arena, &touching, own.at[i]);
 		}
 		uint32_t axis = buffer->kind == BUFFER_TEMP ? axis_at(buffer, loop->index, &touching) : buffer->rank;
-		if (touching.count < 2 || axis == buffer->rank || buffer->scope == loop)
+		if (!is_written || touching.count < 2 || axis == buffer->rank || buffer->scope == loop ||
+			is_part_of_around(&touching, around, around_count))
 			continue;
 		KExpr *extent[K_MAX_RANK];
 		memcpy(extent, buffer->extent, sizeof extent);
@@ -302,18 +315,22 @@ static void privatize(Kernel *k, KStep *loop)
 			memmove(loop->body.at + 1, loop->body.at, sizeof *loop->body.at * (loop->body.count - 1));
 			loop->body.at[0] = copy_step(k, buffer, lane, axis, loop->index, false);
 		}
-		if (is_written)
-			vec_push(k->c->arena, &loop->body, copy_step(k, buffer, lane, axis, loop->index, true));
+		vec_push(k->c->arena, &loop->body, copy_step(k, buffer, lane, axis, loop->index, true));
 	}
 }
 
-static void privatize_lanes(Kernel *k, const KStepVec *steps)
+static void privatize_lanes(Kernel *k, const KStepVec *steps, const KStep **around, size_t around_count)
 {
 	for (size_t i = 0; i < steps->count; i++) {
-		if (steps->at[i]->kind == STEP_LOOP && steps->at[i]->mode == LOOP_LANES)
-			privatize(k, steps->at[i]);
-		else
-			privatize_lanes(k, &steps->at[i]->body);
+		KStep *step = steps->at[i];
+		if (step->kind == STEP_LOOP && step->mode == LOOP_LANES) {
+			privatize(k, step, around, around_count);
+			continue;
+		}
+		bool is_loop = step->kind == STEP_LOOP && around_count < MOST_LOOPS;
+		if (is_loop)
+			around[around_count] = step;
+		privatize_lanes(k, &step->body, around, around_count + is_loop);
 	}
 }
 
@@ -349,6 +366,7 @@ void schedule_shape(Kernel *k, const ScheduleOptions *options)
 	scope_all(k, &k->steps);
 	choose_rows(&k->steps);
 	choose_lanes(&k->steps, options);
-	privatize_lanes(k, &k->steps);
+	const KStep *around[MOST_LOOPS];
+	privatize_lanes(k, &k->steps, around, 0);
 	choose_vectors(&k->steps, false);
 }
