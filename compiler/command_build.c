@@ -8,6 +8,7 @@
 #include "link.h"
 
 #include <string.h>
+#include <unistd.h>
 
 /* Functions of the runtime that call OpenBLAS. */
 static const char *const blas_names[] = {
@@ -56,14 +57,26 @@ static const char *default_output(Compiler *c, const char *path)
 	return arena_printf(c->arena, "%s.out", name);
 }
 
+static bool has_runtime(Compiler *c, const char *folder, const char *triple)
+{
+	if (access(arena_printf(c->arena, "%s/%s/libcmprt.a", folder, triple), R_OK) == 0)
+		return true;
+	diag_fatal(c, "there is no runtime for %s in %s", triple, folder);
+	diag_help(c, "build cmpc with ./configure --with-runtimes=%.*s,%.*s, or say with CMPC_RUNTIME where it lies",
+		(int)strcspn(HOST_TRIPLE, "-"), HOST_TRIPLE, (int)strcspn(triple, "-"), triple);
+	return false;
+}
+
 bool build_executable(Compilation *k)
 {
-	const char *triple = short_triple(k->c, k->facts.triple);
+	const char *triple = short_triple(k->c, k->facts.triple), *runtimes = path_runtimes(k->c);
+	if (!has_runtime(k->c, runtimes, triple))
+		return false;
 	LinkOptions options = {
 		.object = k->object.at,
 		.object_count = k->object.count,
 		.triple = triple,
-		.runtimes = path_runtimes(k->c),
+		.runtimes = runtimes,
 		.openblas = calls_blas(&k->object) ? openblas_folder(k->c, triple) : NULL,
 		.host_triple = HOST_TRIPLE,
 		.is_shared = k->request->shared,
