@@ -47,7 +47,7 @@ static bool run_program(Compilation *k)
 {
 	k->program = program_new(k->c, path_stdlib(k->c));
 	bool is_loaded = program_load_tree(k->program, k->file, k->tree);
-	return program_load_stdlib(k->program) && is_loaded && program_check(k->program);
+	return program_index_stdlib(k->program) && is_loaded && program_check(k->program);
 }
 
 static void print_program(Compilation *k, Text *to)

@@ -29,7 +29,7 @@ static bool is_role(const Program *p, Name name)
 {
 	for (size_t d = 0; d < p->decls.count; d++) {
 		const Node *node = p->decls.at[d]->node;
-		for (uint32_t r = 0; node->kind == N_ROLES && r < node->kid_count; r++)
+		for (uint32_t r = 0; p->decls.at[d]->kind == DECL_ROLES && r < node->kid_count; r++)
 			for (uint32_t i = 0; i < node->kids[r]->kids[0]->kid_count; i++)
 				if (node->kids[r]->kids[0]->kids[i]->name == name)
 					return true;
@@ -41,7 +41,7 @@ static void role_names(Checker *ck, NameVec *to)
 {
 	for (size_t d = 0; d < ck->p->decls.count; d++) {
 		const Node *node = ck->p->decls.at[d]->node;
-		for (uint32_t r = 0; node->kind == N_ROLES && r < node->kid_count; r++)
+		for (uint32_t r = 0; ck->p->decls.at[d]->kind == DECL_ROLES && r < node->kid_count; r++)
 			for (uint32_t i = 0; i < node->kids[r]->kids[0]->kid_count; i++)
 				vec_push(ck->c->arena, to, node->kids[r]->kids[0]->kids[i]->name);
 	}

@@ -7,10 +7,14 @@
  * own, so a recipe q8_0 may stand beside the dtype q8_0. A user's declaration
  * hides one of stdlib with the same name; two of one file are an error that
  * shows both.
+ *
+ * Of stdlib a compilation uses little, so its files are only searched for heads of
+ * declarations, and parsed when program_find hands one of those out.
  */
 #define _GNU_SOURCE
 #include "program.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -37,6 +41,15 @@ static const struct {
 	{N_DATA, DECL_DATA, "data"},
 	{N_PIPELINE, DECL_PIPELINE, "pipeline"},
 };
+
+/* DECL_COUNT: of no declaration. */
+static DeclKind node_decl_kind(const Node *node)
+{
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (kinds[i].node == node->kind)
+			return kinds[i].decl;
+	return DECL_COUNT;
+}
 
 const char *decl_kind_text(DeclKind kind)
 {
@@ -70,10 +83,15 @@ static void table_put(Arena *arena, struct DeclTable *table, Decl *decl)
 	table->slots[at] = decl;
 }
 
+static bool read_indexed(Program *p, uint32_t file);
+
 Decl *program_find(const Program *p, DeclKind kind, Name name)
 {
 	const struct DeclTable *table = p->tables[kind];
-	return table->capacity && name ? table->slots[slot_of(table, name)] : NULL;
+	Decl *decl = table->capacity && name ? table->slots[slot_of(table, name)] : NULL;
+	if (!decl || decl->node)
+		return decl;
+	return read_indexed((Program *)p, decl->file) ? decl : NULL; /* changes nothing but what is known of stdlib */
 }
 
 void program_names(const Program *p, DeclKind kind, NameVec *to)
@@ -107,6 +125,17 @@ Program *program_new(Compiler *c, const char *stdlib)
 	return p;
 }
 
+static void add_decl(Program *p, Decl decl)
+{
+	Decl *added = arena_new_of(p->c->arena, Decl);
+	*added = decl;
+	vec_push(p->c->arena, &p->decls, added);
+	struct DeclTable *table = p->tables[decl.kind];
+	const Decl *other = table->capacity ? table->slots[slot_of(table, decl.name)] : NULL;
+	if (!other || other->is_stdlib)
+		table_put(p->c->arena, table, added);
+}
+
 static bool add_one(Program *p, Node *node, bool is_stdlib)
 {
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -118,11 +147,7 @@ static bool add_one(Program *p, Node *node, bool is_stdlib)
 			diag_note(p->c, other->node->loc, "it is declared here already");
 			return false;
 		}
-		Decl *decl = arena_new_of(p->c->arena, Decl);
-		*decl = (Decl){.kind = kinds[i].decl, .name = node->name, .node = node, .is_stdlib = is_stdlib};
-		vec_push(p->c->arena, &p->decls, decl);
-		if (!other || other->is_stdlib)
-			table_put(p->c->arena, p->tables[decl->kind], decl);
+		add_decl(p, (Decl){.kind = kinds[i].decl, .name = node->name, .node = node, .is_stdlib = is_stdlib});
 		return true;
 	}
 	return true; /* IMPORT: followed by the caller */
@@ -170,14 +195,12 @@ static bool follow_imports(Program *p, const char *path, const Node *file, bool 
 
 static bool load_file(Program *p, const char *path, Loc from, bool is_stdlib)
 {
+	uint32_t file;
 	if (!is_new_file(p, path, is_stdlib))
 		return true;
-	uint32_t file;
 	if (!source_open(p->c, path, from, &file))
 		return false;
-	if (is_stdlib) /* the same wherever it is installed */
-		p->c->sources.at[file].path = arena_printf(p->c->arena, "<stdlib>%s", path + strlen(p->stdlib));
-	else if (p->main_file == UINT32_MAX)
+	if (p->main_file == UINT32_MAX && !is_stdlib)
 		p->main_file = file;
 	Node *tree = parse_file(p->c, file);
 	if (!tree)
@@ -200,13 +223,77 @@ bool program_load_tree(Program *p, uint32_t file, Node *tree)
 	return follow_imports(p, path, tree, false) && ok;
 }
 
+/* ---- stdlib ---- */
+
+static bool is_name_character(char c)
+{
+	return isalnum((unsigned char)c) || c == '_' || c == '.';
+}
+
+/* The head of a declaration that begins in the first column of this line: its kind and name. */
+static bool read_head(Compiler *c, const char *line, DeclKind *kind, Name *name)
+{
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		size_t length = strlen(kinds[i].text), end;
+		if (strncmp(line, kinds[i].text, length) || line[length] != ' ')
+			continue;
+		const char *at = line + length + strspn(line + length, " ");
+		for (end = 0; is_name_character(at[end]);)
+			end++;
+		*kind = kinds[i].decl;
+		*name = name_intern(c, at, end);
+		return end > 0;
+	}
+	return false;
+}
+
+/* Files that are needed whatever a program says: rows of roles are tried in turn. */
+static bool index_file(Program *p, uint32_t file)
+{
+	bool must_read = false;
+	const Source *source = source_of(p->c, file);
+	for (size_t i = 0; i < source->line_count; i++) {
+		Decl decl = {.is_stdlib = true, .file = file};
+		if (!read_head(p->c, source->text + source->lines[i], &decl.kind, &decl.name))
+			continue;
+		add_decl(p, decl);
+		must_read |= decl.kind == DECL_ROLES;
+	}
+	return !must_read || read_indexed(p, file);
+}
+
+/* Parses a file of stdlib and gives its declarations their nodes. */
+static bool read_indexed(Program *p, uint32_t file)
+{
+	Node *tree = parse_file(p->c, file);
+	for (size_t i = 0; tree && i < p->decls.count; i++) {
+		Decl *decl = p->decls.at[i];
+		for (uint32_t k = 0; decl->is_stdlib && decl->file == file && !decl->node && k < tree->kid_count; k++)
+			if (tree->kids[k]->name == decl->name && node_decl_kind(tree->kids[k]) == decl->kind)
+				decl->node = tree->kids[k];
+	}
+	return tree != NULL;
+}
+
 static int compare_paths(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static bool index_path(Program *p, const char *path)
+{
+	uint32_t file;
+	if (!is_new_file(p, path, true))
+		return true; /* the program imported it */
+	if (!source_open(p->c, path, LOC_NONE, &file))
+		return false;
+	/* the same wherever it is installed */
+	p->c->sources.at[file].path = arena_printf(p->c->arena, "<stdlib>%s", path + strlen(p->stdlib));
+	return index_file(p, file);
+}
+
 /* Every .cmp below folder, in name order. */
-static bool load_folder(Program *p, const char *folder)
+static bool index_folder(Program *p, const char *folder)
 {
 	DIR *dir = opendir(folder);
 	if (!dir)
@@ -222,22 +309,36 @@ static bool load_folder(Program *p, const char *folder)
 	for (size_t i = 0; i < paths.count; i++) {
 		const char *dot = strrchr(paths.at[i], '.');
 		if (dot && !strcmp(dot, ".cmp"))
-			ok &= load_file(p, paths.at[i], (Loc){0}, true);
+			ok &= index_path(p, paths.at[i]);
 		else if (!dot || strchr(dot, '/'))
-			load_folder(p, paths.at[i]);
+			index_folder(p, paths.at[i]);
 	}
 	return ok;
 }
 
-bool program_load_stdlib(Program *p)
+bool program_index_stdlib(Program *p)
 {
 	char real[PATH_MAX];
 	if (p->stdlib && realpath(p->stdlib, real)) {
 		p->stdlib = arena_copy(p->c->arena, real, strlen(real));
-		if (load_folder(p, p->stdlib))
+		if (index_folder(p, p->stdlib))
 			return true;
 	}
 	if (!diag_errors(p->c))
 		diag_fatal(p->c, "cannot read the standard library in \"%s\"", p->stdlib ? p->stdlib : "");
 	return false;
+}
+
+bool program_read_stdlib(Program *p)
+{
+	bool ok = true;
+	for (size_t i = 0; i < p->decls.count; i++)
+		if (!p->decls.at[i]->node)
+			ok &= read_indexed(p, p->decls.at[i]->file);
+	return ok;
+}
+
+bool program_load_stdlib(Program *p)
+{
+	return program_index_stdlib(p) && program_read_stdlib(p);
 }

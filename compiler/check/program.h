@@ -34,7 +34,8 @@ typedef enum DeclKind {
 struct Decl {
 	DeclKind kind;
 	Name name;
-	Node *node;
+	Node *node;    /* NULL: of stdlib, not read yet; what program_find gives is */
+	uint32_t file; /* of stdlib's: its source */
 	bool is_stdlib;
 	bool is_evaluating; /* value.c: a `let` being evaluated, to find cycles */
 	Value *value;       /* value.c: of a `let`, once evaluated */
@@ -53,7 +54,9 @@ struct Program {
 /* ---- program.c ---- */
 
 Program *program_new(Compiler *c, const char *stdlib);
-bool program_load_stdlib(Program *p);
+bool program_index_stdlib(Program *p); /* what there is; program_find reads on demand, roles are read now */
+bool program_read_stdlib(Program *p);  /* the rest of it, for who looks at all of decls */
+bool program_load_stdlib(Program *p);  /* both */
 bool program_load(Program *p, const char *path);          /* a .cmp file and its imports */
 bool program_load_tree(Program *p, uint32_t file, Node *tree); /* the same of a file that is parsed already */
 bool program_add(Program *p, Node *file, bool is_stdlib); /* declarations of a parsed file; false: errors reported */

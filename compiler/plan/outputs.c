@@ -49,6 +49,8 @@ static const char *upper(Plan *plan, Store store)
 /* GGUF's code of a plain type: that of the dtype in stdlib whose only field is stored so. */
 static int64_t plain_code(const Plan *plan, Store store)
 {
+	if (!program_read_stdlib(plan->p))
+		return -1;
 	for (size_t i = 0; i < plan->p->decls.count; i++) {
 		Decl *decl = plan->p->decls.at[i];
 		if (decl->kind != DECL_DTYPE)
