@@ -86,20 +86,14 @@ static void print_doc(const char *doc, Text *to)
 	}
 }
 
-/* Where it is declared; the library's own files without the folder it happens to lie in. */
-static void print_place(Compiler *c, const Program *p, const Decl *decl, Text *to)
+static void print_place(Compiler *c, const Decl *decl, Text *to)
 {
 	uint32_t line, column;
 	source_place(c, decl->node->loc, &line, &column);
-	const char *path = source_of(c, decl->node->loc.file)->path;
-	size_t length = strlen(p->stdlib);
-	if (decl->is_stdlib && strncmp(path, p->stdlib, length) == 0)
-		text_printf(to, "  stdlib%s:%u\n", path + length, line);
-	else
-		text_printf(to, "  %s:%u\n", path, line);
+	text_printf(to, "  %s:%u\n", source_of(c, decl->node->loc.file)->path, line);
 }
 
-static void describe(Request *request, const Program *p, const Decl *decl, Text *to)
+static void describe(Request *request, const Decl *decl, Text *to)
 {
 	text_append(to, "\n", to->count > 0);
 	if (request->all) {
@@ -109,7 +103,7 @@ static void describe(Request *request, const Program *p, const Decl *decl, Text 
 		print_head(request->c, decl, to);
 		print_doc(decl->node->doc, to);
 	}
-	print_place(request->c, p, decl, to);
+	print_place(request->c, decl, to);
 }
 
 static bool describe_name(Request *request, const Program *p, const char *word, Text *to)
@@ -120,7 +114,7 @@ static bool describe_name(Request *request, const Program *p, const char *word, 
 	for (int i = 0; i < SECTION_COUNT; i++) {
 		const Decl *decl = program_find(p, sections[i].kind, name);
 		if (decl)
-			describe(request, p, decl, to);
+			describe(request, decl, to);
 		program_names(p, sections[i].kind, &known);
 	}
 	if (to->count)
