@@ -201,15 +201,17 @@ static void bind_over(Checker *ck, const Node *call, const Node *axis)
 
 static void check_kept_axis(Checker *ck, const Node *call, const Node *axis)
 {
-	if (axis->kind == N_BY) {
-		check_scalar(ck, axis->kids[1]);
+	const Node *key = axis->kind == N_BY ? axis->kids[1] : NULL;
+	if (key)
 		axis = axis->kids[0];
+	if (axis->kind != N_NAME || !index_find(ck, axis->name)) {
+		diag_error(
+			ck->c, axis->loc, "%s keeps its axis: it needs an index of the left side", call->kids[0]->kids[0]->name);
+		if (axis->kind == N_NAME) /* bound here so that what it ranks is not unknown too */
+			symbol_add(ck, SYMBOL_INDEX, axis->name, axis->loc);
 	}
-	if (axis->kind == N_NAME && index_find(ck, axis->name))
-		return;
-	diag_error(ck->c, axis->loc, "%s keeps its axis: it needs an index of the left side", call->kids[0]->kids[0]->name);
-	if (axis->kind == N_NAME) /* bound here so that what it ranks is not unknown too */
-		symbol_add(ck, SYMBOL_INDEX, axis->name, axis->loc);
+	if (key)
+		check_scalar(ck, key);
 }
 
 static Shape check_reduction(Checker *ck, const Node *call, bool keeps_axis)
@@ -230,6 +232,12 @@ static Shape check_reduction(Checker *ck, const Node *call, bool keeps_axis)
 		check_scalar(ck, call->kids[i]);
 	frame_pop(ck);
 	return shape_scalar();
+}
+
+static Shape report_axes(Checker *ck, const Node *call, Name name)
+{
+	diag_error(ck->c, call->loc, "a reduction names its axes: %s[k](..)", name);
+	return (Shape){0};
 }
 
 static const char *join(Checker *ck, const NameVec *names)
@@ -483,6 +491,8 @@ static Shape check_builtin(Checker *ck, const Node *call, const Builtin *builtin
 {
 	uint32_t count = call->kid_count - 1;
 	Shape last = {0};
+	if (count < builtin->least && reduction_find(callee(call)) >= 0)
+		return report_axes(ck, call, callee(call));
 	if (count < builtin->least || count > builtin->most) {
 		diag_error(ck->c, call->loc, "%s takes %s%u argument%s", builtin->name,
 			builtin->most == MANY ? "at least " : "", builtin->least, builtin->least == 1 ? "" : "s");
@@ -525,10 +535,8 @@ static Shape check_builtin(Checker *ck, const Node *call, const Builtin *builtin
 static Shape report_function(Checker *ck, const Node *call, Name name)
 {
 	NameVec known = {0};
-	if (reduction_find(name) >= 0) {
-		diag_error(ck->c, call->loc, "a reduction names its axes: %s[k](..)", name);
-		return (Shape){0};
-	}
+	if (reduction_find(name) >= 0)
+		return report_axes(ck, call, name);
 	program_names(ck->p, DECL_FN, &known);
 	program_names(ck->p, DECL_DTYPE, &known);
 	for (int i = 0; i < BUILTINS; i++)

@@ -189,9 +189,10 @@ static void check_plane(Checker *ck, const Node *item)
 static void check_fields(Checker *ck, const Node *body)
 {
 	for (uint32_t i = 0; i < body->kid_count; i++) {
-		const Node *node = body->kids[i], *left = node->kids[0];
+		const Node *node = body->kids[i];
 		if (node->kind != N_DEFINE || !node->kids[1])
 			continue;
+		const Node *left = node->kids[0];
 		for (uint32_t k = 1; left->kind == N_INDEX && k < left->kid_count; k++) {
 			const Node *axis = left->kids[k];
 			Name name = axis->kind == N_BINARY ? axis_name(axis) : axis->kind == N_NAME ? axis->name : NULL;
