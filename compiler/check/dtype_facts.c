@@ -104,12 +104,42 @@ static bool keeps_axis(Name scan)
 	return scan && (!strcmp(scan, "rank") || !strcmp(scan, "prefix") || !strcmp(scan, "sort"));
 }
 
+/* The subject, or an array with a value per element: a coarser value of it needs an equation of its own. */
+static bool reads_elements(const Reader *r, const Node *e)
+{
+	if (e->kind == N_NAME) {
+		const Node *definition = definition_of(r, e->name);
+		return e->name == r->header->kids[0]->name || (definition && is_per_element(r, definition->kids[0]));
+	}
+	for (uint32_t i = 0; i < e->kid_count; i++)
+		if (e->kids[i] && reads_elements(r, e->kids[i]))
+			return true;
+	return false;
+}
+
+/* f[b].l where the function gives l[k]: one value per element, made from all of them */
+static bool is_array_of_fit(const Reader *r, const Node *field)
+{
+	const Node *array = array_of(field->kids[0]);
+	const Node *definition = array->kind == N_NAME ? definition_of(r, array->name) : NULL;
+	const Node *call = definition ? definition->kids[2] : NULL;
+	Name name = call && call->kind == N_CALL ? node_path(r->p->c, call->kids[0]) : NULL;
+	const Decl *fn = name ? program_find(r->p, DECL_FN, name) : NULL;
+	const Node *results = fn ? fn->node->kids[1] : NULL;
+	for (uint32_t i = 0; results && i < results->kid_count; i++)
+		if (results->kids[i]->kind == N_INDEX && array_of(results->kids[i])->name == field->name)
+			return true;
+	return false;
+}
+
 static bool is_alone(Reader *r, const Node *e)
 {
 	size_t bound = r->bound.count;
 	bool is_call = e->kind == N_CALL, is_reduction = is_call && e->kids[0]->kind == N_INDEX;
 	if (is_call && is_coarser(r, e))
-		return true;
+		return !reads_elements(r, e);
+	if (array_of(e)->kind == N_FIELD && is_array_of_fit(r, array_of(e)))
+		return false;
 	if (is_reduction && keeps_axis(e->kids[0]->kids[0]->name))
 		return false;
 	if ((e->kind == N_NAME || e->kind == N_INDEX) && array_of(e)->kind == N_NAME && !is_reference_alone(r, e))
@@ -124,15 +154,15 @@ static bool is_alone(Reader *r, const Node *e)
 	return ok;
 }
 
-static bool is_separable(Reader *r)
+static const Node *find_entangled(Reader *r)
 {
 	for (uint32_t i = 0; i < r->body->kid_count; i++) {
 		const Node *node = r->body->kids[i];
 		bool is_field = node->kind == N_DEFINE && node->kids[1];
 		if (is_field && is_per_element(r, node->kids[0]) && !is_alone(r, node->kids[2]))
-			return false;
+			return node;
 	}
-	return true;
+	return NULL;
 }
 
 /* ---- blocks and levels ---- */
@@ -186,7 +216,8 @@ DtypeFacts dtype_facts(Program *p, const Decl *dtype)
 {
 	Reader reader = {.p = p, .header = dtype->node->kids[1], .body = dtype->node->kids[2]};
 	DtypeFacts facts = {.block = block_of(p, dtype)};
-	facts.is_separable = is_separable(&reader);
+	facts.entangled = find_entangled(&reader);
+	facts.is_separable = !facts.entangled;
 	facts.is_per_tensor = is_over_rows(&reader);
 	for (uint32_t i = 0; i < reader.body->kid_count; i++) {
 		const Node *node = reader.body->kids[i];

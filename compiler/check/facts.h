@@ -46,6 +46,7 @@ typedef struct DtypeFacts {
 	int64_t block;          /* elements coded together, with parameters at their defaults; 0: whole rows */
 	bool is_per_tensor;     /* an equation reduces over the rows of x[o, ..] */
 	bool is_separable;      /* notation.md 2: each element is rounded alone, given the block's coarser values */
+	const Node *entangled;  /* the equation that reads other elements; NULL: separable */
 	VEC(DtypeField) fields; /* in text order */
 	NameVec containers;     /* "gguf", "pack-quantized", .. that it has a form for */
 } DtypeFacts;
