@@ -96,8 +96,80 @@ static void drop_in_steps(Dropper *drop, const KStepVec *steps)
 	}
 }
 
-/* Gives buffers the innermost of the nested loops (not of a `for` of the program) that holds all they do. */
-static void scope_buffers(Kernel *k, KStep *loop)
+static bool is_nested_by_schedule(const KStep *step)
+{
+	/* the loops of the program carry values from turn to turn; ours never do */
+	return step->kind == STEP_LOOP && step->origin == NULL;
+}
+
+/* What one turn of a loop does to its part of a buffer. */
+typedef struct Coverage {
+	Kernel *k;
+	const KStep *loop;
+	const KBuffer *buffer;
+	KIndex *loops[MOST_LOOPS]; /* of the schedule, between the loop and the step in hand */
+	uint32_t loop_count;
+	bool is_carried; /* something is read that the turn did not write before */
+	bool is_written;
+} Coverage;
+
+/* Does this write define all of the turn's part? */
+static bool writes_all(const Coverage *c, const Access *write)
+{
+	for (uint32_t d = 0; d < c->buffer->rank; d++) {
+		const KIndex *index;
+		KExpr *extent = c->buffer->extent[d];
+		int64_t known;
+		Radix r;
+		if (!write->subs)
+			return false;
+		if (expr_is_index(write->subs[d], &index) && (index == c->loop->index || index_is_whole(index, extent)))
+			continue;
+		if (!kexpr_is_const(extent, &known) ||
+			!radix_of(c->k, write->step, c->loops, c->loop_count, write->subs[d], known, &r))
+			return false;
+	}
+	return true;
+}
+
+/* Goes through the steps; gives whether all of the turn's part is written after them if it was before or not. */
+static bool cover(Coverage *c, const KStepVec *steps, bool is_covered)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		KStep *step = steps->at[i];
+		if (is_nested_by_schedule(step) && c->loop_count < MOST_LOOPS) {
+			c->loops[c->loop_count++] = step->index;
+			is_covered = cover(c, &step->body, is_covered);
+			c->loop_count--;
+			continue;
+		}
+		if (step->kind == STEP_LOOP || step->kind == STEP_IF) { /* which may have no turn */
+			cover(c, &step->body, is_covered);
+			continue;
+		}
+		AccessVec own = {0};
+		access_collect(c->k, step, &own);
+		for (size_t a = 0; a < own.count; a++) {
+			if (own.at[a].buffer != c->buffer)
+				continue;
+			c->is_carried |= !own.at[a].is_write && !is_covered;
+			c->is_written |= own.at[a].is_write;
+			is_covered |= own.at[a].is_write && writes_all(c, &own.at[a]);
+		}
+	}
+	return is_covered;
+}
+
+static bool is_carried(Kernel *k, const KStep *loop, const KBuffer *buffer)
+{
+	Coverage c = {.k = k, .loop = loop, .buffer = buffer};
+	cover(&c, &loop->body, false);
+	return c.is_carried;
+}
+
+/* Gives buffers the innermost of the nested loops (not of a `for` of the program) that holds all they do. Under a
+ * `for` of the program a buffer may hold what an earlier turn of that left: such a one keeps its place. */
+static void scope_buffers(Kernel *k, KStep *loop, bool is_repeated)
 {
 	for (size_t b = 0; b < k->buffers.count; b++) {
 		KBuffer *buffer = k->buffers.at[b];
@@ -112,7 +184,7 @@ static void scope_buffers(Kernel *k, KStep *loop)
 		if (!is_used || !is_only_inside(loop, buffer, &all))
 			continue;
 		uint32_t axis = axis_at(buffer, loop->index, &own);
-		if (axis == buffer->rank)
+		if (axis == buffer->rank || (is_repeated && is_carried(k, loop, buffer)))
 			continue;
 		Dropper drop = {k, buffer, axis};
 		drop_in_steps(&drop, &loop->body);
@@ -122,18 +194,13 @@ static void scope_buffers(Kernel *k, KStep *loop)
 	}
 }
 
-static bool is_nested_by_schedule(const KStep *step)
-{
-	/* the loops of the program carry values from turn to turn; ours never do */
-	return step->kind == STEP_LOOP && step->origin == NULL;
-}
-
-static void scope_all(Kernel *k, const KStepVec *steps)
+static void scope_all(Kernel *k, const KStepVec *steps, bool is_repeated)
 {
 	for (size_t i = 0; i < steps->count; i++) {
-		if (is_nested_by_schedule(steps->at[i]))
-			scope_buffers(k, steps->at[i]);
-		scope_all(k, &steps->at[i]->body);
+		KStep *step = steps->at[i];
+		if (is_nested_by_schedule(step))
+			scope_buffers(k, step, is_repeated);
+		scope_all(k, &step->body, is_repeated || (step->kind == STEP_LOOP && !is_nested_by_schedule(step)));
 	}
 }
 
@@ -267,7 +334,7 @@ static KStep *copy_step(Kernel *k, KBuffer *shared, KBuffer *own, uint32_t axis,
 	outer[axis] = kexpr_index(k, lane);
 	KExpr *value = is_out ? kexpr_load(k, own, inner) : kexpr_load(k, shared, outer);
 	return is_out ? kstep_map(k, shared, outer, domain, own->rank, value)
-	              : kstep_map(k, own, inner, domain, own->rank, value);
+				  : kstep_map(k, own, inner, domain, own->rank, value);
 }
 
 /* Some axis is subscripted with the index of a loop around: a copy would hold what other turns of that loop use. */
@@ -290,18 +357,17 @@ static void privatize(Kernel *k, KStep *loop, const KStep *const *around, size_t
 	for (size_t b = 0; b < count; b++) {
 		KBuffer *buffer = k->buffers.at[b];
 		AccessVec own = {0}, touching = {0};
-		bool is_read_first = false, is_written = false;
 		access_collect_all(k, &loop->body, &own);
-		for (size_t i = 0; i < own.count; i++) {
-			if (own.at[i].buffer != buffer)
-				continue;
-			is_read_first |= !is_written && !own.at[i].is_write;
-			is_written |= own.at[i].is_write;
-			vec_push(k->c->arena, &touching, own.at[i]);
-		}
+		for (size_t i = 0; i < own.count; i++)
+			if (own.at[i].buffer == buffer)
+				vec_push(k->c->arena, &touching, own.at[i]);
 		uint32_t axis = buffer->kind == BUFFER_TEMP ? axis_at(buffer, loop->index, &touching) : buffer->rank;
-		if (!is_written || touching.count < 2 || axis == buffer->rank || buffer->scope == loop ||
+		if (touching.count < 2 || axis == buffer->rank || buffer->scope == loop ||
 			is_part_of_around(&touching, around, around_count))
+			continue;
+		Coverage turn = {.k = k, .loop = loop, .buffer = buffer};
+		bool is_covered = cover(&turn, &loop->body, false);
+		if (!turn.is_written)
 			continue;
 		KExpr *extent[K_MAX_RANK];
 		memcpy(extent, buffer->extent, sizeof extent);
@@ -310,7 +376,7 @@ static void privatize(Kernel *k, KStep *loop, const KStep *const *around, size_t
 		lane->scope = loop;
 		Renamer rename = {k, buffer, lane, axis};
 		rename_in_steps(&rename, &loop->body);
-		if (is_read_first) {
+		if (turn.is_carried || !is_covered) {
 			vec_push(k->c->arena, &loop->body, NULL);
 			memmove(loop->body.at + 1, loop->body.at, sizeof *loop->body.at * (loop->body.count - 1));
 			loop->body.at[0] = copy_step(k, buffer, lane, axis, loop->index, false);
@@ -363,7 +429,7 @@ static void choose_vectors(const KStepVec *steps, bool in_lanes)
 
 void schedule_shape(Kernel *k, const ScheduleOptions *options)
 {
-	scope_all(k, &k->steps);
+	scope_all(k, &k->steps, false);
 	choose_rows(&k->steps);
 	choose_lanes(&k->steps, options);
 	const KStep *around[MOST_LOOPS];
