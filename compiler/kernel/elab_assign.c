@@ -77,6 +77,28 @@ static KExpr *extent_of_view(const View *view, uint32_t position, uint32_t given
 	return view && given == view->rank ? view->extent[position] : NULL;
 }
 
+/* The name belongs to env if that is around where it belonged so far. */
+static void outlive(Left *left, Env *env)
+{
+	for (Env *outer = left->target; outer; outer = outer->outer)
+		if (outer == env)
+			left->target = env;
+}
+
+/* j in b..b + 128 under b: each j comes once in all turns of b together, so what has j outlives b's loop as well. */
+static void outlive_bounds(Left *left, const KIndex *index, Env *env)
+{
+	for (; env; env = env->outer)
+		for (size_t i = 0; i < env->names.count; i++) {
+			const Entity *entity = env->names.at[i].entity;
+			if (entity->kind != ENTITY_INDEX ||
+				!(kexpr_uses(index->lo, entity->index) || kexpr_uses(index->hi, entity->index)))
+				continue;
+			outlive(left, env->outer);
+			outlive_bounds(left, entity->index, env->outer);
+		}
+}
+
 static void left_subscript(Elab *el, Left *left, const Node *sub, const Node *right, const View *view, uint32_t given)
 {
 	KExpr *zero = kexpr_int(el->k, T_I32, 0), *own = extent_of_view(view, left->sub_count, given);
@@ -114,9 +136,8 @@ static void left_subscript(Elab *el, Left *left, const Node *sub, const Node *ri
 		left->extent[left->sub_count] = el->bound[loop->index->id];
 		left->names[left->sub_count++] = sub->name;
 		left->is_whole = false;
-		for (Env *env = left->target; env; env = env->outer)
-			if (env == where->outer)
-				left->target = env;
+		outlive(left, where->outer);
+		outlive_bounds(left, loop->index, where->outer);
 		return;
 	}
 	left->is_whole = false;
@@ -225,9 +246,61 @@ static Entity *abstract_entity(Elab *el, const Entity *entity, const Left *left)
 	return out;
 }
 
+/* from's own axes behind those of the left side */
+static Left with_own_axes(Elab *el, const Left *left, const View *from, KExpr **own)
+{
+	Left all = *left;
+	if (left->sub_count + from->rank > K_MAX_RANK) {
+		elab_error(el, left->loc, "\"%s\" would need more than %d axes", left->name, K_MAX_RANK);
+		return all;
+	}
+	for (uint32_t i = 0; i < from->rank; i++) {
+		KIndex *index = elab_index(el, from->formal[i]->name, from->extent[i]);
+		el->domain[el->domain_count++] = index;
+		all.extent[all.sub_count] = from->extent[i];
+		all.names[all.sub_count] = index->name;
+		all.subs[all.sub_count++] = own[i] = kexpr_index(el->k, index);
+	}
+	return all;
+}
+
+static View copy_array(Elab *el, const Left *left, const View *from)
+{
+	uint32_t outer = el->domain_count;
+	KExpr *own[K_MAX_RANK], *dst[24];
+	Left all = with_own_axes(el, left, from, own);
+	View view = el->failed ? (View){0} : new_array(el, &all, from->buffer->store, dst);
+	if (!el->failed)
+		elab_add_step(
+			el, kstep_map(el->k, view.buffer, dst, el->domain, el->domain_count, view_load(el, from, own)), left->loc);
+	el->domain_count = outer;
+	return view;
+}
+
+/* Arrays in which the left side's subscripts are a place: what another turn of a loop makes stands beside it. */
+static Entity *copy_entity(Elab *el, const Entity *entity, const Left *left)
+{
+	Entity *out = arena_new_of(el->c->arena, Entity);
+	*out = *entity;
+	if (entity->kind == ENTITY_VIEW) {
+		out->view = copy_array(el, left, &entity->view);
+		if (entity->stored.buffer)
+			out->stored = copy_array(el, left, &entity->stored);
+	} else if (entity->kind == ENTITY_STRUCT) {
+		out->members = arena_new_of(el->c->arena, Env);
+		for (size_t i = 0; i < entity->members->names.count && !el->failed; i++) {
+			const Binding *member = &entity->members->names.at[i];
+			Entity *inner = copy_entity(el, member->entity, left);
+			*env_define(el, out->members, member->name, inner->kind, inner->loc) = *inner;
+		}
+	}
+	return out;
+}
+
 static bool define_entity(Elab *el, const Left *left, const Entity *entity)
 {
-	Entity *inner = abstract_entity(el, entity, left);
+	bool is_abstract = left->sub_count == left->index_count; /* true for all of the left side's places at once */
+	Entity *inner = is_abstract ? abstract_entity(el, entity, left) : copy_entity(el, entity, left);
 	*env_define(el, left->target, left->name, inner->kind, left->loc) = *inner;
 	return true;
 }
@@ -267,7 +340,7 @@ static void define_array(Elab *el, const Left *left, const Node *type, Store sto
 		define_field(el, left, type, made);
 }
 
-/* A number, one for each of the left side's indices. `from`: the array without axes that it is, or NULL */
+/* A number, one for each of the left side's indices. `from`: what it is the value of, or NULL */
 static void define_number(Elab *el, const Left *left, const Node *node, const Entity *from)
 {
 	Term term = from ? elab_load(el, node->kids[2], from, false) : elab_expr(el, node->kids[2]);
@@ -283,7 +356,8 @@ static void define_number(Elab *el, const Left *left, const Node *node, const En
 		return;
 	}
 	KExpr *value = term.expr ? term.expr : term_as(el, term, term.value.kind == VALUE_BOOL ? T_BOOL : T_F32);
-	Store store = from ? from->view.buffer->store : store_of_type(value->type);
+	bool is_array = from && from->kind == ENTITY_VIEW;
+	Store store = is_array ? from->view.buffer->store : store_of_type(value->type);
 	if (!el->failed)
 		define_array(el, left, node->kids[1], store, value, node->loc);
 }
@@ -298,13 +372,15 @@ static bool define_one(Elab *el, const Node *node)
 	Entity *entity = is_call ? elab_entity(el, right) : NULL;
 	if (entity)
 		entity = entity_single(entity);
-	bool is_number = !entity || (entity->kind == ENTITY_VIEW && entity->view.rank == 0);
+	bool is_number = !entity || entity->kind == ENTITY_EXPR || (entity->kind == ENTITY_VIEW && entity->view.rank == 0);
 	if (!el->failed && is_number)
 		define_number(el, &left, node, entity);
-	left_release(el, outer);
-	if (!el->failed && !is_number && node->kids[1])
+	else if (!el->failed && node->kids[1])
 		elab_error(el, node->kids[1]->loc, "only a number can have a storage type, not an array");
-	return !el->failed && (is_number || define_entity(el, &left, entity));
+	else if (!el->failed)
+		define_entity(el, &left, entity);
+	left_release(el, outer);
+	return !el->failed;
 }
 
 /* (a, b) = f(..) */
@@ -317,13 +393,13 @@ static bool define_tuple(Elab *el, const Node *node)
 	Entity *entity = ok ? elab_entity(el, node->kids[2]) : NULL;
 	if (ok && (!entity || entity->kind != ENTITY_STRUCT || entity->members->names.count < tuple->kid_count))
 		elab_error(el, node->loc, "the right side does not give %u results", tuple->kid_count);
-	left_release(el, outer);
 	for (uint32_t i = 0; i < tuple->kid_count && !el->failed; i++) {
 		const Node *name = tuple->kids[i]->kind == N_INDEX ? tuple->kids[i]->kids[0] : tuple->kids[i];
 		left.name = name->name;
 		left.loc = name->loc;
 		define_entity(el, &left, entity->members->names.at[i].entity);
 	}
+	left_release(el, outer);
 	return !el->failed;
 }
 
@@ -396,11 +472,11 @@ static bool update_array(Elab *el, const Node *node, Entity *entity)
 		if (el->guard)
 			value = kexpr_select(el->k, el->guard, value, kexpr_load(el->k, old.buffer, subs));
 		if (el->in_loop || !left.is_whole || el->guard || left.sub_count != old.rank) {
-			bool must_copy = !el->in_loop && old.buffer->kind != BUFFER_TEMP;
-			if (!must_copy)
+			if (old.buffer->kind == BUFFER_TEMP)
 				store_in_place(el, old.buffer, subs, value, node->loc);
 			else
 				elab_error(el, node->loc, "\"%s\" cannot be changed in part", left.name);
+			entity->coded = NULL;
 		} else {
 			Entity *made = arena_new_of(el->c->arena, Entity);
 			KExpr *dst[24];
@@ -419,27 +495,89 @@ static bool update_array(Elab *el, const Node *node, Entity *entity)
 	return !el->failed;
 }
 
-/* w := encode(D, w) */
+/* F[o, g in a..b] := fit(..): every array in it, in that region */
+static void update_members(Elab *el, const Left *left, const Entity *to, const Entity *from);
+
+static void update_member(Elab *el, const Left *left, const View *to, const View *from)
+{
+	uint32_t outer = el->domain_count;
+	KExpr *own[K_MAX_RANK], *subs[K_MAX_RANK];
+	Left all = with_own_axes(el, left, from, own);
+	if (!el->failed && (all.sub_count != to->rank || to->buffer->kind != BUFFER_TEMP))
+		elab_error(el, left->loc, "\"%s\" cannot be changed to this", left->name);
+	if (!el->failed) {
+		view_subs(el, to, all.subs, subs);
+		KExpr *value = view_load(el, from, own);
+		if (el->guard)
+			value = kexpr_select(el->k, el->guard, value, kexpr_load(el->k, to->buffer, subs));
+		elab_add_step(el, kstep_map(el->k, to->buffer, subs, el->domain, el->domain_count, value), left->loc);
+	}
+	el->domain_count = outer;
+}
+
+static void update_members(Elab *el, const Left *left, const Entity *to, const Entity *from)
+{
+	if (to->kind == ENTITY_VIEW && from->kind == ENTITY_VIEW) {
+		update_member(el, left, &to->view, &from->view);
+		if (to->stored.buffer)
+			update_member(el, left, &to->stored, &from->stored);
+	}
+	for (size_t i = 0; to->kind == ENTITY_STRUCT && i < to->members->names.count && !el->failed; i++)
+		update_members(el, left, to->members->names.at[i].entity, from->members->names.at[i].entity);
+}
+
+/* Of the first array in it, the axes that it is indexed by. */
+static bool first_view(const Entity *entity, View *out)
+{
+	if (entity->kind == ENTITY_VIEW)
+		*out = entity->view;
+	for (size_t i = 0; entity->kind == ENTITY_STRUCT && i < entity->members->names.count; i++)
+		if (first_view(entity->members->names.at[i].entity, out))
+			return true;
+	return entity->kind == ENTITY_VIEW;
+}
+
+static bool update_struct(Elab *el, const Node *node, const Entity *entity)
+{
+	uint32_t outer = el->domain_count;
+	Left left;
+	View head = {0};
+	bool has_arrays = first_view(entity, &head);
+	head.rank = node->kids[0]->kind == N_INDEX ? node->kids[0]->kid_count - 1 : 0;
+	bool ok = left_bind(el, node->kids[0], node->kids[2], has_arrays ? &head : NULL, &left);
+	const Entity *next = ok && node->kids[2]->kind == N_CALL ? elab_entity(el, node->kids[2]) : NULL;
+	bool is_fit = next && next->kind == ENTITY_STRUCT && next->coded && entity->coded &&
+				  !strcmp(next->coded->dtype->label, entity->coded->dtype->label);
+	if (is_fit)
+		update_members(el, &left, entity, next);
+	else
+		elab_error(el, node->loc, "\"%s\" can only become another fit of the same dtype", left.name);
+	left_release(el, outer);
+	return !el->failed;
+}
+
+/* w := encode(D, w), w := blocks(D, F, c) */
 static bool update_coded(Elab *el, const Node *node, Entity *entity)
 {
-	const Node *call = node->kids[2];
-	Value dtype = call->kid_count == 3 ? elab_expr(el, call->kids[1]).value : (Value){0};
-	Entity *from = call->kid_count == 3 && !el->failed ? elab_entity(el, call->kids[2]) : NULL;
-	if (el->failed)
-		return false;
-	if (dtype.kind != VALUE_DTYPE || !from || from->kind != ENTITY_VIEW || from->view.rank != 2) {
-		elab_error(el, call->loc, "encode needs a dtype and a matrix: encode(q8_0, w)");
-		return false;
-	}
-	Coded *coded = coded_encode(el, dtype.dtype, &from->view, call->loc);
-	if (!coded)
+	const Entity *next = elab_entity(el, node->kids[2]);
+	if (!next || el->failed)
 		return false;
 	View old = entity->view;
-	entity->view = coded_value(el, coded, call->loc);
-	entity->coded = coded;
-	for (uint32_t i = 0; i < 2 && !el->failed; i++)
+	if (next->kind != ENTITY_VIEW || next->view.rank != 2 || old.rank != 2) {
+		elab_error(el, node->loc, "the stored form of a matrix is a matrix");
+		return false;
+	}
+	entity->view = next->view;
+	entity->coded = next->coded;
+	for (uint32_t i = 0; i < 2; i++)
 		entity->view.formal[i]->name = old.formal[i]->name;
-	return !el->failed;
+	return true;
+}
+
+static bool gives_coded(const Node *call)
+{
+	return call->kind == N_CALL && call->kids[0]->kind == N_NAME &&
+		   (!strcmp(call->kids[0]->name, "encode") || !strcmp(call->kids[0]->name, "blocks"));
 }
 
 bool elab_update(Elab *el, const Node *node)
@@ -448,13 +586,13 @@ bool elab_update(Elab *el, const Node *node)
 	Entity *entity = name->kind == N_NAME ? env_find(el, name->name) : NULL;
 	if (el->failed)
 		return false;
+	if (entity && entity->kind == ENTITY_STRUCT)
+		return update_struct(el, node, entity);
 	if (!entity || entity->kind != ENTITY_VIEW) {
 		elab_error(el, node->loc, ":= needs an array that is defined before it");
 		return false;
 	}
-	const Node *call = node->kids[2];
-	bool is_encode = call->kind == N_CALL && call->kids[0]->kind == N_NAME && !strcmp(call->kids[0]->name, "encode");
-	if (is_encode && node->kids[0]->kind == N_NAME)
+	if (gives_coded(node->kids[2]) && node->kids[0]->kind == N_NAME)
 		return update_coded(el, node, entity);
 	return update_array(el, node, entity);
 }

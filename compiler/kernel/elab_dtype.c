@@ -49,6 +49,12 @@ int64_t dtype_block_elements(Program *p, const DtypeRef *dtype)
 	return block;
 }
 
+int64_t dtype_block(const Elab *el, const DtypeRef *dtype)
+{
+	int64_t block = dtype_block_elements(el->p, dtype);
+	return block ? block : el->cols;
+}
+
 const Node *dtype_layout(const DtypeRef *dtype, const char *container)
 {
 	const Node *body = dtype->decl->node->kids[2];
@@ -167,8 +173,31 @@ static Env *stored_names(Elab *el, Env *fields)
 	return env;
 }
 
-static void elaborate_fields(Elab *el, const Node *body)
+static bool mentions(const Node *node, Name name)
 {
+	if (node->kind == N_NAME && node->name == name)
+		return true;
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i] && mentions(node->kids[i], name))
+			return true;
+	return false;
+}
+
+bool dtype_is_element(const Elab *el, const DtypeRef *dtype, const Node *statement)
+{
+	const Node *header = dtype->decl->node->kids[1];
+	if (statement->kind != N_DEFINE || is_value(el, statement))
+		return false;
+	for (uint32_t i = 1; i < header->kid_count; i++)
+		if (!mentions(statement->kids[0], axis_name(header->kids[i])))
+			return false;
+	return true;
+}
+
+/* coarse_only: element by element what the coarser values read, and no more */
+static void elaborate_fields(Elab *el, const DtypeRef *dtype, bool coarse_only)
+{
+	const Node *body = dtype->decl->node->kids[2];
 	Env *env = el->env;
 	env->body = body;
 	env->out = el->out;
@@ -179,7 +208,7 @@ static void elaborate_fields(Elab *el, const Node *body)
 			env->state[i] = 2;
 	}
 	for (uint32_t i = 0; i < body->kid_count && !el->failed; i++) {
-		if (env->state[i])
+		if (env->state[i] || (coarse_only && dtype_is_element(el, dtype, body->kids[i])))
 			continue;
 		env->state[i] = 1;
 		elab_statement(el, body->kids[i]);
@@ -188,16 +217,7 @@ static void elaborate_fields(Elab *el, const Node *body)
 	env->body = NULL;
 }
 
-/* Runs with the coded tensor's names and indices; restores the caller's. */
-typedef struct Inside {
-	Env *env;
-	uint32_t domain_count, ambient_count;
-	Name origin;
-	bool in_loop;
-	KExpr *guard;
-} Inside;
-
-static Inside enter(Elab *el, Env *env, KIndex *const *ambient, uint32_t count, Name origin)
+Inside elab_enter(Elab *el, Env *env, KIndex *const *ambient, uint32_t count, Name origin)
 {
 	Inside saved = {el->env, el->domain_count, el->ambient_count, el->origin, el->in_loop, el->guard};
 	el->env = env;
@@ -210,7 +230,7 @@ static Inside enter(Elab *el, Env *env, KIndex *const *ambient, uint32_t count, 
 	return saved;
 }
 
-static void leave(Elab *el, Inside saved)
+void elab_leave(Elab *el, Inside saved)
 {
 	el->env = saved.env;
 	el->domain_count = saved.domain_count;
@@ -255,7 +275,7 @@ Coded *coded_open(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
 	return coded;
 }
 
-Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
+static Coded *encode_levels(Elab *el, const DtypeRef *dtype, const View *x, Loc loc, bool coarse_only)
 {
 	const Node *node = dtype->decl->node;
 	Coded *coded = coded_open(el, dtype, x, loc);
@@ -264,58 +284,90 @@ Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
 	Entity *subject = env_define(el, coded->fields, node->kids[1]->kids[0]->name, ENTITY_VIEW, loc);
 	subject->view = coded->place;
 	view_subs(el, x, coded->place.subs, subject->view.subs);
-	Inside saved = enter(el, coded->fields, coded->ambient, coded->ambient_count, dtype->decl->name);
-	elaborate_fields(el, node->kids[2]);
-	leave(el, saved);
+	Inside saved = elab_enter(el, coded->fields, coded->ambient, coded->ambient_count, dtype->decl->name);
+	elaborate_fields(el, dtype, coarse_only);
+	elab_leave(el, saved);
 	coded->stored = stored_names(el, coded->fields);
 	return el->failed ? NULL : coded;
 }
 
+Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
+{
+	return encode_levels(el, dtype, x, loc, false);
+}
+
+Coded *coded_fit(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
+{
+	return encode_levels(el, dtype, x, loc, true);
+}
+
+void coded_close(Elab *el, Coded *coded)
+{
+	coded->stored = stored_names(el, coded->fields);
+}
+
 /* ---- decoding ---- */
 
-static const Node *value_of(Elab *el, const Coded *coded)
+const Node *dtype_value(Elab *el, const DtypeRef *dtype)
 {
-	const Node *body = coded->dtype->decl->node->kids[2];
-	for (uint32_t i = 0; i < body->kid_count; i++)
-		if (is_value(el, body->kids[i]))
-			return body->kids[i];
-	elab_error(el, coded->dtype->decl->node->loc, "dtype %s does not say what value[..] its fields stand for",
-		coded->dtype->decl->name);
-	return NULL;
+	const Node *node = dtype->decl->node, *header = node->kids[1], *found = NULL;
+	for (uint32_t i = 0; i < node->kids[2]->kid_count && !found; i++)
+		if (is_value(el, node->kids[2]->kids[i]))
+			found = node->kids[2]->kids[i];
+	if (!found)
+		elab_error(el, node->loc, "dtype %s does not say what value[..] its fields stand for", node->name);
+	else if (found->kids[0]->kind != N_INDEX || found->kids[0]->kid_count != header->kid_count)
+		elab_error(el, found->kids[0]->loc, "value needs the axes of the dtype's header");
+	return el->failed ? NULL : found;
+}
+
+/* [.., rows, cols]: for each of the indices in hand a matrix */
+static View value_matrix(Elab *el, const Coded *coded)
+{
+	KExpr *extent[24];
+	Name name = name_of(el->c, "value");
+	View view = {.rank = 2, .extent = {coded->rows, coded->cols}};
+	uint32_t lead = el->domain_count;
+	if (lead + 2 > K_MAX_RANK) {
+		elab_error(el, (Loc){0}, "\"value\" would need more than %d axes", K_MAX_RANK);
+		return view;
+	}
+	for (uint32_t i = 0; i < lead; i++) {
+		extent[i] = el->bound[el->domain[i]->id];
+		view.subs[i] = kexpr_index(el->k, el->domain[i]);
+	}
+	for (uint32_t i = 0; i < 2; i++) {
+		extent[lead + i] = view.extent[i];
+		view.formal[i] = elab_index(el, name, view.extent[i]);
+		view.subs[lead + i] = kexpr_index(el->k, view.formal[i]);
+	}
+	view.buffer = kbuffer_new(el->k, BUFFER_TEMP, name, store_of_type(T_F32), lead + 2, extent);
+	return view;
 }
 
 View coded_value(Elab *el, Coded *coded, Loc loc)
 {
-	View out = {0};
-	const Node *node = value_of(el, coded);
-	if (!node)
+	const Node *node = dtype_value(el, coded->dtype);
+	View out = node ? value_matrix(el, coded) : (View){0};
+	if (el->failed)
 		return out;
 	const Node *left = node->kids[0];
-	KExpr *extent[2] = {coded->rows, coded->cols}, *own[K_MAX_RANK], *subs[K_MAX_RANK];
-	KBuffer *buffer = kbuffer_new(el->k, BUFFER_TEMP, name_of(el->c, "value"), store_of_type(T_F32), 2, extent);
-	Inside saved = enter(el, coded->stored, coded->ambient, coded->ambient_count, coded->dtype->decl->name);
+	KExpr *place[2] = {coded->place.subs[0], coded->place.subs[1]}, *subs[K_MAX_RANK];
+	Inside saved = elab_enter(el, coded->stored, coded->ambient, coded->ambient_count, coded->dtype->decl->name);
 	env_push(el);
-	if (left->kind != N_INDEX || left->kid_count - 1 != coded->place.rank)
-		elab_error(el, left->loc, "value needs the axes of the dtype's header");
-	for (uint32_t i = 0; i < coded->place.rank && !el->failed; i++) {
+	for (uint32_t i = 0; i < coded->place.rank; i++) {
 		KIndex *index = elab_index(el, left->kids[i + 1]->name, coded->place.extent[i]);
 		env_define(el, el->env, index->name, ENTITY_INDEX, left->loc)->index = index;
 		el->domain[el->domain_count++] = index;
-		own[i] = kexpr_index(el->k, index);
+		for (uint32_t d = 0; d < 2; d++)
+			place[d] = kexpr_substitute(el->k, place[d], coded->place.formal[i], kexpr_index(el->k, index));
 	}
+	KExpr *value = term_as(el, elab_expr(el, node->kids[2]), T_F32);
 	if (!el->failed) {
-		KExpr *value = term_as(el, elab_expr(el, node->kids[2]), T_F32);
-		View place = coded->place;
-		place.buffer = buffer;
-		view_subs(el, &place, own, subs);
-		KStep *step = kstep_map(el->k, buffer, subs, el->domain, el->domain_count, value);
-		step->loc = loc;
-		step->origin = el->origin;
-		if (!el->failed)
-			vec_push(el->c->arena, el->out, step);
-		out = view_whole(el, buffer);
+		view_subs(el, &out, place, subs);
+		elab_add_step(el, kstep_map(el->k, out.buffer, subs, el->domain, el->domain_count, value), loc);
 	}
-	leave(el, saved);
+	elab_leave(el, saved);
 	return out;
 }
 
@@ -409,7 +461,7 @@ static void pack_bytes(Packer *pk, const Node *node)
 static int64_t pack(Elab *el, Coded *coded, const Node *layout, KBuffer *to, int64_t block_bytes)
 {
 	Packer pk = {.el = el, .coded = coded, .to = to, .block_bytes = block_bytes};
-	Inside saved = enter(el, coded->stored, coded->ambient, coded->ambient_count, coded->dtype->decl->name);
+	Inside saved = elab_enter(el, coded->stored, coded->ambient, coded->ambient_count, coded->dtype->decl->name);
 	KStepVec nowhere = {0}, *out = el->out;
 	if (!to)
 		el->out = &nowhere;
@@ -422,7 +474,7 @@ static int64_t pack(Elab *el, Coded *coded, const Node *layout, KBuffer *to, int
 			pack_bytes(&pk, item);
 	}
 	el->out = out;
-	leave(el, saved);
+	elab_leave(el, saved);
 	return el->failed ? 0 : pk.at;
 }
 

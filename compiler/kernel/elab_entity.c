@@ -190,6 +190,12 @@ static const struct {
 	{"inverse", 1, 1, elab_factorization},
 	{"cholesky", 1, 2, elab_factorization},
 	{"transpose", 1, 1, elab_transpose},
+	{"encode", 2, 2, elab_encode},
+	{"decode", 1, 1, elab_decode},
+	{"fit", 2, 2, elab_fit},
+	{"round", 4, 4, elab_round},
+	{"value", 4, 4, elab_value},
+	{"blocks", 3, 3, elab_blocks},
 };
 
 static Entity *call_entity(Elab *el, const Node *node)
@@ -255,6 +261,10 @@ Entity *elab_entity(Elab *el, const Node *node)
 		base = elab_entity(el, node->kids[0]);
 		if (!base || el->failed || base->kind != ENTITY_STRUCT)
 			return NULL;
+		if (base->coded) {
+			elab_error(el, node->loc, "what a fit found is not seen from outside: use round, value or blocks");
+			return NULL;
+		}
 		for (size_t i = 0; i < base->members->names.count; i++)
 			if (base->members->names.at[i].name == node->name)
 				return base->members->names.at[i].entity;

@@ -92,15 +92,18 @@ static Entity *elaborate_pending(Elab *el, Env *env, Name name)
 		}
 		Env *saved = el->env;
 		KStepVec *out = el->out;
+		KIndex *domain[24];
 		uint32_t count = el->domain_count;
+		memcpy(domain, el->domain, sizeof domain);
 		el->env = env;
 		el->out = env->out;
 		el->domain_count = el->ambient_count;
 		env->state[i] = 1;
-		elab_statement(el, env->body->kids[i]);
+		(env->elaborate ? env->elaborate : elab_statement)(el, env->body->kids[i]);
 		env->state[i] = 2;
 		el->env = saved;
 		el->out = out;
+		memcpy(el->domain, domain, sizeof domain);
 		el->domain_count = count;
 		return env_local(env, name);
 	}

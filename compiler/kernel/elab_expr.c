@@ -159,10 +159,9 @@ static Term elab_call_expr(Elab *el, const Node *call)
 		return elab_reduction(el, call);
 	if (fn && fn->node->kids[2]->kind != N_BODY)
 		return elab_call_expression(el, call, fn);
-	if (fn) {
-		Entity *result = elab_call(el, call, fn);
+	Entity *result = elab_entity(el, call);
+	if (result || el->failed)
 		return result ? elab_load(el, call, result, false) : term;
-	}
 	if (is_call_of(call, "stored", 1)) {
 		Entity *entity = elab_entity(el, call->kids[1]);
 		if (entity)
@@ -213,7 +212,7 @@ static Term elab_name(Elab *el, const Node *node)
 	if (node->kind == N_FIELD) {
 		Entity *base = elab_entity(el, node->kids[0]);
 		if (base && base->kind == ENTITY_VALUE && base->value.kind == VALUE_DTYPE && !strcmp(node->name, "block"))
-			return term_int(node->loc, dtype_block_elements(el->p, base->value.dtype));
+			return term_int(node->loc, dtype_block(el, base->value.dtype));
 	}
 	Value value = value_eval(el->p, el->scope, node);
 	el->failed |= value.kind == VALUE_ERROR;

@@ -151,6 +151,7 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	KExpr *rows = chain->rows ? kexpr_int(k, T_I32, chain->rows) : kexpr_param(k, 0);
 	KExpr *cols = kexpr_int(k, T_I32, chain->cols);
 	el->is_any_rows = !chain->rows;
+	el->cols = chain->cols;
 	Entity subject = {.kind = ENTITY_VIEW, .view = read_input(el, chain, rows, cols)};
 	View original = subject.view;
 	*out = (ChainKernel){.kernel = k};

@@ -69,9 +69,10 @@ struct Env {
 	VEC(Binding) names;
 	VEC(Axis) axes;
 	VEC(Block) blocks;
-	const Node *body; /* whose `=` lines may be elaborated on demand; NULL: none */
-	uint8_t *state;   /* per kid of body: 0 to do, 1 in work, 2 done */
-	KStepVec *out;    /* where the body's steps go */
+	const Node *body;                                   /* whose `=` lines may be elaborated on demand; NULL: none */
+	uint8_t *state;                                     /* per kid of body: 0 to do, 1 in work, 2 done */
+	KStepVec *out;                                      /* where the body's steps go */
+	bool (*elaborate)(Elab *el, const Node *statement); /* a line of body; NULL: elab_statement */
 };
 
 /* What encode(D, x) made: all fields of D over x. */
@@ -98,6 +99,7 @@ struct Elab {
 	uint32_t domain_count, ambient_count;
 	KExpr *bound[1024]; /* by index id: extent of arrays made over that index */
 	Name origin;
+	int64_t cols;   /* elements in a row of the subject: the block of a dtype of whole rows */
 	Store input;    /* how the checkpoint stores the tensor: what `input` means as a storage type */
 	uint32_t depth; /* of inlined calls */
 	bool in_loop;   /* := happens in place */
@@ -187,6 +189,15 @@ KExpr *elab_infer_extent(
 Entity *elab_factorization(Elab *el, const Node *call); /* svd, qr, cholesky, inverse */
 Entity *elab_transpose(Elab *el, const Node *call);
 
+/* ---- elab_fit.c: the halves of a separable dtype ---- */
+
+Entity *elab_encode(Elab *el, const Node *call);
+Entity *elab_decode(Elab *el, const Node *call);
+Entity *elab_fit(Elab *el, const Node *call);
+Entity *elab_round(Elab *el, const Node *call);
+Entity *elab_value(Elab *el, const Node *call);
+Entity *elab_blocks(Elab *el, const Node *call);
+
 /* ---- elab_body.c ---- */
 
 bool elab_body(Elab *el, const Node *body);
@@ -201,13 +212,31 @@ void elab_add_step(Elab *el, KStep *step, Loc loc);
 
 /* ---- elab_dtype.c ---- */
 
-int64_t dtype_block_elements(Program *p, const DtypeRef *dtype);        /* 0: whole rows */
+/* Runs with the coded tensor's names and indices; restores the caller's. */
+typedef struct Inside {
+	Env *env;
+	uint32_t domain_count, ambient_count;
+	Name origin;
+	bool in_loop;
+	KExpr *guard;
+} Inside;
+
+Inside elab_enter(Elab *el, Env *env, KIndex *const *ambient, uint32_t count, Name origin);
+void elab_leave(Elab *el, Inside saved);
+
+int64_t dtype_block(const Elab *el, const DtypeRef *dtype);      /* elements coded together, those of a row included */
+int64_t dtype_block_elements(Program *p, const DtypeRef *dtype); /* 0: whole rows */
 const Node *dtype_layout(const DtypeRef *dtype, const char *container); /* LAYOUT for it, or NULL */
 const Node *dtype_planes(const DtypeRef *dtype);                        /* PLANES, or NULL */
+const Node *dtype_value(Elab *el, const DtypeRef *dtype);               /* value[..] = e; NULL: reported */
+/* An equation with a value per element; not `value` itself. */
+bool dtype_is_element(const Elab *el, const DtypeRef *dtype, const Node *statement);
 /* x: rank 2. NULL: reported. coded_open places the header's axes on x and knows no field yet. */
 Coded *coded_open(Elab *el, const DtypeRef *dtype, const View *x, Loc loc);
 Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc);
-View coded_value(Elab *el, Coded *coded, Loc loc); /* [rows, cols], f32 */
+Coded *coded_fit(Elab *el, const DtypeRef *dtype, const View *x, Loc loc); /* only what is coarser than an element */
+void coded_close(Elab *el, Coded *coded);                                  /* all fields are known: makes `stored` */
+View coded_value(Elab *el, Coded *coded, Loc loc);                         /* [rows, cols], f32 */
 /* Writes the packed blocks into u8 to[rows, row bytes]; gives the bytes of a block, 0: reported. `to` may be NULL: only
  * measures. */
 int64_t coded_layout(Elab *el, Coded *coded, const Node *layout, KBuffer *to);

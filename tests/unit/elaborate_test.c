@@ -212,8 +212,115 @@ static void test_any_rows(void)
 	run_close(&r);
 }
 
+/* ---- the halves of a dtype ---- */
+
+static const char halves[] =
+	"pass halves(dtype: dtype) on w[o, i] {\n"
+	"  n = dtype.block\n"
+	"  F[o, g < extent(i) // n] = fit(dtype, w[o, g*n .. g*n + n])\n"
+	"  c[o, i] = round(dtype, F[o, i // n], i % n, w[o, i])\n"
+	"  w := blocks(dtype, F, c)\n"
+	"}\n"
+	"pass columns(dtype: dtype) on w[o, i] {\n" /* the same column by column, every grid fitted when it is reached */
+	"  n = dtype.block\n"
+	"  F[o, g < extent(i) // n] = fit(dtype, w[o, extent(i) - n .. extent(i)])\n"
+	"  for b in 0..extent(i) step 48 {\n"
+	"    e = min(b + 48, extent(i))\n"
+	"    for j in b..e {\n"
+	"      when j % n == 0 { F[o, g in j//n .. j//n + 1] := fit(dtype, w[o, j .. j + n]) }\n"
+	"      c[o, j] = round(dtype, F[o, j // n], j % n, w[o, j])\n"
+	"      v[o]    = value(dtype, F[o, j // n], j % n, c[o, j])\n"
+	"      d[o, j] = v[o] - w[o, j]\n"
+	"    }\n"
+	"    w[o, k in b..e] := w[o, k] + d[o, k]\n"
+	"  }\n"
+	"  w := blocks(dtype, F, c)\n"
+	"}\n"
+	"pass decoded(dtype: dtype) on w[o, i] {\n"
+	"  y = decode(encode(dtype, w))\n"
+	"  w[o, i] := if decode(encode(dtype, 1 * w[o, i])) == y[o, i] then y[o, i] else inf\n"
+	"}\n";
+
+/* The bytes that the pass leaves, in the dtype's form for gguf or, without one, as values; flat and scheduled alike. */
+static uint8_t *stored_bytes(
+	const char *pass, const char *dtype, const char *container, float *w, int64_t rows, int64_t cols, size_t *size)
+{
+	uint8_t *out[2] = {0};
+	bool ok = true;
+	for (int is_scheduled = 0; is_scheduled < 2 && ok; is_scheduled++) {
+		Run r = run_open(halves);
+		Decl *decl = program_find(r.p, DECL_DTYPE, name_of(r.c, dtype));
+		argument(&r, "dtype", value_dtype(r.p, (Loc){0}, decl));
+		r.chain.container = container;
+		r.chain.values_only = !container;
+		ok = build(&r, pass, rows, cols);
+		*size = (size_t)(rows * (container ? r.built.row_bytes : 4 * cols));
+		if (ok && is_scheduled) {
+			kernel_schedule(r.built.kernel, &(ScheduleOptions){8});
+			ok = kernel_verify(r.built.kernel);
+		}
+		void *inputs[1] = {w}, *outputs[1] = {out[is_scheduled] = calloc(*size, 1)};
+		ok = ok && kernel_interpret(r.built.kernel, inputs, outputs, &(int64_t){rows});
+		if (!ok)
+			diag_flush(r.c, stdout);
+		run_close(&r);
+	}
+	CHECK(ok, "%s %s", pass, dtype);
+	CHECK(!ok || !memcmp(out[0], out[1], *size), "%s %s: flat and scheduled differ", pass, dtype);
+	free(out[1]);
+	return out[0];
+}
+
+static void test_halves(void)
+{
+	static const char *const passes[] = {"halves", "columns", "decoded"};
+	static const struct {
+		const char *dtype, *container;
+	} cases[] = {
+		{"q8_0", "gguf"},
+		{"q4_0", "gguf"},
+		{"q4_1", "gguf"},
+		{"q5_0", "gguf"},
+		{"q5_1", "gguf"},
+		{"q2_K", "gguf"},
+		{"q4_K", "gguf"},
+		{"q5_K", "gguf"},
+		{"q6_K", "gguf"},
+		{"iq4_nl", "gguf"},
+		{"mxfp4", "gguf"},
+		{"nvfp4", "gguf"},
+		{"int8", NULL},
+		{"f8_e4m3", NULL},
+		{"int4_g128", NULL},
+		{"nf4", NULL},
+		{"bf16", NULL},
+	};
+	int64_t rows = 3, cols = 512;
+	float *w = random_matrix((size_t)(rows * cols), 11);
+	memset(w + 64, 0, 256 * sizeof *w); /* blocks of zeros */
+	for (size_t t = 0; t < sizeof cases / sizeof *cases; t++) {
+		size_t size, expected_size;
+		uint8_t *expected =
+			stored_bytes("quantize.rtn", cases[t].dtype, cases[t].container, w, rows, cols, &expected_size);
+		for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
+			const char *container = i < 2 ? cases[t].container : NULL;
+			if (i == 2) {
+				free(expected);
+				expected = stored_bytes("quantize.rtn", cases[t].dtype, NULL, w, rows, cols, &expected_size);
+			}
+			uint8_t *got = stored_bytes(passes[i], cases[t].dtype, container, w, rows, cols, &size);
+			bool same = size == expected_size && !memcmp(got, expected, size);
+			CHECK(same, "%s %s is not what quantize.rtn gives", passes[i], cases[t].dtype);
+			free(got);
+		}
+		free(expected);
+	}
+	free(w);
+}
+
 int main(void)
 {
+	test_halves();
 	test_linalg();
 	test_rank();
 	test_any_rows();
