@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { CHUNK = 1 << 20 }; /* elements in hand */
+enum { CHUNK = 1 << 22 }; /* elements in hand */
 
 typedef struct Decoding {
 	Compiler *c;

@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum { DIFF_EQUAL, DIFF_DIFFERENT, DIFF_TROUBLE };
-enum { CHUNK = 1 << 20 }; /* elements in hand */
+enum { CHUNK = 1 << 22, BLOCK = 4096 }; /* elements in hand; elements summed by one thread */
 
 typedef struct Side {
 	Model *model;
@@ -98,17 +98,47 @@ static int64_t common_multiple(int64_t a, int64_t b)
 	return a / x * b;
 }
 
-static void add_errors(Pair *pair, const float *x, const float *y, int64_t count)
+/* What a call of sum_block works on. */
+typedef struct Panel {
+	const float *x, *y;
+	int64_t count;
+	double (*errors)[2]; /* per block */
+	bool *differs;
+} Panel;
+
+/* Two NaN are equal, one is infinitely far; the norm of x is that of its finite part. */
+static void sum_block(CmprtFrame *frame, int64_t begin, int64_t end)
 {
-	for (int64_t i = 0; i < count; i++) {
-		if (x[i] == y[i] || (isnan(x[i]) && isnan(y[i]))) {
-			pair->error[1] += isfinite(x[i]) ? (double)x[i] * x[i] : 0;
-			continue;
+	const Panel *panel = frame->buffers[0];
+	for (int64_t block = begin; block < end; block++) {
+		double far = 0, norm = 0;
+		bool differs = false;
+		int64_t stop = (block + 1) * BLOCK < panel->count ? (block + 1) * BLOCK : panel->count;
+		for (int64_t i = block * BLOCK; i < stop; i++) {
+			float x = panel->x[i], y = panel->y[i];
+			bool is_same = (x == y) | ((x != x) & (y != y));
+			double difference = is_same ? 0 : (double)x - y;
+			far += difference != difference ? INFINITY : difference * difference;
+			norm += isfinite(x) ? (double)x * x : 0;
+			differs |= !is_same;
 		}
-		double difference = (double)x[i] - y[i];
-		pair->error[0] += isnan(difference) ? INFINITY : difference * difference;
-		pair->error[1] += isfinite(x[i]) ? (double)x[i] * x[i] : 0;
-		pair->is_equal = false;
+		panel->errors[block][0] = far;
+		panel->errors[block][1] = norm;
+		panel->differs[block] = differs;
+	}
+}
+
+/* Blocks are added in order, so that the sum does not depend on the threads. */
+static void add_errors(Pair *pair, Panel *panel)
+{
+	int64_t blocks = (panel->count + BLOCK - 1) / BLOCK;
+	void *buffers[] = {panel};
+	CmprtFrame frame = {.buffers = buffers};
+	cmprt_parallel(&frame, sum_block, 0, blocks, 0);
+	for (int64_t i = 0; i < blocks; i++) {
+		pair->error[0] += panel->errors[i][0];
+		pair->error[1] += panel->errors[i][1];
+		pair->is_equal &= !panel->differs[i];
 	}
 }
 
@@ -121,15 +151,20 @@ static bool compare_values(Side *a, Side *b, Pair *pair)
 	int64_t step = unit > CHUNK ? unit : CHUNK / unit * unit;
 	step = step < all ? step : all;
 	float *x = malloc(sizeof *x * (size_t)(step + 1)), *y = malloc(sizeof *y * (size_t)(step + 1));
-	bool is_good = x && y;
+	size_t blocks = (size_t)(step / BLOCK + 1);
+	Panel panel = {.x = x, .y = y, .errors = malloc(blocks * sizeof *panel.errors), .differs = malloc(blocks)};
+	bool is_good = x && y && panel.errors && panel.differs;
 	if (!is_good)
 		diag_fatal(a->model->c, "out of memory");
 	for (int64_t at = 0; at < all && is_good; at += step) {
 		int64_t count = all - at < step ? all - at : step;
 		is_good = values_read(a->values, pair->a, at, count, x) && values_read(b->values, pair->b, at, count, y);
+		panel.count = count;
 		if (is_good)
-			add_errors(pair, x, y, count);
+			add_errors(pair, &panel);
 	}
+	free(panel.errors);
+	free(panel.differs);
 	free(x);
 	free(y);
 	return is_good;

@@ -7,16 +7,16 @@
 #include "model.h"
 
 #include "llvm.h"
-#include "run.h"
 
 #include <fcntl.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* A kernel that reads `rows` x `cols` elements, or any number of blocks. */
 typedef struct Decoder {
-	const Node *form;
+	const Node *form; /* NULL: plain numbers, PLAIN_COLS in a block */
 	Store input;
 	int64_t rows, cols; /* planes; 0 of a layout */
 	int64_t block_bytes;
@@ -33,7 +33,7 @@ struct Values {
 	int64_t room;
 };
 
-enum { PANEL_ROWS = 16 };
+enum { PANEL_ROWS = 16, PLAIN_COLS = 256, FEW = 1 << 16 };
 
 Values *values_open(Model *model)
 {
@@ -86,20 +86,6 @@ static bool read_bytes(Values *values, const CkTensor *part, void *to, int64_t o
 	return false;
 }
 
-static bool read_plain(Values *values, const StoredTensor *tensor, int64_t first, int64_t count, float *to)
-{
-	int64_t size = store_bytes(tensor->store);
-	char *bytes = make_room(values, count * size);
-	if (!bytes || !read_bytes(values, tensor->parts[0], bytes, first * size, count * size))
-		return false;
-	bool is_real = store_type(tensor->store) >= T_F32;
-	for (int64_t i = 0; i < count; i++) {
-		KValue value = store_load(tensor->store, bytes + i * size);
-		to[i] = is_real ? (float)value.real : (float)value.integer;
-	}
-	return true;
-}
-
 /* ---- kernels ---- */
 
 static int64_t buffer_bytes(const KBuffer *buffer, int64_t rows)
@@ -128,24 +114,50 @@ static bool load_kernel(Compiler *c, Decoder *decoder)
 	return decoder->run != NULL;
 }
 
+/* out[o, i] = the number in[o, i] as f32 */
+static Kernel *plain_kernel(Compiler *c, Store store)
+{
+	Kernel *k = kernel_new(c, name_of(c, "plain"));
+	k->param_count = 1;
+	KExpr *extent[2] = {kexpr_param(k, 0), kexpr_int(k, T_I32, PLAIN_COLS)}, *at[2];
+	KIndex *index[2];
+	for (int d = 0; d < 2; d++) {
+		index[d] = kindex_new(k, name_of(c, d ? "i" : "o"), kexpr_int(k, T_I32, 0), extent[d], 1);
+		at[d] = kexpr_index(k, index[d]);
+	}
+	KBuffer *in = kbuffer_new(k, BUFFER_INPUT, name_of(c, "in"), store, 2, extent);
+	KBuffer *out = kbuffer_new(k, BUFFER_OUTPUT, name_of(c, "out"), store_of_type(T_F32), 2, extent);
+	KExpr *value = kexpr_cast(k, T_F32, kexpr_load(k, in, at));
+	vec_push(c->arena, &k->steps, kstep_map(k, out, at, index, 2, value));
+	return k;
+}
+
+static Kernel *make_kernel(Values *values, const StoredTensor *tensor, Decoder *decoder)
+{
+	Program *p = values->model->library;
+	PlaneVec planes = {0};
+	if (!tensor->form)
+		return plain_kernel(values->model->c, tensor->store);
+	if (tensor->form->kind == N_LAYOUT)
+		return decode_layout(p, tensor->coded, tensor->form, &decoder->block_bytes);
+	return decode_planes(p, tensor->coded, tensor->form, tensor->input, decoder->rows, decoder->cols, &planes);
+}
+
 static Decoder *find_decoder(Values *values, const StoredTensor *tensor, int64_t rows)
 {
 	Compiler *c = values->model->c;
-	Program *p = values->model->library;
-	bool is_layout = tensor->form->kind == N_LAYOUT;
-	int64_t cols = is_layout ? 0 : tensor->shape[1];
+	Decoder wanted = {.form = tensor->form, .input = tensor->form ? tensor->input : tensor->store, .rows = rows};
+	wanted.cols = tensor->form && tensor->form->kind == N_PLANES ? tensor->shape[1] : 0;
 	for (size_t i = 0; i < values->decoders.count; i++) {
 		Decoder *known = values->decoders.at[i];
-		if (known->form == tensor->form && known->rows == rows && known->cols == cols &&
-			store_equal(known->input, tensor->input))
+		if (known->form == wanted.form && known->rows == rows && known->cols == wanted.cols &&
+			store_equal(known->input, wanted.input))
 			return known->run ? known : NULL;
 	}
 	Decoder *decoder = arena_new_of(c->arena, Decoder);
-	*decoder = (Decoder){.form = tensor->form, .input = tensor->input, .rows = rows, .cols = cols};
+	*decoder = wanted;
 	vec_push(c->arena, &values->decoders, decoder);
-	PlaneVec planes = {0};
-	decoder->kernel = is_layout ? decode_layout(p, tensor->coded, tensor->form, &decoder->block_bytes)
-								: decode_planes(p, tensor->coded, tensor->form, tensor->input, rows, cols, &planes);
+	decoder->kernel = make_kernel(values, tensor, decoder);
 	return decoder->kernel && load_kernel(c, decoder) ? decoder : NULL;
 }
 
@@ -173,7 +185,7 @@ static bool run_decoder(Values *values, const Decoder *decoder, int64_t rows, fl
 	}
 	bool is_streamed = k->steps.count == 1 && k->steps.at[0]->kind == STEP_LOOP && k->steps.at[0]->mode == LOOP_ROWS;
 	size_t scratch_bytes = ((size_t)k->scratch_bytes + 63) / 64 * 64;
-	void *scratch = aligned_alloc(64, (scratch_bytes + 64) * (size_t)threads_available());
+	void *scratch = aligned_alloc(64, (scratch_bytes + 64) * (size_t)omp_get_max_threads());
 	CmprtFrame frame = {.buffers = buffers, .params = &rows, .scratch = scratch};
 	if (!scratch || !is_good)
 		diag_fatal(values->model->c, "out of memory");
@@ -186,6 +198,27 @@ static bool run_decoder(Values *values, const Decoder *decoder, int64_t rows, fl
 	for (size_t i = 0; i < held_count; i++)
 		free(held[i]);
 	return is_good;
+}
+
+/* Many at once by a kernel, few and the rest one by one. */
+static bool read_plain(Values *values, const StoredTensor *tensor, int64_t first, int64_t count, float *to)
+{
+	int64_t size = store_bytes(tensor->store), done = 0;
+	char *bytes = make_room(values, count * size);
+	if (!bytes || !read_bytes(values, tensor->parts[0], bytes, first * size, count * size))
+		return false;
+	if (count >= FEW) {
+		const Decoder *decoder = find_decoder(values, tensor, 0);
+		if (!decoder || !run_decoder(values, decoder, count / PLAIN_COLS, to))
+			return false;
+		done = count / PLAIN_COLS * PLAIN_COLS;
+	}
+	bool is_real = store_type(tensor->store) >= T_F32;
+	for (int64_t i = done; i < count; i++) {
+		KValue value = store_load(tensor->store, bytes + i * size);
+		to[i] = is_real ? (float)value.real : (float)value.integer;
+	}
+	return true;
 }
 
 static bool read_blocks(Values *values, const StoredTensor *tensor, int64_t first, int64_t count, float *to)
