@@ -38,6 +38,8 @@ static const struct {
 	PropertyType type;
 } properties[] = {
 	{N_TARGET, "cpu", PROPERTY_STRING},
+	{N_TARGET, "triple", PROPERTY_STRING},
+	{N_TARGET, "features", PROPERTY_STRING},
 	{N_TARGET, "cores", PROPERTY_COUNT},
 	{N_TARGET, "memory", PROPERTY_SIZE},
 	{N_TARGET, "bandwidth", PROPERTY_RATE},

@@ -54,10 +54,10 @@ struct Program {
 /* ---- program.c ---- */
 
 Program *program_new(Compiler *c, const char *stdlib);
-bool program_index_stdlib(Program *p); /* what there is; program_find reads on demand, roles are read now */
-bool program_read_stdlib(Program *p);  /* the rest of it, for who looks at all of decls */
-bool program_load_stdlib(Program *p);  /* both */
-bool program_load(Program *p, const char *path);          /* a .cmp file and its imports */
+bool program_index_stdlib(Program *p);           /* what there is; program_find reads on demand, roles are read now */
+bool program_read_stdlib(Program *p);            /* the rest of it, for who looks at all of decls */
+bool program_load_stdlib(Program *p);            /* both */
+bool program_load(Program *p, const char *path); /* a .cmp file and its imports */
 bool program_load_tree(Program *p, uint32_t file, Node *tree); /* the same of a file that is parsed already */
 bool program_add(Program *p, Node *file, bool is_stdlib); /* declarations of a parsed file; false: errors reported */
 Decl *program_find(const Program *p, DeclKind kind, Name name); /* NULL if there is none */
@@ -129,6 +129,7 @@ struct Scope {
 };
 
 Scope *scope_new(Compiler *c, const Scope *outer);
+bool scope_find(const Scope *scope, Name name, Value *out);
 void scope_bind(Compiler *c, Scope *scope, Name name, Value value);
 
 Value value_eval(Program *p, const Scope *scope, const Node *node); /* reports errors; VALUE_ERROR then */
@@ -146,7 +147,9 @@ Value value_string(Loc loc, const char *text);
 Value value_bool(Loc loc, bool is_true);
 Value value_word(Loc loc, const char *text);
 Value value_dtype(Program *p, Loc loc, Decl *decl);
-void value_print(const Value *value, Text *to); /* as .cmp */
+Scope *dtype_scope(Program *p, const DtypeRef *dtype);           /* its parameters */
+int64_t dtype_block_elements(Program *p, const DtypeRef *dtype); /* 0: whole rows */
+void value_print(const Value *value, Text *to);                  /* as .cmp */
 bool value_is_number(const Value *value);
 /* PROP named so of a target, model, data, save node, or NULL */
 const Node *node_prop(const Node *node, Name name);

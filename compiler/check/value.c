@@ -70,7 +70,7 @@ static const Scope *outermost(const Scope *scope)
 	return scope;
 }
 
-static bool scope_find(const Scope *scope, Name name, Value *out)
+bool scope_find(const Scope *scope, Name name, Value *out)
 {
 	for (; scope; scope = scope->outer) {
 		for (size_t i = scope->names.count; i-- > 0;) {
@@ -139,15 +139,27 @@ static Value eval_name(Program *p, const Scope *scope, const Node *node)
 	return value_word(node->loc, name);
 }
 
-/* The block of a dtype: how many elements are coded together; 0: a whole row. */
-static int64_t dtype_block(Program *p, const DtypeRef *ref)
+Scope *dtype_scope(Program *p, const DtypeRef *dtype)
 {
-	const Node *header = ref->decl->node->kids[1];
-	int64_t block = 0;
 	Scope *scope = scope_new(p->c, NULL);
-	const Node *params = ref->decl->node->kids[0];
-	for (uint32_t i = 0; ref->arguments && i < params->kid_count; i++)
-		scope_bind(p->c, scope, params->kids[i]->name, ref->arguments[i]);
+	const Node *params = decl_params(dtype->decl);
+	for (uint32_t i = 0; i < params->kid_count; i++) {
+		const Node *param = params->kids[i];
+		Value value = {.kind = VALUE_NONE, .dimension = ""};
+		if (dtype->arguments)
+			value = dtype->arguments[i];
+		else if (param->kids[2])
+			value = value_eval(p, scope, param->kids[2]);
+		scope_bind(p->c, scope, param->name, value);
+	}
+	return scope;
+}
+
+int64_t dtype_block_elements(Program *p, const DtypeRef *dtype)
+{
+	const Node *header = dtype->decl->node->kids[1];
+	int64_t block = 0;
+	const Scope *scope = dtype_scope(p, dtype);
 	for (uint32_t i = 1; i < header->kid_count; i++) {
 		const Node *axis = header->kids[i];
 		if (axis->kind != N_BINARY)
@@ -170,7 +182,7 @@ static Value eval_field(Program *p, const Scope *scope, const Node *node)
 	if (base.kind == VALUE_ERROR)
 		return base;
 	if (base.kind == VALUE_DTYPE && is_word(node->name, "block")) {
-		int64_t block = dtype_block(p, base.dtype);
+		int64_t block = dtype_block_elements(p, base.dtype);
 		Value cols;
 		if (!block && scope_find(scope, name_of(p->c, "cols"), &cols))
 			block = cols.integer;
@@ -435,9 +447,10 @@ static Value eval_extreme(Program *p, const Scope *scope, const Node *call, bool
 		Value v = need_number(p, value_eval(p, scope, call->kids[i]), "min and max");
 		if (v.kind == VALUE_ERROR)
 			return v;
-		if (i == 1 || (is_max ? v.real > best.real : v.real < best.real))
+		if (i == 1 || isnan(best.real) || (is_max ? v.real > best.real : v.real < best.real))
 			best = v;
 	}
+	best.real += 0.0; /* any zero gives +0 */
 	best.loc = call->loc;
 	return best;
 }

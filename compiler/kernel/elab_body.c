@@ -75,13 +75,14 @@ static bool when(Elab *el, const Node *node)
 	branch->kind = STEP_IF;
 	branch->value = condition;
 	KStepVec *out = el->out;
-	bool in_loop = el->in_loop;
+	bool in_loop = el->in_loop, in_branch = el->in_branch;
 	el->out = &branch->body;
-	el->in_loop = true;
+	el->in_loop = el->in_branch = true;
 	env_push(el);
 	elab_body(el, node->kids[1]);
 	env_pop(el);
 	el->in_loop = in_loop;
+	el->in_branch = in_branch;
 	el->out = out;
 	elab_add_step(el, branch, node->loc);
 	return !el->failed;

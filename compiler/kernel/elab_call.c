@@ -18,7 +18,7 @@ static uint32_t expr_size(const KExpr *e, uint32_t limit)
 }
 
 /* A long argument that may be read several times becomes an array over the indices in hand. */
-static KExpr *share(Elab *el, Name name, KExpr *e)
+KExpr *elab_share(Elab *el, Name name, KExpr *e)
 {
 	if (expr_size(e, LARGE_ARGUMENT) < LARGE_ARGUMENT)
 		return e;
@@ -30,14 +30,34 @@ static KExpr *share(Elab *el, Name name, KExpr *e)
 	return kexpr_load(el->k, buffer, subs);
 }
 
+static bool bind_number(Elab *el, Env *env, const Node *param, Term term, Loc loc)
+{
+	if (el->failed)
+		return false;
+	Store type = param->kids[1] ? store_find(param->kids[1]->name) : (Store){0};
+	if (term.expr && type.kind != STORE_NONE)
+		term.expr = kexpr_cast(el->k, store_type(type), term.expr);
+	if (term.expr)
+		env_define(el, env, param->name, ENTITY_EXPR, loc)->expr = elab_share(el, param->name, term.expr);
+	else
+		env_define(el, env, param->name, ENTITY_VALUE, loc)->value = term.value;
+	return true;
+}
+
+/* A default may read the parameters before it. */
+static bool bind_default(Elab *el, Env *env, const Node *param)
+{
+	Env *saved = el->env;
+	el->env = env;
+	Term term = elab_expr(el, param->kids[2]);
+	el->env = saved;
+	return bind_number(el, env, param, term, param->loc);
+}
+
 static bool bind_parameter(Elab *el, Env *env, const Node *param, const Node *given)
 {
-	if (!given) { /* the default: a compile-time value */
-		Value value = value_eval(el->p, el->scope, param->kids[2]);
-		el->failed |= value.kind == VALUE_ERROR;
-		env_define(el, env, param->name, ENTITY_VALUE, param->loc)->value = value;
-		return !el->failed;
-	}
+	if (!given)
+		return bind_default(el, env, param);
 	const Node *axes = param->kids[0];
 	Entity *entity = axes ? elab_entity(el, given) : NULL;
 	if (entity && !el->failed) {
@@ -60,17 +80,7 @@ static bool bind_parameter(Elab *el, Env *env, const Node *param, const Node *gi
 		elab_error(el, given->loc, "\"%s\" needs an array", param->name);
 		return false;
 	}
-	Term term = elab_expr(el, given);
-	if (el->failed)
-		return false;
-	Store type = param->kids[1] ? store_find(param->kids[1]->name) : (Store){0};
-	if (term.expr && type.kind != STORE_NONE)
-		term.expr = kexpr_cast(el->k, store_type(type), term.expr);
-	if (term.expr)
-		env_define(el, env, param->name, ENTITY_EXPR, given->loc)->expr = share(el, param->name, term.expr);
-	else
-		env_define(el, env, param->name, ENTITY_VALUE, given->loc)->value = term.value;
-	return true;
+	return bind_number(el, env, param, elab_expr(el, given), given->loc);
 }
 
 /* The parameters of fn bound to the call's arguments; NULL: reported. */
@@ -93,11 +103,8 @@ static Env *bind_call(Elab *el, const Node *call, const Decl *fn)
 	return env;
 }
 
-Term elab_call_expression(Elab *el, const Node *call, const Decl *fn)
+static Term run_expression(Elab *el, const Decl *fn, Env *env)
 {
-	Env *env = bind_call(el, call, fn);
-	if (!env)
-		return term_int(call->loc, 0);
 	Env *saved = el->env;
 	el->env = env;
 	el->depth++;
@@ -107,11 +114,14 @@ Term elab_call_expression(Elab *el, const Node *call, const Decl *fn)
 	return term;
 }
 
-Entity *elab_call(Elab *el, const Node *call, const Decl *fn)
+Term elab_call_expression(Elab *el, const Node *call, const Decl *fn)
 {
 	Env *env = bind_call(el, call, fn);
-	if (!env)
-		return NULL;
+	return env ? run_expression(el, fn, env) : term_int(call->loc, 0);
+}
+
+static Entity *run_body(Elab *el, const Node *call, const Decl *fn, Env *env)
+{
 	Env *saved = el->env;
 	uint32_t ambient = el->ambient_count;
 	bool in_loop = el->in_loop;
@@ -141,4 +151,23 @@ Entity *elab_call(Elab *el, const Node *call, const Decl *fn)
 	el->domain_count = el->domain_count > ambient ? el->domain_count : ambient;
 	el->env = saved;
 	return el->failed ? NULL : result;
+}
+
+Entity *elab_call(Elab *el, const Node *call, const Decl *fn)
+{
+	Env *env = bind_call(el, call, fn);
+	return env ? run_body(el, call, fn, env) : NULL;
+}
+
+Term elab_call_terms(Elab *el, const Node *at, const Decl *fn, const Term *terms)
+{
+	const Node *params = decl_params(fn);
+	Env *env = arena_new_of(el->c->arena, Env);
+	for (uint32_t i = 0; i < params->kid_count; i++)
+		if (!bind_number(el, env, params->kids[i], terms[i], at->loc))
+			return term_int(at->loc, 0);
+	if (fn->node->kids[2]->kind != N_BODY)
+		return run_expression(el, fn, env);
+	Entity *result = run_body(el, at, fn, env);
+	return result ? elab_load(el, at, result, false) : term_int(at->loc, 0);
 }

@@ -19,36 +19,6 @@ static Name axis_name(const Node *axis)
 	return is_bounded(axis) ? axis->kids[0]->name : axis->name;
 }
 
-static Scope *dtype_scope(Program *p, const DtypeRef *dtype)
-{
-	Scope *scope = scope_new(p->c, NULL);
-	const Node *params = decl_params(dtype->decl);
-	for (uint32_t i = 0; i < params->kid_count; i++) {
-		const Node *param = params->kids[i];
-		Value value = {.kind = VALUE_NONE, .dimension = ""};
-		if (dtype->arguments)
-			value = dtype->arguments[i];
-		else if (param->kids[2])
-			value = value_eval(p, scope, param->kids[2]);
-		scope_bind(p->c, scope, param->name, value);
-	}
-	return scope;
-}
-
-int64_t dtype_block_elements(Program *p, const DtypeRef *dtype)
-{
-	const Node *header = dtype->decl->node->kids[1];
-	const Scope *scope = dtype_scope(p, dtype);
-	int64_t block = 0;
-	for (uint32_t i = 1; i < header->kid_count; i++) {
-		if (!is_bounded(header->kids[i]))
-			continue;
-		Value bound = value_eval(p, scope, header->kids[i]->kids[1]);
-		block = (block ? block : 1) * (bound.kind == VALUE_INT ? bound.integer : 1);
-	}
-	return block;
-}
-
 int64_t dtype_block(const Elab *el, const DtypeRef *dtype)
 {
 	int64_t block = dtype_block_elements(el->p, dtype);

@@ -55,8 +55,7 @@ static Entity *name_entity(Elab *el, const Node *node)
 	return value.kind == VALUE_LIST ? list_entity(el, node, &value) : NULL;
 }
 
-/* w[o, g, k] of a w[o, i] with `block i = g*m + k` */
-static const Block *block_of(const Elab *el, Name axis, const Node *outer, const Node *inner)
+const Block *elab_block(const Elab *el, Name axis, const Node *outer, const Node *inner)
 {
 	const Block *only = NULL;
 	int count = 0;
@@ -112,6 +111,20 @@ static KExpr *in_range(Elab *el, KExpr *sub, KExpr *extent)
 	return kexpr_binary(el->k, OP_MIN, low, kexpr_int(el->k, sub->type, count - 1));
 }
 
+/* A subscript that does not depend on data must be inside its axis. */
+static void check_range(Elab *el, KExpr *sub, const KExpr *length, const KExpr *extent, Loc loc)
+{
+	int64_t count, lo, hi, more = 1;
+	if (el->failed || el->may_pass_end || el->in_branch || !kexpr_is_const(extent, &count) ||
+		(length && !kexpr_is_const(length, &more)) || !expr_linear_range(sub, &lo, &hi))
+		return;
+	hi += more - 1;
+	if (lo < 0)
+		elab_error(el, loc, "the subscript begins at %lld, the axis at 0", (long long)lo);
+	else if (hi >= count)
+		elab_error(el, loc, "the subscript runs to %lld, the axis to %lld", (long long)hi, (long long)count - 1);
+}
+
 bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out, KExpr **length)
 {
 	uint32_t given = index->kid_count - 1, extra = given > view->rank ? given - view->rank : 0;
@@ -122,15 +135,17 @@ bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out,
 			return report_rank(el, index, given, view->rank);
 		const Node *sub = index->kids[at++];
 		const Block *block =
-			extra ? block_of(el, view->formal[d]->name, sub, index->kids[at < index->kid_count ? at : at - 1]) : NULL;
+			extra ? elab_block(el, view->formal[d]->name, sub, index->kids[at < index->kid_count ? at : at - 1]) : NULL;
 		if (sub->kind == N_SLICE || sub->kind == N_STAR) {
 			out[d] = NULL;
 		} else if (block && at < index->kid_count) {
 			KExpr *scaled = kexpr_binary(el->k, OP_MUL, elab_int(el, sub), block->size);
 			out[d] = kexpr_binary(el->k, OP_ADD, scaled, elab_int(el, index->kids[at++]));
+			check_range(el, out[d], NULL, view->extent[d], index->loc);
 			extra--;
 		} else {
 			out[d] = in_range(el, subscript(el, sub, &count), view->extent[d]);
+			check_range(el, out[d], count, view->extent[d], sub->loc);
 		}
 		if (length)
 			length[d] = count;

@@ -95,6 +95,8 @@ static Entity *elaborate_pending(Elab *el, Env *env, Name name)
 		KIndex *domain[24];
 		uint32_t count = el->domain_count;
 		memcpy(domain, el->domain, sizeof domain);
+		bool in_branch = el->in_branch;
+		el->in_branch &= el->out == env->out;
 		el->env = env;
 		el->out = env->out;
 		el->domain_count = el->ambient_count;
@@ -103,6 +105,7 @@ static Entity *elaborate_pending(Elab *el, Env *env, Name name)
 		env->state[i] = 2;
 		el->env = saved;
 		el->out = out;
+		el->in_branch = in_branch;
 		memcpy(el->domain, domain, sizeof domain);
 		el->domain_count = count;
 		return env_local(env, name);
@@ -222,6 +225,52 @@ bool expr_most(const KExpr *e, int64_t *hi)
 {
 	int64_t lo;
 	return e->type < T_F32 && range_of(e, &lo, hi);
+}
+
+/* Each index stands in a linear expression once, so its bounds are reached; `seen` holds those that were met. */
+static bool linear_range(const KExpr *e, const KIndex **seen, uint32_t *count, int64_t *lo, int64_t *hi)
+{
+	int64_t l[2], h[2], factor;
+	switch (e->op) {
+	case OP_CONST:
+		*lo = *hi = e->integer;
+		return e->type < T_F32;
+	case OP_INDEX:
+		for (uint32_t i = 0; i < *count; i++)
+			if (seen[i] == e->index)
+				return false;
+		if (*count == K_MAX_RANK || !kexpr_is_const(e->index->lo, lo) || !kexpr_is_const(e->index->hi, hi) ||
+			*hi <= *lo)
+			return false;
+		seen[(*count)++] = e->index;
+		*hi = *lo + (*hi - 1 - *lo) / e->index->step * e->index->step;
+		return true;
+	case OP_CAST:
+		return e->args[0]->type < T_F32 && linear_range(e->args[0], seen, count, lo, hi);
+	case OP_ADD:
+	case OP_SUB:
+		if (!linear_range(e->args[0], seen, count, &l[0], &h[0]) ||
+			!linear_range(e->args[1], seen, count, &l[1], &h[1]))
+			return false;
+		*lo = e->op == OP_ADD ? l[0] + l[1] : l[0] - h[1];
+		*hi = e->op == OP_ADD ? h[0] + h[1] : h[0] - l[1];
+		return true;
+	case OP_MUL:
+		if (!linear_range(e->args[0], seen, count, &l[0], &h[0]) || !kexpr_is_const(e->args[1], &factor))
+			return false;
+		*lo = (factor < 0 ? h[0] : l[0]) * factor;
+		*hi = (factor < 0 ? l[0] : h[0]) * factor;
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool expr_linear_range(const KExpr *e, int64_t *lo, int64_t *hi)
+{
+	const KIndex *seen[K_MAX_RANK];
+	uint32_t count = 0;
+	return linear_range(e, seen, &count, lo, hi);
 }
 
 KExpr *elab_extent(Elab *el, KExpr *hi, Loc loc)

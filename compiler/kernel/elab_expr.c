@@ -219,6 +219,21 @@ static Term elab_name(Elab *el, const Node *node)
 	return term_value(value);
 }
 
+/* Operators that are equations of the library where a side is an array. */
+static const struct {
+	const char *op, *fn;
+} operators[] = {
+	{"^", "pow"},
+};
+
+static const Decl *operator_function(Elab *el, const Node *node)
+{
+	for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
+		if (!strcmp(node->op, operators[i].op))
+			return program_find(el->p, DECL_FN, name_of(el->c, operators[i].fn));
+	return NULL;
+}
+
 Term elab_expr(Elab *el, const Node *node)
 {
 	if (el->failed)
@@ -239,8 +254,11 @@ Term elab_expr(Elab *el, const Node *node)
 	case N_BINARY: {
 		if (elab_is_selection(el, node))
 			return elab_selection(el, node);
-		Term a = elab_expr(el, node->kids[0]), b = elab_expr(el, node->kids[1]);
-		return el->failed ? a : term_binary(el, node, a, b);
+		Term sides[2] = {elab_expr(el, node->kids[0]), elab_expr(el, node->kids[1])};
+		const Decl *fn = sides[0].expr || sides[1].expr ? operator_function(el, node) : NULL;
+		if (el->failed)
+			return sides[0];
+		return fn ? elab_call_terms(el, node, fn, sides) : term_binary(el, node, sides[0], sides[1]);
 	}
 	case N_IF: {
 		Term c = elab_expr(el, node->kids[0]);

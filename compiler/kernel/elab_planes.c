@@ -184,12 +184,14 @@ static bool plane_of(Elab *el, Coded *coded, const Node *node, Plane *plane)
 		item_axis(el, &item, coded->group->name, el->bound[coded->group->id], node->loc);
 	item_axes(el, &item);
 	bool ok = !el->failed;
+	el->may_pass_end = true;
 	if (ok && reads && !item.count)
 		elab_error(el, node->loc, "planes: an item that reads fields needs the rows' axis first");
 	else if (ok && reads)
 		write_item(el, &item, plane);
 	else if (ok)
 		constant_shape(el, &item, plane);
+	el->may_pass_end = false;
 	env_pop(el);
 	el->domain_count = el->ambient_count;
 	return !el->failed;

@@ -97,10 +97,16 @@ static void infer_from_array(Inference *in, const Node *index, const View *view)
 {
 	uint32_t at = 1, extra = index->kid_count - 1 > view->rank ? index->kid_count - 1 - view->rank : 0;
 	for (uint32_t d = 0; d < view->rank && at < index->kid_count; d++, at++) {
-		if (extra) { /* blocked: its two names have axes of their own */
+		const Node *sub = index->kids[at], *next = at + 1 < index->kid_count ? index->kids[at + 1] : NULL;
+		const Block *block = extra && next ? elab_block(in->el, view->formal[d]->name, sub, next) : NULL;
+		if (block) {
+			if (is_index_name(sub, in->index))
+				infer_from(in, kexpr_binary(in->el->k, OP_IDIV, view->extent[d], block->size), index->loc);
+			if (is_index_name(next, in->index))
+				infer_from(in, block->size, index->loc);
 			at++;
 			extra--;
-		} else if (is_index_name(index->kids[at], in->index)) {
+		} else if (is_index_name(sub, in->index)) {
 			infer_from(in, view->extent[d], index->loc);
 		}
 	}

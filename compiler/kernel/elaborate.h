@@ -99,11 +99,13 @@ struct Elab {
 	uint32_t domain_count, ambient_count;
 	KExpr *bound[1024]; /* by index id: extent of arrays made over that index */
 	Name origin;
-	int64_t cols;   /* elements in a row of the subject: the block of a dtype of whole rows */
-	Store input;    /* how the checkpoint stores the tensor: what `input` means as a storage type */
-	uint32_t depth; /* of inlined calls */
-	bool in_loop;   /* := happens in place */
-	KExpr *guard;   /* of a data-dependent `when`: load of its condition; NULL: none */
+	int64_t cols;      /* elements in a row of the subject: the block of a dtype of whole rows */
+	Store input;       /* how the checkpoint stores the tensor: what `input` means as a storage type */
+	uint32_t depth;    /* of inlined calls */
+	bool in_loop;      /* := happens in place */
+	bool in_branch;    /* what is here may happen for some turns of a loop only */
+	bool may_pass_end; /* subscripts may leave their axis: what is read there is 0 */
+	KExpr *guard;      /* of a data-dependent `when`: load of its condition; NULL: none */
 	bool failed;
 	bool is_any_rows; /* the number of rows is a parameter of the kernel */
 	bool needs_rows;  /* and must not be: something wants the whole matrix; failed then, unreported */
@@ -127,6 +129,8 @@ KIndex *elab_index(Elab *el, Name name, KExpr *extent); /* 0..extent */
 KIndex *elab_index_range(Elab *el, Name name, KExpr *lo, KExpr *hi, KExpr *extent);
 bool expr_most(
 	const KExpr *e, int64_t *hi); /* the largest value of an integer expression over indices; false: not known */
+/* The least and the largest value of a linear expression over indices with constant bounds; false: it is none. */
+bool expr_linear_range(const KExpr *e, int64_t *lo, int64_t *hi);
 KExpr *elab_extent(Elab *el, KExpr *hi, Loc loc);     /* of an array with an axis that ends at hi at most */
 bool elab_is_uniform(const Elab *el, const KExpr *e); /* reads loop indices and parameters only, never the domain */
 void elab_need_rows(Elab *el, Loc loc);               /* gives up, unreported, if the rows are not known */
@@ -162,7 +166,9 @@ KExpr *elab_int(Elab *el, const Node *node); /* an integer subscript or bound */
 
 Entity *elab_entity(Elab *el, const Node *node); /* an array or struct, by name, field or slice; NULL: it is a scalar */
 Entity *elab_indexed(Elab *el, const Node *index); /* what this INDEX subscripts */
-Entity *entity_single(Entity *entity);             /* the one result of a function that has one, else itself */
+/* How w[o, g, k] blocks an axis, in the innermost scope that says so; NULL: it does not. */
+const Block *elab_block(const Elab *el, Name axis, const Node *outer, const Node *inner);
+Entity *entity_single(Entity *entity); /* the one result of a function that has one, else itself */
 /* Of all of the view's axes: out as view_slice takes them. length NULL: slices are errors. */
 bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out, KExpr **length);
 /* An array of so many axes, or an error that calls it `what`: "what inverse takes" */
@@ -174,6 +180,9 @@ Term elab_load(Elab *el, const Node *node, const Entity *entity, bool is_stored)
 /* f(..) of a fn with a body: its results as a struct */
 Entity *elab_call(Elab *el, const Node *call, const Decl *fn);
 Term elab_call_expression(Elab *el, const Node *call, const Decl *fn); /* of fn f(x) = e */
+/* A fn of numbers only with one result, of as many terms as it has parameters; `at` is what it stands for. */
+Term elab_call_terms(Elab *el, const Node *at, const Decl *fn, const Term *terms);
+KExpr *elab_share(Elab *el, Name name, KExpr *e); /* a load of it, if it is long and may be read several times */
 
 /* ---- elab_reduce.c ---- */
 
@@ -224,8 +233,7 @@ typedef struct Inside {
 Inside elab_enter(Elab *el, Env *env, KIndex *const *ambient, uint32_t count, Name origin);
 void elab_leave(Elab *el, Inside saved);
 
-int64_t dtype_block(const Elab *el, const DtypeRef *dtype);      /* elements coded together, those of a row included */
-int64_t dtype_block_elements(Program *p, const DtypeRef *dtype); /* 0: whole rows */
+int64_t dtype_block(const Elab *el, const DtypeRef *dtype); /* elements coded together, those of a row included */
 const Node *dtype_layout(const DtypeRef *dtype, const char *container); /* LAYOUT for it, or NULL */
 const Node *dtype_planes(const DtypeRef *dtype);                        /* PLANES, or NULL */
 const Node *dtype_value(Elab *el, const DtypeRef *dtype);               /* value[..] = e; NULL: reported */

@@ -230,9 +230,11 @@ static void bind_tensor(Plan *plan, PlanTensor *tensor)
 	tensor->facts = scope_new(plan->c, NULL);
 	for (size_t i = 0; i < plan->model_facts->names.count; i++)
 		scope_bind(plan->c, tensor->facts, plan->model_facts->names.at[i].name, plan->model_facts->names.at[i].value);
-	const char *role = tensor->roles.count ? tensor->roles.at[tensor->roles.count - 1] : "none";
+	Value role = {.kind = VALUE_NONE, .dimension = ""};
+	if (tensor->roles.count)
+		role = value_word(nowhere, tensor->roles.at[tensor->roles.count - 1]);
 	bind(plan, tensor->facts, "name", value_string(nowhere, tensor->file->name));
-	bind(plan, tensor->facts, "role", value_word(nowhere, role));
+	bind(plan, tensor->facts, "role", role);
 	bind(plan, tensor->facts, "layer", value_int(nowhere, tensor->layer));
 	bind(plan, tensor->facts, "rows", value_int(nowhere, tensor->rows));
 	bind(plan, tensor->facts, "cols", value_int(nowhere, tensor->cols));

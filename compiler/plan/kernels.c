@@ -21,10 +21,57 @@ static const char *key_of(Plan *plan, const PlanTensor *tensor, bool is_whole)
 	return key.at;
 }
 
-static size_t find_kernel(const Plan *plan, const char *key)
+/* ---- facts that equations ask for ---- */
+
+/* Answers as a tensor's facts do, and keeps what was asked. */
+typedef struct Asked {
+	Compiler *c;
+	const Scope *facts;
+	NameVec *names;
+} Asked;
+
+static bool ask(void *context, Name name, Value *out)
+{
+	Asked *asked = context;
+	size_t i = 0;
+	while (i < asked->names->count && asked->names->at[i] != name)
+		i++;
+	if (i == asked->names->count)
+		vec_push(asked->c->arena, asked->names, name);
+	return scope_find(asked->facts, name, out);
+}
+
+static const Scope *asking_scope(Plan *plan, const Scope *facts, NameVec *names)
+{
+	Asked *asked = arena_new_of(plan->c->arena, Asked);
+	Scope *scope = scope_new(plan->c, NULL);
+	*asked = (Asked){plan->c, facts, names};
+	scope->ask = ask;
+	scope->context = asked;
+	return scope;
+}
+
+/* Does the tensor answer all that was asked when the kernel was built as that one's tensor did? */
+static bool same_facts(Plan *plan, const PlanKernel *kernel, const PlanTensor *tensor)
+{
+	for (size_t i = 0; i < kernel->asked->count; i++) {
+		Value a = {.kind = VALUE_ERROR}, b = a;
+		Text text[2] = {{.arena = plan->c->arena}, {.arena = plan->c->arena}};
+		scope_find(kernel->facts, kernel->asked->at[i], &a);
+		scope_find(tensor->facts, kernel->asked->at[i], &b);
+		value_print(&a, &text[0]);
+		value_print(&b, &text[1]);
+		if (a.kind != b.kind || text[0].count != text[1].count || memcmp(text[0].at, text[1].at, text[0].count) != 0)
+			return false;
+	}
+	return true;
+}
+
+static size_t find_kernel(Plan *plan, const PlanTensor *tensor, const char *key)
 {
 	size_t i = 0;
-	while (i < plan->kernels.count && strcmp(plan->kernels.at[i].key, key))
+	while (i < plan->kernels.count &&
+		   (strcmp(plan->kernels.at[i].key, key) || !same_facts(plan, &plan->kernels.at[i], tensor)))
 		i++;
 	return i;
 }
@@ -67,17 +114,27 @@ static void make_chain(Plan *plan, const PlanTensor *tensor, PlanKernel *kernel,
 		links[i] = (ChainLink){link->statement->pass, link->arguments, link->statement->loc};
 	}
 	const char *name = arena_printf(plan->c->arena, "kernel_%zu", plan->kernels.count);
+	kernel->facts = tensor->facts;
+	kernel->asked = arena_new_of(plan->c->arena, NameVec);
 	kernel->chain = (Chain){.name = name_of(plan->c, name),
 		.input = tensor_store(plan, tensor->file),
 		.rows = is_whole ? tensor->rows : 0,
 		.cols = tensor->cols,
 		.links = links,
 		.link_count = tensor->links.count,
-		.facts = tensor->facts,
+		.facts = asking_scope(plan, tensor->facts, kernel->asked),
 		.container = plan->output_format->name,
 		.is_transposed = tensor->is_transposed,
 		.wants_error = plan->wants_error};
 	kernel->is_whole = is_whole;
+}
+
+static bool is_unbuilt(const Plan *plan, Name key)
+{
+	for (size_t i = 0; i < plan->unbuilt.count; i++)
+		if (plan->unbuilt.at[i] == key)
+			return true;
+	return false;
 }
 
 static bool kernel_for(Plan *plan, PlanTensor *tensor)
@@ -86,13 +143,16 @@ static bool kernel_for(Plan *plan, PlanTensor *tensor)
 		return false;
 	for (int is_whole = tensor->is_transposed; is_whole < 2; is_whole++) {
 		const char *key = key_of(plan, tensor, is_whole);
-		tensor->kernel = find_kernel(plan, key);
+		tensor->kernel = find_kernel(plan, tensor, key);
 		if (tensor->kernel < plan->kernels.count)
 			break;
 		PlanKernel kernel = {.key = key};
+		if (is_unbuilt(plan, name_of(plan->c, key)))
+			return false;
 		make_chain(plan, tensor, &kernel, is_whole);
 		if (!build(plan, &kernel)) {
 			tensor->kernel = SIZE_MAX;
+			vec_push(plan->c->arena, &plan->unbuilt, name_of(plan->c, key));
 			if (diag_errors(plan->c))
 				diag_note(plan->c, tensor->links.at[0].statement->loc, "while building it for \"%s\" [%lld, %lld]",
 					tensor->file->name, (long long)tensor->rows, (long long)tensor->cols);

@@ -70,7 +70,9 @@ typedef struct PlanTensor {
 } PlanTensor;
 
 typedef struct PlanKernel {
-	const char *key; /* what it is shared by */
+	const char *key;    /* what it is shared by */
+	const Scope *facts; /* of the tensor it was built for */
+	NameVec *asked;     /* those of them that its equations asked for: tensors that share it agree on these */
 	Chain chain;
 	ChainKernel built; /* scheduled */
 	bool is_whole;     /* needs all rows at once */
@@ -107,6 +109,7 @@ struct Plan {
 	VEC(PlanRequire) requires;
 	/* kernels.c */
 	VEC(PlanKernel) kernels;
+	NameVec unbuilt; /* keys of those that failed: reported once */
 	/* outputs.c */
 	CmprtProgram *program;
 	const char **kernel_names; /* per job; NULL: a copy */
