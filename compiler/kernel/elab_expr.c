@@ -118,6 +118,10 @@ static Term builtin_store(Elab *el, const Node *call, Store store, KOp op)
 		return a;
 	KType type = store_type(store);
 	KExpr *e = term_expr(el, a);
+	if (op == OP_FROM_BITS && e->type != T_I32 && e->type != T_I64)
+		elab_error(el, call->loc, "from_bits needs a whole number");
+	if (el->failed)
+		return a;
 	if (op == OP_FROM_BITS)
 		return term_of(kexpr_store(el->k, op, store, e));
 	bool is_int = type == T_I32 || type == T_I64;
