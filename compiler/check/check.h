@@ -65,11 +65,12 @@ typedef struct Checker {
 	const Decl *decl; /* in hand */
 	Frame *frame;
 	StoredRule stored;
-	bool is_constant;   /* a compile-time expression: no arrays */
-	bool has_facts;     /* the facts of a tensor may be used */
-	bool has_original;  /* so may `original` */
-	NameVec reported;   /* unknown names of this declaration */
-	const Node *update; /* the `:=` in hand: its left side gives extents */
+	bool is_constant;     /* a compile-time expression: no arrays */
+	bool has_facts;       /* the facts of a tensor may be used */
+	bool has_original;    /* so may `original` */
+	NameVec reported;     /* unknown names of this declaration */
+	bool is_update;       /* the left side in hand is that of a `:=` */
+	bool has_own_extents; /* and its array's axes bound the indices */
 } Checker;
 
 /* ---- check_scope.c ---- */
@@ -110,6 +111,8 @@ bool index_is_bounded(const Node *node, Name index);
 /* Arguments of a pass, recipe, dtype or fn: places, names, and the types of those that can be evaluated now. */
 void check_arguments(Checker *ck, const Decl *decl, const Node *call);
 int fn_result_count(const Decl *fn);
+int fn_result_rank(
+	const Decl *fn, const Node *result); /* its axes as declared, else as the body defines it; -1: not known */
 
 /* ---- check_body.c ---- */
 
@@ -117,6 +120,10 @@ void check_equations(Checker *ck, const Node *body); /* their names stay in the 
 void check_body(Checker *ck, const Node *body);      /* in a frame of its own */
 void check_params(Checker *ck, const Decl *decl);    /* into the frame in hand */
 void check_storage(Checker *ck, const Node *type);
+
+/* ---- check_order.c ---- */
+
+void check_order(Checker *ck, const Node *body);
 
 /* ---- check_dtype.c ---- */
 

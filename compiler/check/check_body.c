@@ -106,14 +106,14 @@ static void bind_subscript(Checker *ck, const Node *sub, const Node *right)
 		check_expr(ck, sub->kids[1]);
 		bind_index(ck, sub->kids[0], false);
 	} else if (sub->kind == N_NAME) {
-		bool is_bounded = ck->update || axis_is_known(ck, sub->name) || index_find(ck, sub->name) ||
+		bool is_bounded = ck->has_own_extents || axis_is_known(ck, sub->name) || index_find(ck, sub->name) ||
 						  index_is_bounded(right, sub->name);
 		if (!is_bounded)
 			diag_error(ck->c, sub->loc, "nothing bounds index \"%s\": write %s < n", sub->name, sub->name);
 		bind_index(ck, sub, true);
 	} else if (sub->kind != N_STAR && sub->kind != N_SLICE) {
 		check_scalar(ck, sub);
-		if (!ck->update)
+		if (!ck->is_update)
 			diag_error(ck->c, sub->loc, "the left side of = names its indices, as in x[k] or x[k < 32]");
 	}
 }
@@ -281,6 +281,14 @@ static void check_update_rank(Checker *ck, const Node *left, const Node *right)
 			symbol->rank == 1 ? "is" : "es", given);
 }
 
+/* An index of := ranges over the array's own axis in its place, where each has one: not those of a block. */
+static bool has_own_extents(const Checker *ck, const Node *left)
+{
+	const Node *name = array_of(left);
+	const Symbol *symbol = name->kind == N_NAME ? symbol_find(ck, name->name) : NULL;
+	return !symbol || symbol->rank <= 0 || (int)subscript_count(left) <= symbol->rank;
+}
+
 static void check_update(Checker *ck, const Node *node)
 {
 	const Node *left = node->kids[0], *right = node->kids[2];
@@ -295,10 +303,10 @@ static void check_update(Checker *ck, const Node *node)
 	if (node->kids[1])
 		diag_error(ck->c, node->kids[1]->loc, "a storage type stands where a field is defined, with =");
 	frame_push(ck);
-	const Node *outer = ck->update;
-	ck->update = node;
+	ck->is_update = true;
+	ck->has_own_extents = has_own_extents(ck, left);
 	bind_left(ck, left, right);
-	ck->update = outer;
+	ck->is_update = ck->has_own_extents = false;
 	check_right(ck, right);
 	frame_pop(ck);
 }
@@ -458,9 +466,12 @@ static void check_statement(Checker *ck, const Node *node)
 void check_equations(Checker *ck, const Node *body)
 {
 	Collector collector = {ck, false};
+	size_t errors = diag_errors(ck->c);
 	collect(&collector, body, NULL, false);
 	for (uint32_t i = 0; i < body->kid_count; i++)
 		check_statement(ck, body->kids[i]);
+	if (diag_errors(ck->c) == errors)
+		check_order(ck, body);
 }
 
 void check_body(Checker *ck, const Node *body)

@@ -366,10 +366,8 @@ static const Node *definition_in(const Node *body, Name name)
 	return NULL;
 }
 
-/* The axes of a fn's only result: as declared, else as its body defines it. */
-static int only_result_rank(const Decl *fn)
+int fn_result_rank(const Decl *fn, const Node *result)
 {
-	const Node *result = fn->node->kids[1]->kids[0];
 	if (result->kind == N_INDEX)
 		return (int)subscript_count(result);
 	const Node *definition = definition_in(fn->node->kids[2], result->name);
@@ -390,7 +388,7 @@ static Shape fn_shape(const Decl *fn)
 		return (Shape){SHAPE_RESULTS, 0, fn, count};
 	if (count == 0)
 		return (Shape){0};
-	return shape_array(only_result_rank(fn));
+	return shape_array(fn_result_rank(fn, fn->node->kids[1]->kids[0]));
 }
 
 Shape call_shape(const Checker *ck, const Node *call)

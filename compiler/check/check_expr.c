@@ -113,14 +113,13 @@ static const Node *result_name(const Node *result)
 	return array_of(result);
 }
 
-/* The axes of result `name` of fn; -2: it has no such result. */
-static int result_rank(const Decl *fn, Name name)
+static const Node *result_find(const Decl *fn, Name name)
 {
 	const Node *results = fn->node->kids[1];
 	for (uint32_t i = 0; results && i < results->kid_count; i++)
 		if (result_name(results->kids[i])->name == name)
-			return results->kids[i]->kind == N_INDEX ? (int)subscript_count(results->kids[i]) : -1;
-	return -2;
+			return results->kids[i];
+	return NULL;
 }
 
 static Shape check_field(Checker *ck, const Node *node)
@@ -137,8 +136,8 @@ static Shape check_field(Checker *ck, const Node *node)
 			diag_error(ck->c, node->loc, "there is no field \"%s\" here: this is an array", node->name);
 		return shape_unknown();
 	}
-	int rank = result_rank(base.fn, node->name);
-	if (rank == -2) {
+	const Node *result = result_find(base.fn, node->name);
+	if (!result) {
 		NameVec known = {0};
 		const Node *results = base.fn->node->kids[1];
 		for (uint32_t i = 0; results && i < results->kid_count; i++)
@@ -147,7 +146,8 @@ static Shape check_field(Checker *ck, const Node *node)
 		diag_nearest(ck->c, node->name, &known);
 		return shape_unknown();
 	}
-	return rank < 0 ? (base.rank == 0 ? shape_unknown() : shape_array(-1)) : shape_array(base.rank + rank);
+	int rank = fn_result_rank(base.fn, result);
+	return rank < 0 || base.rank < 0 ? shape_unknown() : shape_array(base.rank + rank);
 }
 
 /* ---- subscripts ---- */
