@@ -312,6 +312,14 @@ static void check_array_argument(Checker *ck, const Node *param, const Node *giv
 	diag_note(ck->c, param->loc, "it is declared here");
 }
 
+static bool has_call(const Node *node)
+{
+	bool has = node->kind == N_CALL;
+	for (uint32_t i = 0; i < node->kid_count && !has; i++)
+		has = node->kids[i] && has_call(node->kids[i]);
+	return has;
+}
+
 static void check_argument(Checker *ck, const Decl *decl, const Node *param, const Node *given)
 {
 	size_t errors = diag_errors(ck->c);
@@ -327,8 +335,7 @@ static void check_argument(Checker *ck, const Decl *decl, const Node *param, con
 		check_word(ck, decl, param, given);
 	if (given->kind == N_IF || diag_errors(ck->c) != errors || !expr_is_constant(ck, given))
 		return;
-	bool is_array = ck->is_constant ? false : call_shape(ck, given).kind != SHAPE_SCALAR || given->kind == N_CALL;
-	if (is_array) /* its value is not known before the kernel runs */
+	if (!ck->is_constant && has_call(given)) /* a part of a kernel */
 		return;
 	Value value = value_eval(ck->p, NULL, given);
 	if (value.kind != VALUE_ERROR)
@@ -339,12 +346,7 @@ void check_arguments(Checker *ck, const Decl *decl, const Node *call)
 {
 	const Node *params = decl_params(decl);
 	Node **given = arena_array(ck->c->arena, Node *, params->kid_count + 1);
-	if (arguments_place(ck->p, decl, call, given)) {
-		for (uint32_t i = 0; i < params->kid_count; i++)
-			if (given[i])
-				check_argument(ck, decl, params->kids[i], given[i]);
-		return;
-	}
+	arguments_place(ck->p, decl, call, given);
 	for (uint32_t i = 0; i < params->kid_count; i++) /* what did find its place is judged all the same */
 		if (given[i])
 			check_argument(ck, decl, params->kids[i], given[i]);
@@ -475,9 +477,8 @@ static void check_matrix(Checker *ck, const Node *call)
 		diag_error(ck->c, side->loc, "expected upper or lower");
 }
 
-static Shape gives(Checker *ck, const Builtin *builtin, Shape last)
+static Shape gives(const Builtin *builtin, Shape last)
 {
-	(void)ck;
 	if (builtin->results)
 		return (Shape){SHAPE_RESULTS, 0, NULL, builtin->results};
 	if (builtin->gives == GIVES_LAST)
@@ -527,7 +528,7 @@ static Shape check_builtin(Checker *ck, const Node *call, const Builtin *builtin
 			check_scalar(ck, call->kids[i]);
 		break;
 	}
-	return gives(ck, builtin, last);
+	return gives(builtin, last);
 }
 
 static Shape report_function(Checker *ck, const Node *call, Name name)

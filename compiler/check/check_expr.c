@@ -352,7 +352,7 @@ static bool depends(const Checker *ck, const Node *node, const Locals *locals, i
 		return true;
 	if (node->kind == N_NAME && !is_local(locals, node->name)) {
 		bool is_free = locals || !symbol_find(ck, node->name);
-		if (!is_free || is_word(node->name, "original") ||
+		if (!is_free || (!ck->has_original && is_word(node->name, "original")) ||
 			(fact_is_known(node->name) && !program_find(ck->p, DECL_LET, node->name)))
 			return true;
 	}
@@ -362,7 +362,6 @@ static bool depends(const Checker *ck, const Node *node, const Locals *locals, i
 		if (fn && fn->node->kids[2]->kind != N_BODY && depends(ck, fn->node->kids[2], &inner, depth + 1))
 			return true;
 	}
-	/* given(config.x): a field's base is judged, its name is not */
 	for (uint32_t i = 0; i < node->kid_count; i++)
 		if (node->kids[i] && depends(ck, node->kids[i], locals, depth))
 			return true;

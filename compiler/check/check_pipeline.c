@@ -229,21 +229,27 @@ static int check_metric(Checker *ck, const Node *node)
 	return -1;
 }
 
+/* What the layout of the input is, in the unit of the metric, stands for `original`. */
+static Scope *original_scope(Checker *ck, Loc loc, bool wants_bytes)
+{
+	Scope *scope = scope_new(ck->c, NULL);
+	Value original = value_real(loc, 1);
+	original.dimension = wants_bytes ? "byte" : "";
+	scope_bind(ck->c, scope, name_of(ck->c, "original"), original);
+	return scope;
+}
+
 static void check_bound(Checker *ck, const Node *bound, int metric)
 {
 	size_t errors = diag_errors(ck->c);
 	bool wants_bytes = !strcmp(metrics[metric].unit, "bytes");
 	ck->has_original = ck->has_facts = true;
 	check_constant(ck, bound);
+	bool is_known = diag_errors(ck->c) == errors && expr_is_constant(ck, bound);
 	ck->has_original = ck->has_facts = false;
-	Scope *scope = scope_new(ck->c, NULL);
-	Value original = value_real(bound->loc, 1);
-	original.dimension = wants_bytes ? "byte" : "";
-	scope_bind(ck->c, scope, name_of(ck->c, "original"), original);
-	Node free = *bound; /* `original` is known here, whatever else is not */
-	if (diag_errors(ck->c) != errors || free.kind == N_CALL)
+	if (!is_known)
 		return;
-	Value value = value_eval(ck->p, scope, bound);
+	Value value = value_eval(ck->p, original_scope(ck, bound->loc, wants_bytes), bound);
 	if (value.kind == VALUE_ERROR)
 		return;
 	if (!value_is_number(&value) || strcmp(value.dimension, wants_bytes ? "byte" : ""))
