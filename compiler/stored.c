@@ -55,6 +55,17 @@ static bool scheme_fits(Program *p, const Node *planes, const json_t *weights)
 	return false;
 }
 
+/* Does a plane tell an argument of the dtype? Such a tensor's values depend on a number that only its file knows. */
+static bool tells_argument(const Node *params, const Node *node)
+{
+	bool is_told = false;
+	for (uint32_t i = 0; i < params->kid_count && node->kind == N_NAME; i++)
+		is_told |= params->kids[i]->name == node->name;
+	for (uint32_t i = 0; i < node->kid_count && !is_told; i++)
+		is_told = node->kids[i] && tells_argument(params, node->kids[i]);
+	return is_told;
+}
+
 static void add_forms(Model *model, const json_t *group, const char *format, FormVec *to)
 {
 	Program *p = model->library;
@@ -67,6 +78,8 @@ static void add_forms(Model *model, const json_t *group, const char *format, For
 		const DtypeRef *dtype = value_dtype(p, decl->node->loc, decl).dtype;
 		const Node *planes = dtype_planes(dtype);
 		if (!planes || strcmp(planes->text, format) != 0 || !scheme_fits(p, planes, weights))
+			continue;
+		if (tells_argument(decl_params(decl), planes)) /* left as they lie in the file */
 			continue;
 		Form form = {.dtype = dtype, .planes = planes, .targets = json_object_get(group, "targets")};
 		vec_push(model->c->arena, to, form);
