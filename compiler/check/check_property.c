@@ -39,7 +39,9 @@ static const struct {
 } properties[] = {
 	{N_TARGET, "cpu", PROPERTY_STRING},
 	{N_TARGET, "triple", PROPERTY_STRING},
+	{N_TARGET, "features", PROPERTY_STRING},
 	{N_TARGET, "triple", PROPERTY_STRING},
+	{N_TARGET, "features", PROPERTY_STRING},
 	{N_TARGET, "features", PROPERTY_STRING},
 	{N_TARGET, "cores", PROPERTY_COUNT},
 	{N_TARGET, "memory", PROPERTY_SIZE},
