@@ -160,7 +160,15 @@ static void check_layout(Checker *ck, const Node *header, const Node *layout)
 	}
 }
 
-static void check_plane(Checker *ck, const Node *item)
+static bool is_of_header(const Node *header, Name name)
+{
+	for (uint32_t i = 1; i < header->kid_count; i++)
+		if (axis_name(header->kids[i]) == name)
+			return true;
+	return false;
+}
+
+static void check_plane(Checker *ck, const Node *header, const Node *item)
 {
 	const Node *left = item->kids[0], *e = item->kids[2];
 	check_storage(ck, item->kids[1]);
@@ -168,7 +176,7 @@ static void check_plane(Checker *ck, const Node *item)
 	for (uint32_t i = 1; left->kind == N_INDEX && i < left->kid_count; i++) {
 		const Node *axis = left->kids[i];
 		bool has_bound = is_bounded(axis) && axis->kids[0]->kind == N_NAME;
-		bool is_known = axis->kind == N_NAME && axis_is_known(ck, axis->name);
+		bool is_known = axis->kind == N_NAME && is_of_header(header, axis->name);
 		if (has_bound)
 			check_scalar(ck, axis->kids[1]);
 		if (!has_bound && !is_known)
@@ -181,6 +189,23 @@ static void check_plane(Checker *ck, const Node *item)
 	if (!item->kids[1] && !(name->kind == N_NAME && is_field_of(ck, name, &field)))
 		diag_error(ck->c, item->loc, "planes: say how this is stored: name[..]: i32 = ..");
 	check_scalar(ck, e);
+	frame_pop(ck);
+}
+
+/* A header that names no rows, no blocks: extent(o) and extent(g) are theirs. */
+static void check_planes(Checker *ck, const Node *header, const Node *planes)
+{
+	uint32_t unbounded = 0;
+	for (uint32_t i = 1; i < header->kid_count; i++)
+		unbounded += !is_bounded(header->kids[i]);
+	frame_push(ck);
+	if (unbounded < 2)
+		axis_add(ck, name_of(ck->c, "o"), false);
+	if (unbounded < 1)
+		axis_add(ck, name_of(ck->c, "g"), false);
+	for (uint32_t k = 0; k < planes->kid_count; k++)
+		if (planes->kids[k]->kind == N_DEFINE)
+			check_plane(ck, header, planes->kids[k]);
 	frame_pop(ck);
 }
 
@@ -228,9 +253,8 @@ static void check_forms(Checker *ck, const Node *header, const Node *body)
 		}
 		if (node->kind == N_LAYOUT)
 			check_layout(ck, header, node);
-		for (uint32_t k = 0; node->kind == N_PLANES && k < node->kid_count; k++)
-			if (node->kids[k]->kind == N_DEFINE)
-				check_plane(ck, node->kids[k]);
+		if (node->kind == N_PLANES)
+			check_planes(ck, header, node);
 		if (!is_value(node))
 			continue;
 		if (value) {

@@ -239,6 +239,16 @@ static Scope *original_scope(Checker *ck, Loc loc, bool wants_bytes)
 	return scope;
 }
 
+static bool mentions_original(const Node *node)
+{
+	if (node->kind == N_NAME && is_word(node->name, "original"))
+		return true;
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i] && mentions_original(node->kids[i]))
+			return true;
+	return false;
+}
+
 static void check_bound(Checker *ck, const Node *bound, int metric)
 {
 	size_t errors = diag_errors(ck->c);
@@ -247,14 +257,21 @@ static void check_bound(Checker *ck, const Node *bound, int metric)
 	check_constant(ck, bound);
 	bool is_known = diag_errors(ck->c) == errors && expr_is_constant(ck, bound);
 	ck->has_original = ck->has_facts = false;
+	if (!wants_bytes && !metrics[metric].takes_data && mentions_original(bound)) {
+		diag_error(
+			ck->c, bound->loc, "`original` has no meaning here: the input itself has no %s", metrics[metric].name);
+		diag_help(ck->c, "for size it is the bytes of the input's tensors");
+		return;
+	}
 	if (!is_known)
 		return;
 	Value value = value_eval(ck->p, original_scope(ck, bound->loc, wants_bytes), bound);
 	if (value.kind == VALUE_ERROR)
 		return;
-	if (!value_is_number(&value) || strcmp(value.dimension, wants_bytes ? "byte" : ""))
-		diag_error(ck->c, bound->loc, "%s is compared with %s", metrics[metric].name,
-			wants_bytes ? "a size such as 400 MB" : "a plain number");
+	if (value_is_number(&value) && !strcmp(value.dimension, wants_bytes ? "byte" : ""))
+		return;
+	diag_error(ck->c, bound->loc, "%s is compared with %s", metrics[metric].name,
+		wants_bytes ? "a size such as 400 MB" : "a plain number");
 }
 
 static void check_require(Checker *ck, const Node *node)

@@ -261,16 +261,23 @@ void *plane_constant(Program *p, const DtypeRef *dtype, const Plane *plane, int6
 	Kernel *k = kernel_new(p->c, name_of(p->c, "plane"));
 	Elab *el = elab_new(p, k, NULL);
 	el->input = store_of_type(T_F32);
+	const Scope *arguments = dtype_scope(p, dtype);
+	for (size_t i = 0; i < arguments->names.count; i++)
+		env_define(el, el->env, arguments->names.at[i].name, ENTITY_VALUE, plane->node->loc)->value =
+			arguments->names.at[i].value;
 	const Node *header = dtype->decl->node->kids[1];
 	int64_t block = dtype_block_elements(p, dtype);
 	KExpr *known[2] = {kexpr_int(k, T_I32, rows), kexpr_int(k, T_I32, block ? cols / block : cols)};
 	const char *implied[2] = {"o", "g"};
 	for (int i = 0; i < 2; i++)
 		env_add_axis(el, name_of(p->c, implied[i]), known[i], plane->node->loc);
-	for (uint32_t i = 1, unbounded = 0; i < header->kid_count; i++) {
+	uint32_t at = 2; /* of known: the unbounded axes from the right are the blocks (or the row's elements), the rows */
+	for (uint32_t i = 1; i < header->kid_count; i++)
+		at -= header->kids[i]->kind != N_BINARY;
+	for (uint32_t i = 1; i < header->kid_count; i++) {
 		bool is_bound = header->kids[i]->kind == N_BINARY;
 		Name name = is_bound ? header->kids[i]->kids[0]->name : header->kids[i]->name;
-		KExpr *extent = is_bound ? elab_int(el, header->kids[i]->kids[1]) : known[unbounded < 2 ? unbounded++ : 1];
+		KExpr *extent = is_bound ? elab_int(el, header->kids[i]->kids[1]) : known[at++];
 		env_add_axis(el, name, extent, header->kids[i]->loc);
 	}
 	Item item = {.node = plane->node};

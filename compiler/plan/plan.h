@@ -10,6 +10,7 @@
  *   select.c   statements (recipes opened) x tensors
  *   require.c  what must hold before anything is saved
  *   order.c    the order of the passes on each tensor
+ *   legal.c    can each tensor become that, and can the target execute it
  *   kernels.c  one kernel per (chain, input type, row length), shared
  *   outputs.c  output tensors, jobs, sizes, as the CmprtProgram that the runtime runs
  *   print.c    the dry run's text
@@ -128,6 +129,7 @@ bool plan_facts(Plan *plan);
 bool plan_select(Plan *plan);
 bool plan_requires(Plan *plan);
 bool plan_order(Plan *plan);
+bool plan_legal(Plan *plan);
 bool plan_kernels(Plan *plan);
 bool plan_outputs(Plan *plan);
 const char *plan_quantization_config(Plan *plan); /* JSON; NULL: none is needed */

@@ -48,7 +48,8 @@ static bool add_require(Plan *plan, const Node *node)
 		original += plan->tensors.at[i].file->bytes;
 	Value size = value_real(e->loc, (double)original);
 	size.dimension = "byte";
-	scope_bind(plan->c, scope, name_of(plan->c, "original"), size);
+	if (!strcmp(metrics[metric].unit, "bytes"))
+		scope_bind(plan->c, scope, name_of(plan->c, "original"), size);
 	Value bound = value_eval(plan->p, scope, e->kids[1]);
 	bool wants_bytes = !strcmp(metrics[metric].unit, "bytes");
 	if (bound.kind == VALUE_ERROR)
