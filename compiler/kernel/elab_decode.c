@@ -42,7 +42,7 @@ static bool open_reader(Reader *r, Program *p, const DtypeRef *dtype, Store inpu
 	*r = (Reader){.pack = open_kernel(p, "pack", input), .read = open_kernel(p, "decode", input)};
 	View x = view_whole(r->pack, matrix(r->pack, BUFFER_INPUT, "x", f32, row_count(r->pack, rows), cols));
 	View y = view_whole(r->read, matrix(r->read, BUFFER_OUTPUT, "out", f32, row_count(r->read, rows), cols));
-	r->coded = coded_encode(r->pack, dtype, &x, loc);
+	r->coded = coded_encode(r->pack, dtype, NULL, &x, loc);
 	r->opened = coded_open(r->read, dtype, &y, loc);
 	return r->coded && r->opened;
 }

@@ -245,12 +245,16 @@ Coded *coded_open(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
 	return coded;
 }
 
-static Coded *encode_levels(Elab *el, const DtypeRef *dtype, const View *x, Loc loc, bool coarse_only)
+static Coded *encode_levels(
+	Elab *el, const DtypeRef *dtype, const Env *computed, const View *x, Loc loc, bool coarse_only)
 {
 	const Node *node = dtype->decl->node;
 	Coded *coded = coded_open(el, dtype, x, loc);
 	if (!coded)
 		return NULL;
+	coded->computed = computed;
+	for (size_t i = 0; computed && i < computed->names.count; i++)
+		*env_define(el, coded->fields, computed->names.at[i].name, ENTITY_EXPR, loc) = *computed->names.at[i].entity;
 	Entity *subject = env_define(el, coded->fields, node->kids[1]->kids[0]->name, ENTITY_VIEW, loc);
 	subject->view = coded->place;
 	view_subs(el, x, coded->place.subs, subject->view.subs);
@@ -261,14 +265,14 @@ static Coded *encode_levels(Elab *el, const DtypeRef *dtype, const View *x, Loc 
 	return el->failed ? NULL : coded;
 }
 
-Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
+Coded *coded_encode(Elab *el, const DtypeRef *dtype, const Env *computed, const View *x, Loc loc)
 {
-	return encode_levels(el, dtype, x, loc, false);
+	return encode_levels(el, dtype, computed, x, loc, false);
 }
 
 Coded *coded_fit(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
 {
-	return encode_levels(el, dtype, x, loc, true);
+	return encode_levels(el, dtype, NULL, x, loc, true);
 }
 
 void coded_close(Elab *el, Coded *coded)

@@ -21,6 +21,59 @@ static const DtypeRef *dtype_argument(Elab *el, const Node *call)
 	return el->failed ? NULL : term.value.dtype;
 }
 
+/* D(a: e), with arguments that may be names of the body; those computed from data are `none` in the dtype's label. */
+static const DtypeRef *call_dtype(Elab *el, const Node *call, Decl *decl, Env *computed)
+{
+	const Node *params = decl_params(decl);
+	Arena *arena = el->c->arena;
+	Node **given = arena_array(arena, Node *, params->kid_count + 1);
+	if (!arguments_place(el->p, decl, call, given)) {
+		el->failed = true;
+		return NULL;
+	}
+	DtypeRef *ref = arena_new_of(arena, DtypeRef);
+	Scope *before = scope_new(el->c, NULL);
+	Text label = {.arena = arena};
+	*ref = (DtypeRef){.decl = decl, .arguments = arena_array(arena, Value, params->kid_count + 1)};
+	text_printf(&label, "%s(", decl->name);
+	for (uint32_t i = 0; i < params->kid_count && !el->failed; i++) {
+		const Node *param = params->kids[i];
+		Term term = given[i] ? elab_expr(el, given[i]) : term_value(value_eval(el->p, before, param->kids[2]));
+		text_printf(&label, "%s%s: ", i ? ", " : "", param->name);
+		if (term.expr) {
+			KExpr *e =
+				param->kids[1] ? kexpr_cast(el->k, store_type(elab_store(el, param->kids[1])), term.expr) : term.expr;
+			env_define(el, computed, param->name, ENTITY_EXPR, call->loc)->expr = elab_share(el, param->name, e);
+			term = term_value((Value){.kind = VALUE_NONE, .loc = call->loc, .dimension = ""});
+			text_printf(&label, "..");
+		} else {
+			el->failed |= term.value.kind == VALUE_ERROR || !parameter_check(el->p, decl, param, &term.value);
+			value_print(&term.value, &label);
+		}
+		ref->arguments[i] = term.value;
+		scope_bind(el->c, before, param->name, term.value);
+	}
+	text_printf(&label, ")");
+	ref->label = label.at;
+	return ref;
+}
+
+/* The dtype of encode(D, ..), whose arguments may be computed from data: *computed has those, NULL: there are none. */
+static const DtypeRef *dtype_of_data(Elab *el, const Node *call, const Env **computed)
+{
+	const Node *e = call->kids[1];
+	Name name = e->kind == N_CALL ? node_path(el->c, e->kids[0]) : NULL;
+	Decl *decl = name && !program_find(el->p, DECL_FN, name) ? program_find(el->p, DECL_DTYPE, name) : NULL;
+	*computed = NULL;
+	if (!decl)
+		return dtype_argument(el, call);
+	Env *made = arena_new_of(el->c->arena, Env);
+	const DtypeRef *dtype = call_dtype(el, e, decl, made);
+	if (made->names.count)
+		*computed = made;
+	return el->failed ? NULL : dtype;
+}
+
 static const Entity *fit_argument(Elab *el, const Node *call, const DtypeRef *dtype)
 {
 	const Entity *fit = el->failed ? NULL : elab_entity(el, call->kids[2]);
@@ -49,7 +102,7 @@ static bool is_whole_axis(const Elab *el, const KIndex *index)
 }
 
 /* encode(D, w[o, i] * c[i]): a matrix over the last two indices of the left side, read back at them. */
-static Entity *encode_expression(Elab *el, const DtypeRef *dtype, const Node *call)
+static Entity *encode_expression(Elab *el, const DtypeRef *dtype, const Env *computed, const Node *call)
 {
 	KExpr *x = term_as(el, elab_expr(el, call->kids[2]), T_F32), *subs[24], *at[2];
 	uint32_t count = el->domain_count;
@@ -72,7 +125,7 @@ static Entity *encode_expression(Elab *el, const DtypeRef *dtype, const Node *ca
 	view.rank = 2;
 	KIndex *matrix[2] = {el->domain[count - 2], el->domain[count - 1]};
 	el->domain_count = count - 2;
-	Entity *entity = coded_entity(el, coded_encode(el, dtype, &view, call->loc), call->loc);
+	Entity *entity = coded_entity(el, coded_encode(el, dtype, computed, &view, call->loc), call->loc);
 	memcpy(el->domain + count - 2, matrix, sizeof matrix);
 	el->domain_count = count;
 	if (entity)
@@ -82,17 +135,18 @@ static Entity *encode_expression(Elab *el, const DtypeRef *dtype, const Node *ca
 
 Entity *elab_encode(Elab *el, const Node *call)
 {
-	const DtypeRef *dtype = dtype_argument(el, call);
+	const Env *computed;
+	const DtypeRef *dtype = dtype_of_data(el, call, &computed);
 	const Entity *x = dtype ? elab_entity(el, call->kids[2]) : NULL;
 	if (el->failed)
 		return NULL;
 	if (!x || (x->kind == ENTITY_VIEW && x->view.rank == 0))
-		return encode_expression(el, dtype, call);
+		return encode_expression(el, dtype, computed, call);
 	if (x->kind != ENTITY_VIEW || x->view.rank != 2) {
 		elab_error(el, call->loc, "encode needs a dtype and a matrix: encode(q8_0, w)");
 		return NULL;
 	}
-	return coded_entity(el, coded_encode(el, dtype, &x->view, call->loc), call->loc);
+	return coded_entity(el, coded_encode(el, dtype, computed, &x->view, call->loc), call->loc);
 }
 
 Entity *elab_decode(Elab *el, const Node *call)

@@ -20,14 +20,13 @@ Store elab_store(Elab *el, const Node *type)
 	return store;
 }
 
-static bool reads_fields(const Coded *coded, const Node *e)
+static bool reads_any(const Env *names, const Node *e)
 {
-	if (e->kind == N_NAME)
-		for (size_t i = 0; coded && i < coded->stored->names.count; i++)
-			if (coded->stored->names.at[i].name == e->name)
-				return true;
+	for (size_t i = 0; e->kind == N_NAME && names && i < names->names.count; i++)
+		if (names->names.at[i].name == e->name)
+			return true;
 	for (uint32_t i = 0; i < e->kid_count; i++)
-		if (e->kids[i] && reads_fields(coded, e->kids[i]))
+		if (e->kids[i] && reads_any(names, e->kids[i]))
 			return true;
 	return false;
 }
@@ -163,6 +162,19 @@ static bool write_item(Elab *el, Item *item, Plane *plane)
 	return !el->failed;
 }
 
+/* An item of computed arguments only: one for each tensor, with the axes that it has. */
+static void write_computed(Elab *el, Item *item, Plane *plane)
+{
+	if (!item->count)
+		item_axis(el, item, name_of(el->c, plane->name), kexpr_int(el->k, T_I32, 1), item->node->loc);
+	if (!el->failed && write_item(el, item, plane)) {
+		plane->rank = item->count;
+		for (uint32_t i = 0; i < item->count; i++)
+			if (!kexpr_is_const(item->extent[i], &plane->shape[i]))
+				elab_error(el, item->node->loc, "planes: an item that reads no field needs constant extents");
+	}
+}
+
 static void constant_shape(Elab *el, const Item *item, Plane *plane)
 {
 	plane->store = item_store(el, item);
@@ -175,7 +187,7 @@ static void constant_shape(Elab *el, const Item *item, Plane *plane)
 static bool plane_of(Elab *el, Coded *coded, const Node *node, Plane *plane)
 {
 	Item item = {.node = node};
-	bool reads = reads_fields(coded, node->kids[2]);
+	bool reads = reads_any(coded->stored, node->kids[2]);
 	*plane = (Plane){.name = item_name(node), .node = node};
 	env_push(el);
 	if (reads && coded->row)
@@ -189,6 +201,8 @@ static bool plane_of(Elab *el, Coded *coded, const Node *node, Plane *plane)
 		elab_error(el, node->loc, "planes: an item that reads fields needs the rows' axis first");
 	else if (ok && reads)
 		write_item(el, &item, plane);
+	else if (ok && reads_any(coded->computed, node->kids[2]))
+		write_computed(el, &item, plane);
 	else if (ok)
 		constant_shape(el, &item, plane);
 	el->may_pass_end = false;

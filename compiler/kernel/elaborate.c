@@ -114,6 +114,11 @@ static bool write_coded(Elab *el, const Chain *chain, Coded *coded, KExpr *rows,
 		return false;
 	}
 	const Node *layout = dtype_layout(coded->dtype, chain->container);
+	if (layout && coded->computed) {
+		elab_error(el, chain->links[chain->link_count - 1].loc, "%s has no place for \"%s\" of %s, which is computed",
+			chain->container, coded->computed->names.at[0].name, coded->dtype->decl->name);
+		return false;
+	}
 	if (!layout) {
 		elab_error(el, chain->links[chain->link_count - 1].loc, "%s cannot hold dtype %s", chain->container,
 			coded->dtype->label);
@@ -137,7 +142,7 @@ int64_t dtype_row_bytes(Program *p, const DtypeRef *dtype, const Node *layout, i
 	KBuffer *x = matrix(el, BUFFER_INPUT, "x", store_of_type(T_F32), kexpr_int(el->k, T_I32, 1),
 		kexpr_int(el->k, T_I32, block ? block : cols));
 	View view = view_whole(el, x);
-	Coded *coded = coded_encode(el, dtype, &view, layout->loc);
+	Coded *coded = coded_encode(el, dtype, NULL, &view, layout->loc);
 	int64_t bytes = coded ? coded_layout(el, coded, layout, NULL) : 0;
 	return bytes ? bytes * (block ? cols / block : 1) : -1;
 }

@@ -78,9 +78,10 @@ struct Env {
 /* What encode(D, x) made: all fields of D over x. */
 typedef struct Coded {
 	const DtypeRef *dtype;
-	Env *fields;      /* the body's names */
-	Env *stored;      /* the same, fields as a reader sees them */
-	KIndex **ambient; /* what the fields were elaborated under */
+	const Env *computed; /* its arguments that depend on data, by the parameters' names; NULL: none */
+	Env *fields;         /* the body's names */
+	Env *stored;         /* the same, fields as a reader sees them */
+	KIndex **ambient;    /* what the fields were elaborated under */
 	uint32_t ambient_count;
 	KExpr *rows, *cols;
 	int64_t block;       /* elements coded together; 0: whole rows */
@@ -241,7 +242,8 @@ const Node *dtype_value(Elab *el, const DtypeRef *dtype);               /* value
 bool dtype_is_element(const Elab *el, const DtypeRef *dtype, const Node *statement);
 /* x: rank 2. NULL: reported. coded_open places the header's axes on x and knows no field yet. */
 Coded *coded_open(Elab *el, const DtypeRef *dtype, const View *x, Loc loc);
-Coded *coded_encode(Elab *el, const DtypeRef *dtype, const View *x, Loc loc);
+/* computed: as Coded has it */
+Coded *coded_encode(Elab *el, const DtypeRef *dtype, const Env *computed, const View *x, Loc loc);
 Coded *coded_fit(Elab *el, const DtypeRef *dtype, const View *x, Loc loc); /* only what is coarser than an element */
 void coded_close(Elab *el, Coded *coded);                                  /* all fields are known: makes `stored` */
 View coded_value(Elab *el, Coded *coded, Loc loc);                         /* [rows, cols], f32 */
