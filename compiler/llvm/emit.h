@@ -233,10 +233,13 @@ typedef struct Sink {
 	uint32_t align; /* of elements of dst */
 	int64_t run;    /* elements that are neighbours in dst */
 	uint32_t outer; /* indices of the domain that lead from run to run */
+	bool is_kept;
 } Sink;
 Sink sink_begin(Emitter *e, KStep *step);
 void sink_put(Emitter *e, Sink *sink, LLVMValueRef value, KType type, Range range);
-void sink_end(Emitter *e, Sink *sink);
+/* From now on loads of dst read the rows of the sink; false, and nothing is changed, if something else writes dst. */
+bool sink_keep(Emitter *e, Sink *sink);
+void sink_end(Emitter *e, Sink *sink); /* writes dst; keeps the rows if that is possible */
 
 /* ---- emit_reduce.c ---- */
 

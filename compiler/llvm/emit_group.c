@@ -388,6 +388,25 @@ LLVMValueRef emit_reduce_nest(Emitter *e, KStep *step, uint32_t axis)
 	return reducer_end(e, member.reducer);
 }
 
+static bool reads(Emitter *e, KStep *reader, KStep *writer)
+{
+	Conflict c = {e, writer, reader, false};
+	step_each_load(e->k, reader, find_read, &c);
+	return c.found;
+}
+
+/* A step of the group that reads what another one's sink holds back reads it there, or there is no sink. */
+static void begin_sink(Emitter *e, Group *g, size_t at)
+{
+	Member *m = &g->members[at];
+	bool is_read_before = false, is_read_after = false;
+	for (size_t i = 0; i < g->count; i++)
+		*(i <= at ? &is_read_before : &is_read_after) |= reads(e, g->members[i].step, m->step);
+	m->sink = sink_begin(e, m->step);
+	if (m->sink.memory && is_read_after && (is_read_before || !sink_keep(e, &m->sink)))
+		m->sink.memory = NULL;
+}
+
 void emit_group(Emitter *e, KStep **steps, size_t count)
 {
 	if (count == 1 && scan_is_grouped(e, steps[0])) {
@@ -414,7 +433,7 @@ void emit_group(Emitter *e, KStep **steps, size_t count)
 		if (m->folds)
 			m->reducer = reducer_begin(e, steps[i], m->axis, g.width);
 		else
-			m->sink = sink_begin(e, steps[i]);
+			begin_sink(e, &g, i);
 	}
 	emit_nest(e, &g, 0, const_int(type_of(e, T_I64), 0));
 	for (size_t i = 0; i < count; i++) {

@@ -549,12 +549,12 @@ static uint32_t count_writers(const KStepVec *steps, const KBuffer *buffer)
 	return count;
 }
 
-/* What the lanes wrote, and nothing else in the loop writes, later steps of the loop read from the sink. */
-static void keep_rows(Emitter *e, Sink *sink)
+bool sink_keep(Emitter *e, Sink *sink)
 {
 	KBuffer *buffer = sink->step->dst;
 	if (e->depth > e->lane_depth || sink->outer > 0 || count_writers(&e->lane_loop->body, buffer) != 1)
-		return;
+		return false;
+	sink->is_kept = true;
 	Stage *stage = arena_new_of(e->k->c->arena, Stage);
 	*stage = (Stage){.buffer = buffer, .store = sink->step->store, .bytes = sink->bytes, .memory = sink->memory};
 	stage->is_encoded = true;
@@ -567,6 +567,7 @@ static void keep_rows(Emitter *e, Sink *sink)
 		stage->most += factor * most;
 	}
 	vec_push(e->k->c->arena, &e->stages, stage);
+	return true;
 }
 
 void sink_end(Emitter *e, Sink *sink)
@@ -574,7 +575,8 @@ void sink_end(Emitter *e, Sink *sink)
 	if (!sink->memory)
 		return;
 	drain_from(e, sink, 0, const_int(type_of(e, T_I64), 0));
-	keep_rows(e, sink);
+	if (!sink->is_kept)
+		sink_keep(e, sink);
 }
 
 /* ---- the loop ---- */

@@ -166,6 +166,28 @@ static int64_t floor_div(int64_t a, int64_t b)
 	return a / b - (a % b < 0);
 }
 
+static int64_t common_divisor(int64_t a, int64_t b)
+{
+	while (b != 0) {
+		int64_t rest = a % b;
+		a = b;
+		b = rest;
+	}
+	return a < 0 ? -a : a;
+}
+
+/* floor((g * x + c) / (g * d)) is floor((x + floor(c / g)) / d): so lanes that differ in c alone may agree. */
+static void reduce_fraction(Linear *l, int64_t *divisor)
+{
+	int64_t common = *divisor;
+	for (size_t i = 0; i < l->terms.count; i++)
+		common = common_divisor(common, l->terms.at[i].factor);
+	for (size_t i = 0; i < l->terms.count; i++)
+		l->terms.at[i].factor /= common;
+	l->constant /= common;
+	*divisor /= common;
+}
+
 static Linear *divide(Emitter *e, const Linear *l, int64_t divisor)
 {
 	Linear *quotient = linear_constant(e, floor_div(l->constant, divisor));
@@ -179,6 +201,7 @@ static Linear *divide(Emitter *e, const Linear *l, int64_t divisor)
 			add_term(e, rest, term);
 		}
 	}
+	reduce_fraction(rest, &divisor);
 	int64_t least, most;
 	if (linear_range(e, rest, &least, &most) && least >= 0 && most < divisor)
 		return quotient;

@@ -299,6 +299,17 @@ static bool is_contiguous(Emitter *e, const Access *a)
 	return true;
 }
 
+/* All lanes meet one element, though its subscripts name the vector index: k // 32 of 16 lanes. */
+static bool is_one_element(Emitter *e, const Access *a)
+{
+	if (!a->offsets)
+		return false;
+	for (uint32_t i = 0; i < e->width; i++)
+		if (a->offsets[i] != 0)
+			return false;
+	return true;
+}
+
 static LLVMValueRef const_vector(Emitter *e, const int64_t *items, uint32_t count, KType type)
 {
 	LLVMValueRef *values = arena_array(e->k->c->arena, LLVMValueRef, count);
@@ -430,6 +441,8 @@ static LLVMValueRef load_raw(Emitter *e, KExpr *load, Place *place)
 	}
 	if (!a.is_varying)
 		return load_at(e, element, offset_pointer(e, place->base, linear_emit(e, a.offset)), a.align, buffer);
+	if (is_one_element(e, &a))
+		return load_at(e, element, offset_pointer(e, place->base, linear_emit(e, a.first)), a.align, buffer);
 	if (e->mode == MODE_LANES)
 		return load_lanes(e, &a, element, place->base, buffer);
 	if (is_contiguous(e, &a))

@@ -221,6 +221,18 @@ static void add_ordered(Emitter *e, Reducer *r, LLVMValueRef v)
 	LLVMBuildStore(e->builder, emit_intrinsic(e, name, &type, 1, args, 2), r->total);
 }
 
+/* Any number there can be is better than what the accumulator starts with, so the first one is taken by itself. */
+static bool beats_identity(Emitter *e, KStep *step)
+{
+	Range r = facts_range(e->facts, step->value);
+	bool is_max = step->reduce == REDUCE_ARGMAX;
+	if (is_real(step->value->type))
+		return is_max ? r.lo > (double)-INFINITY : r.hi < (double)INFINITY;
+	int64_t least = step->value->type == T_I64 ? INT64_MIN : INT32_MIN;
+	int64_t most = step->value->type == T_I64 ? INT64_MAX : INT32_MAX;
+	return is_max ? r.least > least : r.most < most;
+}
+
 static void add_position(Emitter *e, Reducer *r, LLVMValueRef v, LLVMValueRef position, bool in_vector)
 {
 	LLVMBuilderRef b = e->builder;
@@ -237,11 +249,12 @@ static void add_position(Emitter *e, Reducer *r, LLVMValueRef v, LLVMValueRef po
 	}
 	LLVMValueRef held = load_cell(e, type, best), found = load_cell(e, positions, at);
 	LLVMValueRef takes = better(e, r->step, v, held);
-	/* The first number is taken whatever it is. */
-	LLVMValueRef is_first = LLVMBuildICmp(b, LLVMIntEQ, found, const_int(positions, NOWHERE), "");
-	if (is_real(r->step->value->type) && facts_range(e->facts, r->step->value).may_be_nan)
-		is_first = LLVMBuildAnd(b, is_first, LLVMBuildFCmp(b, LLVMRealORD, v, v, ""), "");
-	takes = LLVMBuildOr(b, takes, is_first, "");
+	if (!beats_identity(e, r->step)) {
+		LLVMValueRef is_first = LLVMBuildICmp(b, LLVMIntEQ, found, const_int(positions, NOWHERE), "");
+		if (is_real(r->step->value->type) && facts_range(e->facts, r->step->value).may_be_nan)
+			is_first = LLVMBuildAnd(b, is_first, LLVMBuildFCmp(b, LLVMRealORD, v, v, ""), "");
+		takes = LLVMBuildOr(b, takes, is_first, "");
+	}
 	LLVMBuildStore(b, LLVMBuildSelect(b, takes, v, held, ""), best);
 	LLVMBuildStore(b, LLVMBuildSelect(b, takes, here, found, ""), at);
 }
