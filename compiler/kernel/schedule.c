@@ -13,7 +13,6 @@ void kernel_schedule(Kernel *k, const ScheduleOptions *options)
 	schedule_split(k);
 	schedule_nest(k);
 	schedule_shape(k, options);
-	schedule_flatten(k, options);
 	k->is_scheduled = true;
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * schedule.h: shared by the schedule_*.c files, which turn a flat kernel into a
- * scheduled one in five moves, each a file:
+ * scheduled one in four moves, each a file:
  *   schedule_clean.c  steps that nothing reads go; a map read once goes into its reader
  *   schedule_split.c  a row index becomes block and element where a reader works on blocks
  *   schedule_nest.c   indices that steps have in common become loops around them
  *   schedule_shape.c  buffers lose the axes of loops they live in; loops and steps choose lanes
- *   schedule_flatten.c  lane loops inside of loops over blocks run over the parts of all blocks
+ *   schedule_flatten.c  of which: lane loops inside of loops over blocks run over the parts of all blocks
  */
 #ifndef CMPC_SCHEDULE_H
 #define CMPC_SCHEDULE_H
@@ -40,7 +40,7 @@ enum { MAX_DIGITS = 8 };
 typedef struct Radix {
 	uint32_t count;
 	int64_t stride[MAX_DIGITS], extent[MAX_DIGITS];
-	const KIndex *index[MAX_DIGITS]; /* NULL: the last digit is `opaque`, depends on data, and stays in its range */
+	const KIndex *index[MAX_DIGITS]; /* NULL: the last digit is `opaque`, of data or a loop of the program, and stays in its range */
 	KExpr *opaque;
 } Radix;
 /* Reads sub, of an axis of `extent`, over the step's indices and those of the loops around it. */
@@ -51,6 +51,9 @@ void schedule_clean(Kernel *k, bool inline_maps);
 void schedule_split(Kernel *k);
 void schedule_nest(Kernel *k);
 void schedule_shape(Kernel *k, const ScheduleOptions *options);
+/* Of loops that the schedule made, with `around` around them (NULL: nothing): which run in lanes, and what these copy. */
+void schedule_lanes(Kernel *k, const KStepVec *steps, const KStep *around, const ScheduleOptions *options);
+uint32_t schedule_lanes_for(const KStep *loop, int64_t turns, const ScheduleOptions *options); /* 0: too few turns */
 void schedule_flatten(Kernel *k, const ScheduleOptions *options);
 
 #endif

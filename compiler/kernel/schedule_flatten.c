@@ -16,7 +16,7 @@ enum { MOST_BYTES = 1 << 20 };
 
 typedef struct Flattener {
 	Kernel *k;
-	uint32_t lanes;
+	const ScheduleOptions *options;
 	KStep *loop;     /* the one that is cut */
 	KStep *around;   /* the loop that holds it */
 	int64_t turns;   /* of loop */
@@ -141,12 +141,11 @@ static void widen(Flattener *f, KStep *lanes)
 		step_substitute(k, lanes->body.at[i], f->loop->index, kexpr_binary(k, OP_IDIV, at, by));
 	}
 	lanes->index = all;
-	while (lanes->lanes < f->lanes && lanes->lanes * 2 <= f->turns * parts)
-		lanes->lanes *= 2;
+	lanes->lanes = schedule_lanes_for(lanes, f->turns * parts, f->options);
 }
 
-/* The steps [from, to) of the loop as a loop of their own. */
-static KStep *part_of(Flattener *f, size_t from, size_t to)
+/* The steps [from, to) of the loop as a loop of their own; it may now run in lanes itself. */
+static void add_part(Flattener *f, size_t from, size_t to, KStepVec *out)
 {
 	Kernel *k = f->k;
 	KIndex *index = kindex_new(k, f->loop->index->name, f->loop->index->lo, f->loop->index->hi, 1);
@@ -156,7 +155,10 @@ static KStep *part_of(Flattener *f, size_t from, size_t to)
 		step_substitute(k, f->loop->body.at[i], f->loop->index, kexpr_index(k, index));
 		vec_push(k->c->arena, &part->body, f->loop->body.at[i]);
 	}
-	return part;
+	KStepVec one = {0};
+	vec_push(k->c->arena, &one, part);
+	schedule_lanes(k, &one, f->around, f->options);
+	vec_push(k->c->arena, out, part);
 }
 
 static void cut(Flattener *f, KStepVec *out)
@@ -169,13 +171,13 @@ static void cut(Flattener *f, KStepVec *out)
 		if (!is_lanes(body->at[i]))
 			continue;
 		if (i > from)
-			vec_push(arena, out, part_of(f, from, i));
+			add_part(f, from, i, out);
 		widen(f, body->at[i]);
 		vec_push(arena, out, body->at[i]);
 		from = i + 1;
 	}
 	if (body->count > from)
-		vec_push(arena, out, part_of(f, from, body->count));
+		add_part(f, from, body->count, out);
 }
 
 static bool holds_lanes(const KStepVec *steps)
@@ -186,14 +188,14 @@ static bool holds_lanes(const KStepVec *steps)
 	return false;
 }
 
-static void flatten_in(Kernel *k, KStepVec *steps, KStep *around, uint32_t lanes)
+static void flatten_in(Kernel *k, KStepVec *steps, KStep *around, const ScheduleOptions *options)
 {
 	KStepVec out = {0};
 	for (size_t i = 0; i < steps->count; i++) {
 		KStep *step = steps->at[i];
-		Flattener f = {.k = k, .lanes = lanes, .loop = step, .around = around};
+		Flattener f = {.k = k, .options = options, .loop = step, .around = around};
 		if (step->kind == STEP_LOOP && step->mode != LOOP_LANES)
-			flatten_in(k, &step->body, step, lanes);
+			flatten_in(k, &step->body, step, options);
 		bool is_ours = step->kind == STEP_LOOP && step->origin == NULL && step->mode == LOOP_SEQUENTIAL;
 		if (is_ours && around && holds_lanes(&step->body) && counts_from_zero(step->index, &f.turns) && f.turns > 1 &&
 			may_expand(&f))
@@ -206,5 +208,5 @@ static void flatten_in(Kernel *k, KStepVec *steps, KStep *around, uint32_t lanes
 
 void schedule_flatten(Kernel *k, const ScheduleOptions *options)
 {
-	flatten_in(k, &k->steps, NULL, options->lanes);
+	flatten_in(k, &k->steps, NULL, options);
 }

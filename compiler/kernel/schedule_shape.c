@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { LEAST_LANES = 4, LONG_SUM = 256, MOST_LOOPS = 16 };
+enum { LEAST_LANES = 4, FEW_LANES = 8, LONG_SUM = 256, SHORT_FOLD = 64, MOST_LOOPS = 16 };
 
 /* ---- buffers ---- */
 
@@ -216,12 +216,26 @@ static bool is_short_sum(const KStep *step)
 	return step->in_order || total <= LONG_SUM;
 }
 
-/* Work that one element after the other must do: better with one block per lane. */
+/* A few elements folded to a position, or to an integer: in vectors most of the work would be moving them about. */
+static bool is_short_fold(const KStep *step)
+{
+	int64_t n, total = 1;
+	if (step->kind != STEP_REDUCE)
+		return false;
+	for (uint32_t i = 0; i < step->over_count; i++)
+		total *= kexpr_is_const(step->over[i]->hi, &n) ? n : SHORT_FOLD + 1;
+	bool is_position = step->reduce == REDUCE_ARGMAX || step->reduce == REDUCE_ARGMIN;
+	bool is_integer_sum = step->reduce == REDUCE_SUM && step->value->type < T_F32;
+	return (is_position || is_integer_sum) && total <= SHORT_FOLD;
+}
+
+/* Work that one element after the other must do, or that ends in single ones: better with one block per lane. */
 static bool is_serial(const KStepVec *steps)
 {
 	for (size_t i = 0; i < steps->count; i++) {
 		const KStep *step = steps->at[i];
-		if ((step->kind == STEP_LOOP && !is_nested_by_schedule(step)) || is_short_sum(step))
+		if ((step->kind == STEP_LOOP && !is_nested_by_schedule(step)) || is_short_sum(step) ||
+			is_short_fold(step))
 			return true;
 		if (step->kind == STEP_LOOP && is_serial(&step->body))
 			return true;
@@ -246,15 +260,22 @@ static bool has_rows_of_scratch(const KStepVec *steps)
 	return false;
 }
 
-static uint32_t lanes_for(const KStep *loop, uint32_t widest)
+static bool holds_program_loop(const KStepVec *steps)
 {
-	int64_t turns;
-	uint32_t lanes = widest;
-	if (!kexpr_is_const(loop->index->hi, &turns))
-		return 0;
+	for (size_t i = 0; i < steps->count; i++)
+		if (steps->at[i]->kind == STEP_LOOP &&
+			(!is_nested_by_schedule(steps->at[i]) || holds_program_loop(&steps->at[i]->body)))
+			return true;
+	return false;
+}
+
+uint32_t schedule_lanes_for(const KStep *loop, int64_t turns, const ScheduleOptions *options)
+{
+	/* A search waits for itself at every turn: a second vector works meanwhile. */
+	uint32_t widest = holds_program_loop(&loop->body) ? 2 * options->lanes : options->lanes, lanes = widest;
 	while (lanes > turns)
 		lanes /= 2;
-	return lanes >= LEAST_LANES ? lanes : 0;
+	return lanes >= LEAST_LANES && (lanes >= options->lanes || lanes >= FEW_LANES) ? lanes : 0;
 }
 
 static void choose_lanes(const KStepVec *steps, const ScheduleOptions *options)
@@ -265,7 +286,10 @@ static void choose_lanes(const KStepVec *steps, const ScheduleOptions *options)
 		if (!is_nested_by_schedule(step) || step->mode == LOOP_ROWS || has_lanes_inside(&step->body) ||
 			has_rows_of_scratch(&step->body) || !is_serial(&step->body))
 			continue;
-		step->lanes = lanes_for(step, options->lanes);
+		int64_t turns;
+		if (!kexpr_is_const(step->index->hi, &turns))
+			continue;
+		step->lanes = schedule_lanes_for(step, turns, options);
 		if (step->lanes)
 			step->mode = LOOP_LANES;
 	}
@@ -427,12 +451,18 @@ static void choose_vectors(const KStepVec *steps, bool in_lanes)
 	}
 }
 
+void schedule_lanes(Kernel *k, const KStepVec *steps, const KStep *around, const ScheduleOptions *options)
+{
+	const KStep *loops[MOST_LOOPS] = {around};
+	choose_lanes(steps, options);
+	privatize_lanes(k, steps, loops, around != NULL);
+}
+
 void schedule_shape(Kernel *k, const ScheduleOptions *options)
 {
 	scope_all(k, &k->steps, false);
 	choose_rows(&k->steps);
-	choose_lanes(&k->steps, options);
-	const KStep *around[MOST_LOOPS];
-	privatize_lanes(k, &k->steps, around, 0);
+	schedule_lanes(k, &k->steps, NULL, options);
+	schedule_flatten(k, options);
 	choose_vectors(&k->steps, false);
 }

@@ -43,31 +43,74 @@ static bool collect_digits(Kernel *k, KExpr *sub, KIndex *const *indices, uint32
 	return true;
 }
 
-/* 0 <= e < limit, as a clamp says: min(max(x, 0), c) */
+/* The indices that digits are sought of. */
+typedef struct Known {
+	KIndex *const *lists[3];
+	uint32_t counts[3];
+} Known;
+
+static bool is_known(const Known *known, const KIndex *index)
+{
+	for (int n = 0; n < 3; n++)
+		for (uint32_t i = 0; i < known->counts[n]; i++)
+			if (known->lists[n][i] == index)
+				return true;
+	return false;
+}
+
+/* It reads a buffer, or the index of a loop of the program. */
+static bool is_foreign(const Known *known, const KExpr *e)
+{
+	if (e->loads || (e->op == OP_INDEX && !is_known(known, e->index)))
+		return true;
+	for (uint32_t i = 0; i < kop_arity(e->op); i++)
+		if (is_foreign(known, e->args[i]))
+			return true;
+	return false;
+}
+
+/* 0 <= e < limit, as a clamp says, min(max(x, 0), c), or the bounds of an index */
 static bool is_below(const KExpr *e, int64_t limit)
 {
 	int64_t low, high;
+	if (e->op == OP_INDEX)
+		return kexpr_is_const(e->index->lo, &low) && low >= 0 && kexpr_is_const(e->index->hi, &high) && high <= limit;
 	return e->op == OP_MIN && e->args[0]->op == OP_MAX && kexpr_is_const(e->args[0]->args[1], &low) && low == 0 &&
 	       kexpr_is_const(e->args[1], &high) && high < limit;
+}
+
+/* sub without its foreign terms; those go to *foreign, NULL if there are none. */
+static KExpr *apart_from_foreign(Kernel *k, const Known *known, KExpr *sub, KExpr **foreign)
+{
+	if (!is_foreign(known, sub))
+		return sub;
+	if (sub->op != OP_ADD) {
+		*foreign = *foreign ? kexpr_binary(k, OP_ADD, *foreign, sub) : sub;
+		return kexpr_int(k, sub->type, 0);
+	}
+	KExpr *left = apart_from_foreign(k, known, sub->args[0], foreign);
+	return kexpr_binary(k, OP_ADD, left, apart_from_foreign(k, known, sub->args[1], foreign));
 }
 
 bool radix_of(
 	Kernel *k, const KStep *step, KIndex *const *loops, uint32_t loop_count, KExpr *sub, int64_t extent, Radix *r)
 {
-	KExpr *rest = sub;
+	Known known = {{loops, step->domain, step->over}, {loop_count, step->domain_count, step->over_count}};
+	KExpr *foreign = NULL, *rest = apart_from_foreign(k, &known, sub, &foreign);
 	int64_t zero;
 	*r = (Radix){0};
-	if (!collect_digits(k, rest, loops, loop_count, r, &rest) ||
-	    !collect_digits(k, rest, step->domain, step->domain_count, r, &rest) ||
-	    !collect_digits(k, rest, step->over, step->over_count, r, &rest))
+	for (int n = 0; n < 3; n++)
+		if (!collect_digits(k, rest, known.lists[n], known.counts[n], r, &rest))
+			return false;
+	if (!kexpr_is_const(rest, &zero) || zero != 0)
 		return false;
-	if (!kexpr_is_const(rest, &zero)) {
+	if (foreign) {
 		int64_t least = r->count ? r->stride[r->count - 1] : extent;
-		if (r->count == MAX_DIGITS || !is_below(rest, least))
+		if (r->count == MAX_DIGITS || !is_below(foreign, least))
 			return false;
 		insert_digit(r, NULL, 1, least);
-		r->opaque = rest;
-	} else if (zero != 0 || !r->count) {
+		r->opaque = foreign;
+	} else if (!r->count) {
 		return false;
 	}
 	int64_t covered = 1;
@@ -140,6 +183,12 @@ static bool refine(Kernel *k, KStep *step, const Radix *own, const Radix *wanted
 	return false;
 }
 
+/* Could the reader share a loop over its outermost digit at all? Not if it folds or scans over it. */
+static bool is_led(const KStep *step, const Radix *r)
+{
+	return find_index(step->domain, step->domain_count, r->index[0]) < step->domain_count;
+}
+
 /* Cuts what this step writes as its readers want it. */
 static bool cut_for_readers(Kernel *k, KStep *step, const AccessVec *all)
 {
@@ -155,7 +204,7 @@ static bool cut_for_readers(Kernel *k, KStep *step, const AccessVec *all)
 			const Access *read = &all->at[i];
 			if (read->buffer != step->dst || read->is_write || !read->subs)
 				continue;
-			if (radix_of(k, read->step, NULL, 0, read->subs[d], extent, &wanted) && wanted.count > 1 &&
+			if (radix_of(k, read->step, NULL, 0, read->subs[d], extent, &wanted) && wanted.count > 1 && is_led(read->step, &wanted) &&
 				refine(k, step, &own, &wanted))
 				return true;
 		}
