@@ -1,0 +1,52 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Every pipeline under examples/: it checks, its plan tells the size of what comes out to the byte, the
+# executable and `cmpc run` write the same bytes for any number of threads.
+set -u
+examples=${TOP_SRCDIR:-$(cd "$(dirname "$0")/.." && pwd)}/examples
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+fail() {
+	echo "FAIL: $*"
+	failed=1
+}
+
+size_of() { # bytes of all files that hold tensors
+	find "$1" -type f \( -name '*.safetensors' -o -name '*.gguf' \) -printf '%s\n' | awk '{ n += $1 } END { print n + 0 }'
+}
+
+same() {
+	diff -r -q "$1" "$2" >/dev/null
+}
+
+check_example() {
+	local file=$1 name out suffix planned
+	name=$(basename "$file" .cmp)
+	suffix=$(sed -n 's/^ *save "[^"]*\(\.[a-z]*\)".*/\1/p' "$file" | head -n 1)
+	out=$work/$name
+	"$CMPC" check "$file" || fail "$name: check"
+	"$CMPC" plan "$file" >"$out.plan.cmp" || fail "$name: plan"
+	"$CMPC" build "$file" -o "$out.exe" || { fail "$name: build"; return; }
+	"$out.exe" --quiet --output "$out.1$suffix" --threads 1 || { fail "$name: run"; return; }
+	planned=$(sed -n 's/^# output: \([0-9]*\) bytes.*/\1/p' "$out.plan.cmp")
+	test -z "$planned" || test "$planned" = "$(size_of "$out.1$suffix")" ||
+		fail "$name: the plan says $planned bytes, the result has $(size_of "$out.1$suffix")"
+	for threads in 2 3 7; do
+		"$out.exe" --quiet --output "$out.$threads$suffix" --threads $threads || fail "$name: $threads threads"
+		same "$out.1$suffix" "$out.$threads$suffix" || fail "$name: $threads threads give other bytes"
+	done
+	"$CMPC" run "$file" --quiet --output "$out.run$suffix" || fail "$name: cmpc run"
+	same "$out.1$suffix" "$out.run$suffix" || fail "$name: cmpc run gives other bytes"
+	"$out.exe" --dry-run >/dev/null || fail "$name: dry run"
+}
+
+count=0
+while read -r file; do
+	grep -q '^pipeline' "$file" || continue
+	check_example "$file"
+	count=$((count + 1))
+done < <(find "$examples" -name '*.cmp' | sort)
+echo "$count examples"
+test $count -gt 0 && test $failed -eq 0
