@@ -50,6 +50,8 @@ static KExpr *guard_loads(Elab *el, KExpr *e)
 		subs[d] = e->subs[d];
 		bool is_inside =
 			kexpr_is_const(e->buffer->extent[d], &extent) && expr_most(subs[d], &last_read) && last_read < extent;
+		if (!kexpr_is_const(e->buffer->extent[d], &extent) && subs[d]->op != OP_INDEX)
+			el->failed = el->needs_rows = true; /* one element reads several rows: a panel may not have them all */
 		if (!kexpr_is_const(e->buffer->extent[d], &extent) || is_inside || subs[d]->op == OP_INDEX)
 			continue;
 		KExpr *end = kexpr_cast(k, subs[d]->type, kexpr_int(k, T_I64, extent));
@@ -155,7 +157,7 @@ static bool write_item(Elab *el, Item *item, Plane *plane)
 	KExpr *extent[2] = {item->extent[0], kexpr_int(el->k, T_I32, cols)};
 	plane->buffer = kbuffer_new(el->k, BUFFER_OUTPUT, name_of(el->c, plane->name), plane->store, 2, extent);
 	KExpr *subs[2] = {kexpr_index(el->k, item->index[0]), column};
-	KStep *step = kstep_map(el->k, plane->buffer, subs, item->index, item->count, guard_loads(el, value));
+	KStep *step = kstep_map(el->k, plane->buffer, subs, item->index, item->count, value);
 	step->loc = item->node->loc;
 	step->origin = el->origin;
 	vec_push(el->c->arena, el->out, step);
@@ -259,6 +261,8 @@ bool coded_planes(Elab *el, Coded *coded, const Node *planes, PlaneVec *to)
 		size_t first = el->out->count;
 		if (plane_of(el, coded, planes->kids[i], &plane)) {
 			rename_ambient(el, coded, first);
+			for (size_t s = first; s < el->out->count; s++)
+				el->out->at[s]->value = guard_loads(el, el->out->at[s]->value);
 			vec_push(el->c->arena, to, plane);
 		}
 	}

@@ -171,8 +171,9 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 		KBuffer *to = matrix(el, BUFFER_OUTPUT, "out", store_of_type(T_F32), rows, cols);
 		copy_matrix(el, to, &subject.view, name_of(p->c, "write"));
 	} else if (subject.coded) {
-		if (!write_coded(el, chain, subject.coded, rows, out))
-			return false;
+		out->needs_all_rows = !write_coded(el, chain, subject.coded, rows, out) && el->needs_rows;
+		if (el->failed)
+			return el->needs_rows;
 	} else {
 		bool is_transposed = chain->is_transposed;
 		KBuffer *to =
