@@ -104,21 +104,31 @@ static void add_error(Elab *el, const View *x, const View *y, KExpr *rows)
 	}
 }
 
+/* Packed forms hold fields, not arguments that were computed. */
+static bool is_losing(Elab *el, const Chain *chain, const Coded *coded)
+{
+	if (coded->computed)
+		elab_error(el, chain->links[chain->link_count - 1].loc, "%s has no place for \"%s\" of %s, which is computed",
+			chain->container, coded->computed->names.at[0].name, coded->dtype->decl->name);
+	return coded->computed != NULL;
+}
+
 static bool write_coded(Elab *el, const Chain *chain, Coded *coded, KExpr *rows, ChainKernel *out)
 {
 	if (!strcmp(chain->container, "safetensors")) {
 		const Node *planes = dtype_planes(coded->dtype);
 		if (planes)
 			return coded_planes(el, coded, planes, &out->planes);
-		elab_error(el, chain->links[chain->link_count - 1].loc, "%s has no form for safetensors", coded->dtype->label);
-		return false;
+		if (is_losing(el, chain, coded))
+			return false;
+		out->row_bytes = coded_rows(el, coded, NULL);
+		KExpr *bytes = kexpr_int(el->k, T_I32, out->row_bytes);
+		return out->row_bytes &&
+			   coded_rows(el, coded, matrix(el, BUFFER_OUTPUT, "out", (Store){STORE_UINT, 8}, rows, bytes));
 	}
 	const Node *layout = dtype_layout(coded->dtype, chain->container);
-	if (layout && coded->computed) {
-		elab_error(el, chain->links[chain->link_count - 1].loc, "%s has no place for \"%s\" of %s, which is computed",
-			chain->container, coded->computed->names.at[0].name, coded->dtype->decl->name);
+	if (layout && is_losing(el, chain, coded))
 		return false;
-	}
 	if (!layout) {
 		elab_error(el, chain->links[chain->link_count - 1].loc, "%s cannot hold dtype %s", chain->container,
 			coded->dtype->label);

@@ -251,6 +251,12 @@ View coded_value(Elab *el, Coded *coded, Loc loc);                         /* [r
  * measures. */
 int64_t coded_layout(Elab *el, Coded *coded, const Node *layout, KBuffer *to);
 
+/* ---- elab_rows.c ---- */
+
+/* Writes the fields as rows of bytes into u8 to[rows, row bytes], for containers without a form for the dtype; gives
+ * the bytes of a row, 0: reported. `to` may be NULL: only measures. */
+int64_t coded_rows(Elab *el, Coded *coded, KBuffer *to);
+
 /* ---- elab_planes.c ---- */
 
 /* One tensor that a plane writes. */

@@ -117,6 +117,24 @@ static bool add_packed(Plan *plan, Tables *t, const PlanTensor *tensor, const Pl
 	return true;
 }
 
+/* Rows of bytes: the form of a dtype for which the container has none. */
+static bool add_rows(Plan *plan, Tables *t, const PlanTensor *tensor, const PlanKernel *kernel)
+{
+	const CkTensor *file = tensor->file;
+	int64_t shape[K_MAX_RANK + 1] = {0}, rank = file->rank > 0 ? file->rank : 1;
+	for (int64_t d = 0; d + 1 < rank; d++)
+		shape[d] = tensor->is_transposed ? tensor->rows : file->shape[d];
+	shape[rank - 1] = kernel->built.row_bytes;
+	CmprtOutput output = {.name = file->name,
+		.container_dtype = "U8",
+		.container_code = -1,
+		.rank = rank,
+		.shape = copy_ints(plan, shape, rank),
+		.bytes = tensor->stack * tensor->rows * kernel->built.row_bytes};
+	add_output(plan, t, tensor, output);
+	return true;
+}
+
 static const char *plane_name(Plan *plan, const char *tensor, const char *plane)
 {
 	const char *dot = strrchr(tensor, '.');
@@ -173,8 +191,10 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 		const PlanKernel *kernel = &plan->kernels.at[tensor->kernel];
 		if (!kernel->built.dtype)
 			ok = add_plain(plan, t, tensor, kernel->chain.input, tensor->file->bytes);
-		else if (!kernel->built.planes.count)
+		else if (dtype_layout(kernel->built.dtype, plan->output_format->name))
 			ok = add_packed(plan, t, tensor, kernel);
+		else if (!kernel->built.planes.count)
+			ok = add_rows(plan, t, tensor, kernel);
 		for (size_t i = 0; i < kernel->built.planes.count && ok; i++)
 			ok = add_plane(plan, t, tensor, &kernel->built.planes.at[i]);
 	}
@@ -313,6 +333,59 @@ static const char *all_passes(Plan *plan)
 	return text.at ? text.at : "";
 }
 
+static void collect_names(Plan *plan, const Node *node, DeclVec *to);
+
+/* The declarations that a dtype's equations use, each once, the dtype itself first. */
+static void collect_used(Plan *plan, const Decl *decl, DeclVec *to)
+{
+	for (size_t i = 0; i < to->count; i++)
+		if (to->at[i] == decl)
+			return;
+	vec_push(plan->c->arena, to, (Decl *)decl);
+	collect_names(plan, decl->node, to);
+}
+
+static void collect_names(Plan *plan, const Node *node, DeclVec *to)
+{
+	static const DeclKind kinds[] = {DECL_FN, DECL_LET};
+	for (size_t i = 0; node->kind == N_NAME && i < sizeof kinds / sizeof *kinds; i++) {
+		const Decl *used = program_find(plan->p, kinds[i], node->name);
+		if (used)
+			collect_used(plan, used, to);
+	}
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i])
+			collect_names(plan, node->kids[i], to);
+}
+
+/* What rows of bytes mean: their dtype's declaration, and which tensors have it. */
+static void declare_rows(Plan *plan, Tables *t)
+{
+	NameVec declared = {0};
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		const PlanTensor *tensor = &plan->tensors.at[i];
+		const PlanKernel *kernel = tensor->kernel == SIZE_MAX ? NULL : &plan->kernels.at[tensor->kernel];
+		const DtypeRef *dtype = kernel ? kernel->built.dtype : NULL;
+		if (!dtype || kernel->built.planes.count || dtype_layout(dtype, plan->output_format->name))
+			continue;
+		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.tensor.%s", tensor->file->name), "string", dtype->label);
+		bool is_declared = false;
+		for (size_t d = 0; d < declared.count; d++)
+			is_declared |= declared.at[d] == dtype->decl->name;
+		if (is_declared)
+			continue;
+		DeclVec used = {0};
+		Text text = {.arena = plan->c->arena};
+		collect_used(plan, dtype->decl, &used);
+		for (size_t d = 0; d < used.count; d++) {
+			source_print(plan->c, used.at[d]->node, &text);
+			text_printf(&text, "\n");
+		}
+		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.dtype.%s", dtype->decl->name), "string", text.at);
+		vec_push(plan->c->arena, &declared, dtype->decl->name);
+	}
+}
+
 static void provenance(Plan *plan, Tables *t, const char *hash)
 {
 	bool has_dtype = false;
@@ -322,6 +395,7 @@ static void provenance(Plan *plan, Tables *t, const char *hash)
 	add_meta(plan, t, "cmpc.source_hash", "string", hash);
 	add_meta(plan, t, "cmpc.pipeline", "string", plan->pipeline->name);
 	add_meta(plan, t, "cmpc.passes", "string", all_passes(plan));
+	declare_rows(plan, t);
 	if (!strcmp(plan->output_format->name, "gguf") && has_dtype)
 		add_meta(plan, t, "general.quantization_version", "u32", "2");
 	if (plan->checkpoint->format == plan->output_format || strcmp(plan->output_format->name, "gguf"))
