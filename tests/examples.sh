@@ -22,23 +22,24 @@ same() {
 }
 
 check_example() {
-	local file=$1 name out suffix planned
+	local file=$1 name out result suffix planned
 	name=$(basename "$file" .cmp)
 	suffix=$(sed -n 's/^ *save "[^"]*\(\.[a-z]*\)".*/\1/p' "$file" | head -n 1)
 	out=$work/$name
+	result=$work/result-$name
 	"$CMPC" check "$file" || fail "$name: check"
 	"$CMPC" plan "$file" >"$out.plan.cmp" || fail "$name: plan"
 	"$CMPC" build "$file" -o "$out.exe" || { fail "$name: build"; return; }
-	"$out.exe" --quiet --output "$out.1$suffix" --threads 1 || { fail "$name: run"; return; }
+	"$out.exe" --quiet --output "$result-1$suffix" --threads 1 || { fail "$name: run"; return; }
 	planned=$(sed -n 's/^# output: \([0-9]*\) bytes.*/\1/p' "$out.plan.cmp")
-	test -z "$planned" || test "$planned" = "$(size_of "$out.1$suffix")" ||
-		fail "$name: the plan says $planned bytes, the result has $(size_of "$out.1$suffix")"
+	test -z "$planned" || test "$planned" = "$(size_of "$result-1$suffix")" ||
+		fail "$name: the plan says $planned bytes, the result has $(size_of "$result-1$suffix")"
 	for threads in 2 3 7; do
-		"$out.exe" --quiet --output "$out.$threads$suffix" --threads $threads || fail "$name: $threads threads"
-		same "$out.1$suffix" "$out.$threads$suffix" || fail "$name: $threads threads give other bytes"
+		"$out.exe" --quiet --output "$result-$threads$suffix" --threads $threads || fail "$name: $threads threads"
+		same "$result-1$suffix" "$result-$threads$suffix" || fail "$name: $threads threads give other bytes"
 	done
-	"$CMPC" run "$file" --quiet --output "$out.run$suffix" || fail "$name: cmpc run"
-	same "$out.1$suffix" "$out.run$suffix" || fail "$name: cmpc run gives other bytes"
+	"$CMPC" run "$file" --quiet --output "$result-run$suffix" || fail "$name: cmpc run"
+	same "$result-1$suffix" "$result-run$suffix" || fail "$name: cmpc run gives other bytes"
 	"$out.exe" --dry-run >/dev/null || fail "$name: dry run"
 }
 
