@@ -324,7 +324,7 @@ static void check_argument(Checker *ck, const Decl *decl, const Node *param, con
 {
 	size_t errors = diag_errors(ck->c);
 	Name type = param->kids[1] ? param->kids[1]->name : NULL;
-	if (param->kids[0]) {
+	if (param->kids[0] && !(type && is_word(type, "tensor"))) { /* a tensor's rank is in its file */
 		check_array_argument(ck, param, given);
 		return;
 	}
