@@ -23,6 +23,7 @@ typedef struct Nester {
 	uint32_t *parent;  /* union-find over index ids */
 	KIndex *loops[32]; /* around the steps in hand */
 	uint32_t loop_count;
+	uint32_t made_count; /* of those, how many are not the program's */
 } Nester;
 
 /* ---- classes ---- */
@@ -116,10 +117,19 @@ static KIndex *member_index(const Nester *n, const KStep *step, uint32_t class)
 	return found;
 }
 
+/* A contraction is worth most as a whole, so the indices that one of its factors lacks stay in it. */
+static bool splits_contraction(const KStep *step, const KIndex *index)
+{
+	return step->is_contraction && step->value->op == OP_MUL &&
+		   kexpr_uses(step->value->args[0], index) != kexpr_uses(step->value->args[1], index);
+}
+
 static bool has_class(const Nester *n, const KStep *step, uint32_t class)
 {
-	if (!is_compound(step))
-		return member_index(n, step, class) != NULL;
+	if (!is_compound(step)) {
+		const KIndex *index = member_index(n, step, class);
+		return index && !splits_contraction(step, index);
+	}
 	for (size_t i = 0; i < step->body.count; i++)
 		if (!has_class(n, step->body.at[i], class))
 			return false;
@@ -265,7 +275,9 @@ static KStep *make_loop(Nester *n, const Cluster *cluster, uint32_t class)
 	for (size_t i = 0; i < cluster->members.count; i++)
 		hoist(n, cluster->members.at[i], class, index);
 	n->loops[n->loop_count++] = index;
+	n->made_count++;
 	loop->body = nest(n, cluster->members);
+	n->made_count--;
 	n->loop_count--;
 	return loop;
 }
@@ -273,7 +285,24 @@ static KStep *make_loop(Nester *n, const Cluster *cluster, uint32_t class)
 /* At the top a loop over rows is worth having for its own sake: it goes to threads. */
 static bool is_worth(const Nester *n, const Cluster *cluster)
 {
-	return cluster->does_more_than_map || (n->loop_count == 0 && cluster->members.at[0]->domain_count > 1);
+	return cluster->does_more_than_map || (n->made_count == 0 && cluster->members.at[0]->domain_count > 1);
+}
+
+/* Would all but the first member, a map, be together without it, over an index that comes before theirs of the class?
+ * dead[i] is no reason to put i around what is done for each row o. */
+static bool is_held_back(Nester *n, const KStepVec *items, const Cluster *cluster, uint32_t class)
+{
+	size_t at = 1;
+	if (cluster->members.count < 2 || items->at[0]->kind != STEP_MAP)
+		return false;
+	const KStep *next = first_leaf(cluster->members.at[1]);
+	uint32_t outer = next->domain_count ? class_of(n, next->domain[0]) : class;
+	while (items->at[at] != cluster->members.at[1])
+		at++;
+	KStepVec without = {.at = items->at + at, .count = items->count - at};
+	Cluster other;
+	return outer != class && cluster_of(n, &without, outer, &other) &&
+		   other.members.count + 1 >= cluster->members.count;
 }
 
 static bool try_hoist(Nester *n, KStepVec *items, KStepVec *out)
@@ -282,7 +311,8 @@ static bool try_hoist(Nester *n, KStepVec *items, KStepVec *out)
 	for (uint32_t i = 0; i < leaf->domain_count && n->loop_count < 32; i++) {
 		uint32_t class = class_of(n, leaf->domain[i]);
 		Cluster cluster;
-		if (!has_class(n, items->at[0], class) || !cluster_of(n, items, class, &cluster) || !is_worth(n, &cluster))
+		if (!has_class(n, items->at[0], class) || !cluster_of(n, items, class, &cluster) || !is_worth(n, &cluster) ||
+			(n->made_count == 0 && is_held_back(n, items, &cluster, class)))
 			continue;
 		vec_push(n->k->c->arena, out, make_loop(n, &cluster, class));
 		*items = cluster.rest;

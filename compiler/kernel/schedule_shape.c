@@ -123,10 +123,12 @@ static bool writes_all(const Coverage *c, const Access *write)
 		Radix r;
 		if (!write->subs)
 			return false;
+		if (kexpr_is_const(extent, &known) && known == 1)
+			continue;
 		if (expr_is_index(write->subs[d], &index) && (index == c->loop->index || index_is_whole(index, extent)))
 			continue;
 		if (!kexpr_is_const(extent, &known) ||
-			!radix_of(c->k, write->step, c->loops, c->loop_count, write->subs[d], known, &r))
+			!radix_of(c->k, write->step, c->loops, c->loop_count, write->subs[d], known, &r) || r.opaque)
 			return false;
 	}
 	return true;

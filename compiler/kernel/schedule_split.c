@@ -192,7 +192,7 @@ static bool is_led(const KStep *step, const Radix *r)
 /* Cuts what this step writes as its readers want it. */
 static bool cut_for_readers(Kernel *k, KStep *step, const AccessVec *all)
 {
-	if (!step->dst || step->dst->kind != BUFFER_TEMP)
+	if (!step->dst || step->dst->kind != BUFFER_TEMP || step->is_contraction)
 		return false;
 	for (uint32_t d = 0; d < step->dst->rank; d++) {
 		int64_t extent;
