@@ -55,17 +55,127 @@ static View read_input(Elab *el, const Chain *chain, KExpr *rows, KExpr *cols)
 	return view_whole(el, w);
 }
 
+/* ---- tensors as arguments ---- */
+
+static ChainInput *find_input(ChainKernel *out, const Value *tensor)
+{
+	for (size_t i = 0; i < out->inputs.count; i++)
+		if (!strcmp(out->inputs.at[i].file, tensor->text) && !strcmp(out->inputs.at[i].tensor, tensor->tensor))
+			return &out->inputs.at[i];
+	return NULL;
+}
+
+static ChainInput *open_input(Elab *el, const Chain *chain, const Value *tensor, ChainKernel *out)
+{
+	int64_t rank = 0, shape[K_MAX_RANK];
+	ChainInput input = {.file = tensor->text, .tensor = tensor->tensor}, *known = find_input(out, tensor);
+	KExpr *extent[K_MAX_RANK];
+	if (known)
+		return known;
+	if (!chain->tensor_shape) {
+		elab_error(el, tensor->loc, "no other file can be read here");
+		return NULL;
+	}
+	if (!chain->tensor_shape(chain->context, tensor, &rank, shape, &input.store)) {
+		el->failed = true;
+		return NULL;
+	}
+	if (rank > K_MAX_RANK || store_type(input.store) < T_F32) {
+		elab_error(el, tensor->loc, "\"%s\" has to be an array of f32, f16, bf16 or f64 with at most %d axes",
+			tensor->tensor, K_MAX_RANK);
+		return NULL;
+	}
+	input.rank = (uint32_t)rank;
+	for (uint32_t i = 0; i < input.rank; i++) {
+		input.shape[i] = shape[i];
+		extent[i] = kexpr_int(el->k, T_I32, shape[i]);
+	}
+	input.buffer = kbuffer_new(el->k, BUFFER_INPUT, name_of(el->c, tensor->tensor), input.store, input.rank, extent);
+	vec_push(el->c->arena, &out->inputs, input);
+	return &out->inputs.at[out->inputs.count - 1];
+}
+
+/* Between passes and in them, numbers are f32. */
+static View input_view(Elab *el, const ChainInput *input, Loc loc)
+{
+	View whole = view_whole(el, input->buffer);
+	if (input->store.kind == STORE_F32)
+		return whole;
+	KIndex *index[K_MAX_RANK];
+	KExpr *own[K_MAX_RANK];
+	for (uint32_t i = 0; i < input->rank; i++) {
+		index[i] = elab_index(el, input->buffer->name, input->buffer->extent[i]);
+		own[i] = kexpr_index(el->k, index[i]);
+	}
+	KBuffer *to = elab_temp(el, input->buffer->name, store_of_type(T_F32), index, input->rank);
+	elab_add_step(el, kstep_map(el->k, to, own, index, input->rank, view_load(el, &whole, own)), loc);
+	return view_whole(el, to);
+}
+
+static void bind_axis(Elab *el, const Node *axis, KExpr *extent, const Value *tensor)
+{
+	const Axis *known = env_axis(el, axis->name);
+	int64_t here = 0, there = 0;
+	if (!known) {
+		env_add_axis(el, axis->name, extent, axis->loc);
+		return;
+	}
+	kexpr_is_const(extent, &here);
+	kexpr_is_const(known->extent, &there);
+	if (here == there)
+		return;
+	elab_error(el, tensor->loc, "\"%s\" has %lld elements along %s", tensor->tensor, (long long)here, axis->name);
+	diag_note(el->c, known->loc, "which has %lld here", (long long)there);
+}
+
+/* x[t, i]: tensor */
+static void bind_tensor(Elab *el, const Chain *chain, const ChainLink *link, const ScopeEntry *entry, ChainKernel *out)
+{
+	const Node *params = decl_params(link->pass), *axes = NULL;
+	const Value *tensor = &entry->value;
+	if (el->is_any_rows) {
+		elab_need_rows(el, link->loc);
+		return;
+	}
+	ChainInput *input = open_input(el, chain, tensor, out);
+	if (!input)
+		return;
+	for (uint32_t i = 0; i < params->kid_count; i++)
+		if (params->kids[i]->name == entry->name)
+			axes = params->kids[i]->kids[0];
+	if (axes && axes->kid_count != input->rank) {
+		elab_error(el, tensor->loc, "\"%s\" has %u axes, \"%s\" of pass %s has %u", tensor->tensor, input->rank,
+			entry->name, link->pass->name, axes->kid_count);
+		return;
+	}
+	View view = input_view(el, input, link->loc);
+	for (uint32_t i = 0; axes && i < input->rank; i++) {
+		view.formal[i]->name = axes->kids[i]->name;
+		bind_axis(el, axes->kids[i], view.extent[i], tensor);
+	}
+	env_define(el, el->env, entry->name, ENTITY_VIEW, link->loc)->view = view;
+}
+
+static void bind_arguments(Elab *el, const Chain *chain, const ChainLink *link, ChainKernel *out)
+{
+	for (size_t i = 0; i < link->arguments->names.count && !el->failed; i++) {
+		const ScopeEntry *entry = &link->arguments->names.at[i];
+		if (entry->value.kind == VALUE_TENSOR)
+			bind_tensor(el, chain, link, entry, out);
+		else
+			env_define(el, el->env, entry->name, ENTITY_VALUE, link->loc)->value = entry->value;
+	}
+}
+
+/* ---- passes ---- */
+
 /* Binds the subject w[o, i] (or p[*]) and runs the pass's body over it. */
-static bool run_pass(Elab *el, const ChainLink *link, Entity *subject)
+static bool run_pass(Elab *el, const Chain *chain, const ChainLink *link, Entity *subject, ChainKernel *out)
 {
 	const Node *member = link->pass->node->kids[1]->kids[0];
 	Env *outer = el->env;
 	Env *env = env_push(el);
 	env->outer = NULL; /* a pass sees its own names only */
-	for (size_t i = 0; i < link->arguments->names.count; i++) {
-		const ScopeEntry *entry = &link->arguments->names.at[i];
-		env_define(el, env, entry->name, ENTITY_VALUE, link->loc)->value = entry->value;
-	}
 	Name name = member->kind == N_INDEX ? member->kids[0]->name : member->name;
 	bool is_any_rank = member->kind == N_INDEX && member->kid_count == 2 && member->kids[1]->kind == N_STAR;
 	if (member->kind != N_INDEX || (member->kid_count != 3 && !is_any_rank)) {
@@ -76,13 +186,36 @@ static bool run_pass(Elab *el, const ChainLink *link, Entity *subject)
 			env_add_axis(el, member->kids[i + 1]->name, subject->view.extent[i], member->loc);
 		}
 	}
+	el->origin = link->pass->name;
+	bind_arguments(el, chain, link, out);
 	Entity *bound = env_define(el, env, name, ENTITY_VIEW, link->loc);
 	*bound = *subject;
-	el->origin = link->pass->name;
 	bool ok = !el->failed && elab_body(el, link->pass->node->kids[2]);
 	*subject = *bound;
 	el->env = outer;
 	return ok;
+}
+
+static bool is_written(const KStepVec *steps, size_t first, const KBuffer *buffer)
+{
+	for (size_t i = first; i < steps->count; i++)
+		if (steps->at[i]->dst == buffer || is_written(&steps->at[i]->body, 0, buffer))
+			return true;
+	return false;
+}
+
+/* The matrix as it was read, for the error: a copy, where a pass changes it in place. */
+static View keep_original(Elab *el, const View *w)
+{
+	KStepVec *steps = &el->k->steps;
+	if (!is_written(steps, 1, w->buffer))
+		return *w;
+	KBuffer *copy = matrix(el, BUFFER_TEMP, "original", w->buffer->store, w->extent[0], w->extent[1]);
+	copy_matrix(el, copy, w, steps->at[0]->origin);
+	KStep *step = steps->at[steps->count - 1];
+	memmove(steps->at + 2, steps->at + 1, sizeof *steps->at * (steps->count - 2));
+	steps->at[1] = step;
+	return view_whole(el, copy);
 }
 
 /* out[o] = {sum_i (x - y)^2, sum_i x^2} in f64 */
@@ -171,7 +304,7 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	View original = subject.view;
 	*out = (ChainKernel){.kernel = k};
 	for (size_t i = 0; i < chain->link_count; i++) {
-		if (run_pass(el, &chain->links[i], &subject))
+		if (run_pass(el, chain, &chain->links[i], &subject, out))
 			continue;
 		out->needs_all_rows = el->needs_rows;
 		return el->needs_rows;
@@ -192,7 +325,9 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 		out->row_bytes = (is_transposed ? chain->rows : chain->cols) * store_bytes(chain->input);
 		copy_matrix(el, to, &from, name_of(p->c, "write"));
 	}
-	if (chain->wants_error)
+	if (chain->wants_error) {
+		original = keep_original(el, &original);
 		add_error(el, &original, &subject.view, rows);
+	}
 	return !el->failed && kernel_verify(k);
 }

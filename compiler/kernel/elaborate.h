@@ -304,15 +304,29 @@ typedef struct Chain {
 	bool values_only;      /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
 	bool is_transposed;    /* the file holds [cols, rows] */
 	bool wants_error;      /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
+	/* Rank, shape and storage type of a VALUE_TENSOR that a parameter is given; false: reported. NULL: there are none.
+	 */
+	bool (*tensor_shape)(void *context, const Value *tensor, int64_t *rank, int64_t *shape, Store *store);
+	void *context;
 } Chain;
+
+/* A tensor of some file that the kernel reads whole beside the one it works on. */
+typedef struct ChainInput {
+	const char *file, *tensor; /* as the argument names them */
+	Store store;
+	uint32_t rank;
+	int64_t shape[K_MAX_RANK];
+	KBuffer *buffer;
+} ChainInput;
 
 typedef struct ChainKernel {
 	Kernel *kernel;
 	KIndex *rows;
-	const DtypeRef *dtype; /* that the last pass coded it in; NULL: the input's storage type stays */
-	int64_t row_bytes;     /* of the first output, where there is one packed output */
-	PlaneVec planes;       /* safetensors forms: all tensors in order; outputs are those with a buffer */
-	bool needs_all_rows;   /* something wants the whole matrix: nothing was built; build again with `rows` given */
+	const DtypeRef *dtype;  /* that the last pass coded it in; NULL: the input's storage type stays */
+	int64_t row_bytes;      /* of the first output, where there is one packed output */
+	PlaneVec planes;        /* safetensors forms: all tensors in order; outputs are those with a buffer */
+	VEC(ChainInput) inputs; /* what kernel->inputs has after the matrix itself, in order */
+	bool needs_all_rows;    /* something wants the whole matrix: nothing was built; build again with `rows` given */
 } ChainKernel;
 
 Elab *elab_new(Program *p, Kernel *k, const Scope *scope);
