@@ -9,14 +9,14 @@
 
 #include <string.h>
 
-static bool is_bounded(const Node *axis)
+bool axis_is_bounded(const Node *axis)
 {
 	return axis->kind == N_BINARY;
 }
 
-static Name axis_name(const Node *axis)
+Name axis_name(const Node *axis)
 {
-	return is_bounded(axis) ? axis->kids[0]->name : axis->name;
+	return axis_is_bounded(axis) ? axis->kids[0]->name : axis->name;
 }
 
 int64_t dtype_block(const Elab *el, const DtypeRef *dtype)
@@ -74,7 +74,7 @@ static bool header_extents(Elab *el, const Node *node, const View *x, int64_t bl
 {
 	uint32_t unbounded = 0;
 	for (uint32_t i = 1; i < node->kid_count; i++)
-		unbounded += !is_bounded(node->kids[i]);
+		unbounded += !axis_is_bounded(node->kids[i]);
 	int64_t cols;
 	if (unbounded > 2 || !kexpr_is_const(x->extent[1], &cols)) {
 		elab_error(el, node->loc, "a dtype is declared `of x[k < 32]`, `of x[o, g, k < 32]` or `of x[o, k]`");
@@ -85,7 +85,7 @@ static bool header_extents(Elab *el, const Node *node, const View *x, int64_t bl
 	KExpr *known[2] = {block ? groups : x->extent[1], x->extent[0]};
 	for (uint32_t i = 1, left = unbounded; i < node->kid_count; i++) {
 		const Node *axis = node->kids[i];
-		KExpr *extent = is_bounded(axis) ? elab_int(el, axis->kids[1]) : known[--left];
+		KExpr *extent = axis_is_bounded(axis) ? elab_int(el, axis->kids[1]) : known[--left];
 		h->extent[h->rank] = extent;
 		h->formal[h->rank++] = elab_index(el, axis_name(axis), extent);
 		env_add_axis(el, axis_name(axis), extent, axis->loc);
@@ -110,7 +110,7 @@ static void header_place(Elab *el, const Node *node, int64_t block, Header *h)
 	for (; at < h->rank; at++) {
 		int64_t extent = 1;
 		kexpr_is_const(h->extent[at], &extent);
-		stride /= is_bounded(node->kids[at + 1]) ? extent : 1;
+		stride /= axis_is_bounded(node->kids[at + 1]) ? extent : 1;
 		h->col = kexpr_binary(el->k, OP_ADD, h->col, scaled(el, kexpr_index(el->k, h->formal[at]), stride));
 	}
 }
@@ -162,6 +162,29 @@ bool dtype_is_element(const Elab *el, const DtypeRef *dtype, const Node *stateme
 		if (!mentions(statement->kids[0], axis_name(header->kids[i])))
 			return false;
 	return true;
+}
+
+/* The fields that each element has. */
+const Node *dtype_next_field(const Elab *el, const DtypeRef *dtype, uint32_t *at)
+{
+	const Node *body = dtype->decl->node->kids[2];
+	while (*at < body->kid_count) {
+		const Node *node = body->kids[(*at)++];
+		if (dtype_is_element(el, dtype, node) && node->kids[1] && node->kids[0]->kind == N_INDEX)
+			return node;
+	}
+	return NULL;
+}
+
+const Node *dtype_definition(const DtypeRef *dtype, Name name)
+{
+	const Node *body = dtype->decl->node->kids[2];
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *left = body->kids[i]->kind == N_DEFINE ? body->kids[i]->kids[0] : NULL;
+		if (left && (left->kind == N_INDEX ? left->kids[0] : left)->name == name)
+			return body->kids[i];
+	}
+	return NULL;
 }
 
 /* coarse_only: element by element what the coarser values read, and no more */
@@ -417,7 +440,7 @@ static void pack_bytes(Packer *pk, const Node *node)
 	env_push(el);
 	for (uint32_t i = 1; left->kind == N_INDEX && i < left->kid_count && !el->failed; i++) {
 		const Node *axis = left->kids[i];
-		if (!is_bounded(axis)) {
+		if (!axis_is_bounded(axis)) {
 			elab_error(el, axis->loc, "a layout needs the extent of each index: byte[j < 16]");
 			break;
 		}

@@ -3,8 +3,7 @@
  * elab_fit.c: the halves of a separable dtype. `fit` elaborates the equations that
  * are coarser than an element over one block; what they define is the fit, a
  * struct nobody looks into. `round` and `value` elaborate the equations of one
- * element at a place of the block, `blocks` puts a fit per block and a code per
- * element together to what encode would have made.
+ * element at a place of the block.
  */
 #include "elaborate.h"
 #include "facts.h"
@@ -13,7 +12,7 @@
 
 /* ---- arguments ---- */
 
-static const DtypeRef *dtype_argument(Elab *el, const Node *call)
+const DtypeRef *elab_dtype_argument(Elab *el, const Node *call)
 {
 	Term term = elab_expr(el, call->kids[1]);
 	if (!el->failed && (term.expr || term.value.kind != VALUE_DTYPE))
@@ -21,60 +20,7 @@ static const DtypeRef *dtype_argument(Elab *el, const Node *call)
 	return el->failed ? NULL : term.value.dtype;
 }
 
-/* D(a: e), with arguments that may be names of the body; those computed from data are `none` in the dtype's label. */
-static const DtypeRef *call_dtype(Elab *el, const Node *call, Decl *decl, Env *computed)
-{
-	const Node *params = decl_params(decl);
-	Arena *arena = el->c->arena;
-	Node **given = arena_array(arena, Node *, params->kid_count + 1);
-	if (!arguments_place(el->p, decl, call, given)) {
-		el->failed = true;
-		return NULL;
-	}
-	DtypeRef *ref = arena_new_of(arena, DtypeRef);
-	Scope *before = scope_new(el->c, NULL);
-	Text label = {.arena = arena};
-	*ref = (DtypeRef){.decl = decl, .arguments = arena_array(arena, Value, params->kid_count + 1)};
-	text_printf(&label, "%s(", decl->name);
-	for (uint32_t i = 0; i < params->kid_count && !el->failed; i++) {
-		const Node *param = params->kids[i];
-		Term term = given[i] ? elab_expr(el, given[i]) : term_value(value_eval(el->p, before, param->kids[2]));
-		text_printf(&label, "%s%s: ", i ? ", " : "", param->name);
-		if (term.expr) {
-			KExpr *e =
-				param->kids[1] ? kexpr_cast(el->k, store_type(elab_store(el, param->kids[1])), term.expr) : term.expr;
-			env_define(el, computed, param->name, ENTITY_EXPR, call->loc)->expr = elab_share(el, param->name, e);
-			term = term_value((Value){.kind = VALUE_NONE, .loc = call->loc, .dimension = ""});
-			text_printf(&label, "..");
-		} else {
-			el->failed |= term.value.kind == VALUE_ERROR || !parameter_check(el->p, decl, param, &term.value);
-			value_print(&term.value, &label);
-		}
-		ref->arguments[i] = term.value;
-		scope_bind(el->c, before, param->name, term.value);
-	}
-	text_printf(&label, ")");
-	ref->label = label.at;
-	return ref;
-}
-
-/* The dtype of encode(D, ..), whose arguments may be computed from data: *computed has those, NULL: there are none. */
-static const DtypeRef *dtype_of_data(Elab *el, const Node *call, const Env **computed)
-{
-	const Node *e = call->kids[1];
-	Name name = e->kind == N_CALL ? node_path(el->c, e->kids[0]) : NULL;
-	Decl *decl = name && !program_find(el->p, DECL_FN, name) ? program_find(el->p, DECL_DTYPE, name) : NULL;
-	*computed = NULL;
-	if (!decl)
-		return dtype_argument(el, call);
-	Env *made = arena_new_of(el->c->arena, Env);
-	const DtypeRef *dtype = call_dtype(el, e, decl, made);
-	if (made->names.count)
-		*computed = made;
-	return el->failed ? NULL : dtype;
-}
-
-static const Entity *fit_argument(Elab *el, const Node *call, const DtypeRef *dtype)
+const Entity *elab_fit_argument(Elab *el, const Node *call, const DtypeRef *dtype)
 {
 	const Entity *fit = el->failed ? NULL : elab_entity(el, call->kids[2]);
 	bool is_fit = fit && fit->kind == ENTITY_STRUCT && fit->coded && !strcmp(fit->coded->dtype->label, dtype->label);
@@ -83,113 +29,11 @@ static const Entity *fit_argument(Elab *el, const Node *call, const DtypeRef *dt
 	return is_fit ? fit : NULL;
 }
 
-/* ---- encode, decode ---- */
-
-static Entity *coded_entity(Elab *el, Coded *coded, Loc loc)
-{
-	if (!coded)
-		return NULL;
-	Entity *entity = arena_new_of(el->c->arena, Entity);
-	*entity = (Entity){.kind = ENTITY_VIEW, .loc = loc, .coded = coded};
-	entity->view = coded_value(el, coded, loc);
-	return el->failed ? NULL : entity;
-}
-
-static bool is_whole_axis(const Elab *el, const KIndex *index)
-{
-	int64_t lo;
-	return kexpr_is_const(index->lo, &lo) && lo == 0 && kexpr_equal(index->hi, el->bound[index->id]);
-}
-
-/* encode(D, w[o, i] * c[i]): a matrix over the last two indices of the left side, read back at them. */
-static Entity *encode_expression(Elab *el, const DtypeRef *dtype, const Env *computed, const Node *call)
-{
-	KExpr *x = term_as(el, elab_expr(el, call->kids[2]), T_F32), *subs[24], *at[2];
-	uint32_t count = el->domain_count;
-	if (el->failed)
-		return NULL;
-	if (count < 2 || !is_whole_axis(el, el->domain[count - 1]) || !is_whole_axis(el, el->domain[count - 2])) {
-		elab_error(el, call->loc, "encode needs a matrix, or a value for each row and column of the left side");
-		return NULL;
-	}
-	for (uint32_t i = 0; i < count; i++)
-		subs[i] = kexpr_index(el->k, el->domain[i]);
-	KBuffer *buffer = elab_temp(el, name_of(el->c, "x"), store_of_type(T_F32), el->domain, count);
-	elab_add_step(el, kstep_map(el->k, buffer, subs, el->domain, count, x), call->loc);
-	View view = view_whole(el, buffer);
-	memcpy(at, subs + count - 2, sizeof at);
-	for (uint32_t i = 0; i + 2 < count; i++)
-		view.subs[i] = subs[i];
-	memmove(view.formal, view.formal + count - 2, 2 * sizeof *view.formal);
-	memmove(view.extent, view.extent + count - 2, 2 * sizeof *view.extent);
-	view.rank = 2;
-	KIndex *matrix[2] = {el->domain[count - 2], el->domain[count - 1]};
-	el->domain_count = count - 2;
-	Entity *entity = coded_entity(el, coded_encode(el, dtype, computed, &view, call->loc), call->loc);
-	memcpy(el->domain + count - 2, matrix, sizeof matrix);
-	el->domain_count = count;
-	if (entity)
-		entity->view = view_slice(el, &entity->view, at, NULL);
-	return entity;
-}
-
-Entity *elab_encode(Elab *el, const Node *call)
-{
-	const Env *computed;
-	const DtypeRef *dtype = dtype_of_data(el, call, &computed);
-	const Entity *x = dtype ? elab_entity(el, call->kids[2]) : NULL;
-	if (el->failed)
-		return NULL;
-	if (!x || (x->kind == ENTITY_VIEW && x->view.rank == 0))
-		return encode_expression(el, dtype, computed, call);
-	if (x->kind != ENTITY_VIEW || x->view.rank != 2) {
-		elab_error(el, call->loc, "encode needs a dtype and a matrix: encode(q8_0, w)");
-		return NULL;
-	}
-	return coded_entity(el, coded_encode(el, dtype, computed, &x->view, call->loc), call->loc);
-}
-
-Entity *elab_decode(Elab *el, const Node *call)
-{
-	const Entity *coded = elab_entity(el, call->kids[1]);
-	if (el->failed)
-		return NULL;
-	if (!coded || coded->kind != ENTITY_VIEW || !coded->coded) {
-		elab_error(el, call->loc, "decode reads what encode or blocks made: decode(encode(q8_0, w))");
-		return NULL;
-	}
-	Entity *values = arena_new_of(el->c->arena, Entity);
-	*values = *coded;
-	values->coded = NULL;
-	return values;
-}
-
 /* ---- fit ---- */
-
-static bool is_unbounded(const Node *axis)
-{
-	return axis->kind != N_BINARY;
-}
-
-static Name axis_name(const Node *axis)
-{
-	return is_unbounded(axis) ? axis->name : axis->kids[0]->name;
-}
-
-static const Node *definition_of(const DtypeRef *dtype, Name name)
-{
-	const Node *body = dtype->decl->node->kids[2];
-	for (uint32_t i = 0; i < body->kid_count; i++) {
-		const Node *left = body->kids[i]->kind == N_DEFINE ? body->kids[i]->kids[0] : NULL;
-		if (left && (left->kind == N_INDEX ? left->kids[0] : left)->name == name)
-			return body->kids[i];
-	}
-	return NULL;
-}
 
 static bool reads_subject(Elab *el, const DtypeRef *dtype, const Node *e, NameVec *seen)
 {
-	const Node *definition = e->kind == N_NAME ? definition_of(dtype, e->name) : NULL;
+	const Node *definition = e->kind == N_NAME ? dtype_definition(dtype, e->name) : NULL;
 	if (e->kind == N_NAME && e->name == dtype->decl->node->kids[1]->kids[0]->name)
 		return true;
 	for (size_t i = 0; definition && i < seen->count; i++)
@@ -225,7 +69,7 @@ static void check_levels(Elab *el, const DtypeRef *dtype, Loc loc)
 		if (statement->kind != N_DEFINE || !reads_subject(el, dtype, statement->kids[2], &seen))
 			continue;
 		for (uint32_t i = 1; i < last && !el->failed; i++) {
-			if (!is_unbounded(header->kids[i]) || has_axis(statement->kids[0], axis_name(header->kids[i])))
+			if (axis_is_bounded(header->kids[i]) || has_axis(statement->kids[0], axis_name(header->kids[i])))
 				continue;
 			elab_error(el, loc, "%s cannot be fitted block by block", dtype->label);
 			diag_note(el->c, statement->loc, "this is one value for many blocks");
@@ -262,14 +106,14 @@ static void close_entity(Elab *el, const Coded *coded, Entity *entity)
 
 static bool is_coarse_name(const Elab *el, const DtypeRef *dtype, Name name)
 {
-	const Node *definition = definition_of(dtype, name);
+	const Node *definition = dtype_definition(dtype, name);
 	return name != dtype->decl->node->kids[1]->kids[0]->name &&
 		   !(definition && dtype_is_element(el, dtype, definition));
 }
 
 Entity *elab_fit(Elab *el, const Node *call)
 {
-	const DtypeRef *dtype = dtype_argument(el, call);
+	const DtypeRef *dtype = elab_dtype_argument(el, call);
 	const Entity *x = dtype ? elab_array(el, call->kids[2], 1, "what fit takes") : NULL;
 	int64_t length, block = x ? dtype_block(el, dtype) : 0;
 	if (!x)
@@ -311,7 +155,7 @@ static void place_digits(Elab *el, const Coded *fit, KExpr *p, KExpr **digits)
 	const Node *header = fit->dtype->decl->node->kids[1];
 	uint32_t first = 1;
 	int64_t stride = 1, extent;
-	while (first + 1 < header->kid_count && is_unbounded(header->kids[first]))
+	while (first + 1 < header->kid_count && !axis_is_bounded(header->kids[first]))
 		first++;
 	for (uint32_t i = header->kid_count; i-- > 1;) {
 		KExpr *digit = kexpr_int(el->k, T_I32, 0);
@@ -403,24 +247,12 @@ static Env *element_names(Elab *el, const Entity *fit, KExpr *p, bool is_stored)
 	return env;
 }
 
-/* The fields that each element has. */
-static const Node *next_field(const Elab *el, const DtypeRef *dtype, uint32_t *at)
-{
-	const Node *body = dtype->decl->node->kids[2];
-	while (*at < body->kid_count) {
-		const Node *node = body->kids[(*at)++];
-		if (dtype_is_element(el, dtype, node) && node->kids[1] && node->kids[0]->kind == N_INDEX)
-			return node;
-	}
-	return NULL;
-}
-
 static Entity *rounded_fields(Elab *el, const DtypeRef *dtype, Loc loc)
 {
 	Entity *out = arena_new_of(el->c->arena, Entity);
 	*out = (Entity){.kind = ENTITY_STRUCT, .loc = loc, .members = arena_new_of(el->c->arena, Env)};
 	uint32_t at = 0;
-	for (const Node *field; !el->failed && (field = next_field(el, dtype, &at));) {
+	for (const Node *field; !el->failed && (field = dtype_next_field(el, dtype, &at));) {
 		Name name = field->kids[0]->kids[0]->name;
 		const Entity *made = env_find(el, name);
 		if (!made || el->failed)
@@ -436,8 +268,8 @@ static Entity *rounded_fields(Elab *el, const DtypeRef *dtype, Loc loc)
 
 Entity *elab_round(Elab *el, const Node *call)
 {
-	const DtypeRef *dtype = dtype_argument(el, call);
-	const Entity *fit = dtype ? fit_argument(el, call, dtype) : NULL;
+	const DtypeRef *dtype = elab_dtype_argument(el, call);
+	const Entity *fit = dtype ? elab_fit_argument(el, call, dtype) : NULL;
 	KExpr *p = fit ? elab_int(el, call->kids[3]) : NULL;
 	KExpr *x = fit ? term_as(el, elab_expr(el, call->kids[4]), T_F32) : NULL;
 	Env *env = el->failed ? NULL : element_names(el, fit, p, false);
@@ -464,7 +296,7 @@ static void name_codes(Elab *el, Env *env, const DtypeRef *dtype, const Node *ar
 {
 	uint32_t at = 0, rank = header_rank(dtype);
 	Entity *codes = elab_entity(el, argument);
-	for (const Node *field; !el->failed && (field = next_field(el, dtype, &at));) {
+	for (const Node *field; !el->failed && (field = dtype_next_field(el, dtype, &at));) {
 		Name name = field->kids[0]->kids[0]->name;
 		Entity *code = codes;
 		for (size_t i = 0; codes && codes->kind == ENTITY_STRUCT && i < codes->members->names.count; i++)
@@ -480,8 +312,8 @@ static void name_codes(Elab *el, Env *env, const DtypeRef *dtype, const Node *ar
 
 Entity *elab_value(Elab *el, const Node *call)
 {
-	const DtypeRef *dtype = dtype_argument(el, call);
-	const Entity *fit = dtype ? fit_argument(el, call, dtype) : NULL;
+	const DtypeRef *dtype = elab_dtype_argument(el, call);
+	const Entity *fit = dtype ? elab_fit_argument(el, call, dtype) : NULL;
 	KExpr *p = fit ? elab_int(el, call->kids[3]) : NULL;
 	Env *env = el->failed ? NULL : element_names(el, fit, p, true);
 	if (!env)
@@ -495,151 +327,4 @@ Entity *elab_value(Elab *el, const Node *call)
 	Entity *out = arena_new_of(el->c->arena, Entity);
 	*out = (Entity){.kind = ENTITY_EXPR, .loc = call->loc, .expr = value};
 	return el->failed ? NULL : out;
-}
-
-/* ---- blocks ---- */
-
-typedef struct Joiner {
-	Elab *el;
-	Coded *coded;
-	const Node *definition; /* of the value in hand */
-} Joiner;
-
-/* F.d[o, g, own..] as a field of the matrix: own axes of rows and blocks take the place of o and g. */
-static View field_view(const Joiner *j, const View *from)
-{
-	Elab *el = j->el;
-	const Node *header = j->coded->dtype->decl->node->kids[1], *left = j->definition ? j->definition->kids[0] : NULL;
-	KExpr *zero = kexpr_int(el->k, T_I32, 0), *fixed[K_MAX_RANK] = {0};
-	KExpr *extent[2] = {j->coded->rows, from->extent[1]};
-	View out = *from;
-	fixed[0] = j->coded->row ? kexpr_index(el->k, j->coded->row) : zero;
-	fixed[1] = j->coded->group ? kexpr_index(el->k, j->coded->group) : zero;
-	uint32_t unbounded = 0, level = j->coded->row ? 1 : 0;
-	for (uint32_t h = 1; h < header->kid_count; h++) {
-		if (!is_unbounded(header->kids[h]))
-			continue;
-		uint32_t which = level + unbounded++; /* 0: the row, 1: the block in it */
-		for (uint32_t i = 2; left && i < from->rank && which < 2; i++) {
-			const Node *axis = left->kind == N_INDEX && i - 1 < left->kid_count ? left->kids[i - 1] : NULL;
-			if (!axis || axis->kind != N_NAME || axis->name != axis_name(header->kids[h]))
-				continue;
-			KIndex *formal = elab_index(el, axis->name, extent[which]);
-			fixed[which] = kexpr_index(el->k, formal);
-			for (uint32_t d = 0; d < out.buffer->rank; d++)
-				out.subs[d] = kexpr_substitute(el->k, out.subs[d], from->formal[i], zero);
-			out.formal[i] = formal;
-			out.extent[i] = extent[which];
-		}
-	}
-	return view_slice(el, &out, fixed, NULL);
-}
-
-static Entity *field_entity(Joiner *j, const Entity *from)
-{
-	Entity *out = arena_new_of(j->el->c->arena, Entity);
-	*out = *from;
-	if (from->kind == ENTITY_VIEW) {
-		out->view = field_view(j, &from->view);
-		if (from->stored.buffer)
-			out->stored = field_view(j, &from->stored);
-	} else if (from->kind == ENTITY_STRUCT) {
-		out->members = arena_new_of(j->el->c->arena, Env);
-		for (size_t i = 0; i < from->members->names.count; i++) {
-			const Binding *member = &from->members->names.at[i];
-			*env_define(j->el, out->members, member->name, member->entity->kind, member->entity->loc) =
-				*field_entity(j, member->entity);
-		}
-	}
-	return out;
-}
-
-/* Codes c[o, i] in the store of their field. */
-static View code_matrix(Elab *el, const View *codes, Store store, Name name, Loc loc)
-{
-	if (store_equal(codes->buffer->store, store))
-		return *codes;
-	KIndex *index[2];
-	KExpr *own[2];
-	for (uint32_t i = 0; i < 2; i++) {
-		index[i] = elab_index(el, codes->formal[i]->name, codes->extent[i]);
-		own[i] = kexpr_index(el->k, index[i]);
-	}
-	KBuffer *buffer = kbuffer_new(el->k, BUFFER_TEMP, name, store, 2, codes->extent);
-	elab_add_step(el, kstep_map(el->k, buffer, own, index, 2, view_load(el, codes, own)), loc);
-	return view_whole(el, buffer);
-}
-
-static const View *code_view(Elab *el, const Entity *codes, Name field, Loc loc)
-{
-	for (size_t i = 0; codes->kind == ENTITY_STRUCT && i < codes->members->names.count; i++)
-		if (codes->members->names.at[i].name == field)
-			return code_view(el, codes->members->names.at[i].entity, field, loc);
-	if (codes->kind == ENTITY_VIEW && codes->view.rank == 2)
-		return &codes->view;
-	elab_error(el, loc, "blocks needs the codes of all elements of a matrix: c[o, i]");
-	return NULL;
-}
-
-static void join_codes(Joiner *j, const Entity *codes, Loc loc)
-{
-	Elab *el = j->el;
-	uint32_t at = 0;
-	for (const Node *field; !el->failed && (field = next_field(el, j->coded->dtype, &at));) {
-		Name name = field->kids[0]->kids[0]->name;
-		Store store = elab_store(el, field->kids[1]);
-		const View *codes_of = el->failed ? NULL : code_view(el, codes, name, loc);
-		if (!codes_of)
-			return;
-		View matrix = code_matrix(el, codes_of, store, name, loc), view = j->coded->place;
-		view.buffer = matrix.buffer;
-		view_subs(el, &matrix, j->coded->place.subs, view.subs);
-		Entity *made = env_define(el, j->coded->fields, name, ENTITY_VIEW, field->loc);
-		made->view = made->stored = view;
-	}
-}
-
-/* Is there a fit for every block of the matrix? */
-static bool covers(const Elab *el, const Entity *fit, const View *matrix, const DtypeRef *dtype)
-{
-	int64_t cols;
-	if (fit->kind == ENTITY_VIEW)
-		return fit->view.rank >= 2 && kexpr_equal(fit->view.extent[0], matrix->extent[0]) &&
-			   kexpr_is_const(matrix->extent[1], &cols) &&
-			   kexpr_equal(fit->view.extent[1], kexpr_int(el->k, T_I32, cols / dtype_block(el, dtype)));
-	for (size_t i = 0; fit->kind == ENTITY_STRUCT && i < fit->members->names.count; i++)
-		if (!covers(el, fit->members->names.at[i].entity, matrix, dtype))
-			return false;
-	return true;
-}
-
-Entity *elab_blocks(Elab *el, const Node *call)
-{
-	const DtypeRef *dtype = dtype_argument(el, call);
-	const Entity *fit = dtype ? fit_argument(el, call, dtype) : NULL;
-	const Entity *codes = fit ? elab_entity(el, call->kids[3]) : NULL;
-	uint32_t at = 0;
-	const Node *field = codes ? next_field(el, dtype, &at) : NULL;
-	const View *first = field ? code_view(el, codes, field->kids[0]->kids[0]->name, call->kids[3]->loc) : NULL;
-	if (!first) {
-		elab_error(el, call->loc, "blocks needs a dtype, its fits and the codes that round gave");
-		return NULL;
-	}
-	if (!covers(el, fit, first, dtype)) {
-		elab_error(el, call->kids[2]->loc, "blocks needs a fit for every block: F[o, g < extent(i) // %s.block]",
-			dtype->decl->name);
-		return NULL;
-	}
-	Joiner j = {.el = el, .coded = coded_open(el, dtype, first, call->loc)};
-	for (size_t i = 0; j.coded && i < fit->members->names.count; i++) {
-		const Binding *member = &fit->members->names.at[i];
-		j.definition = definition_of(dtype, member->name);
-		*env_define(el, j.coded->fields, member->name, member->entity->kind, member->entity->loc) =
-			*field_entity(&j, member->entity);
-	}
-	if (!j.coded)
-		return NULL;
-	join_codes(&j, codes, call->loc);
-	coded_close(el, j.coded);
-	return el->failed ? NULL : coded_entity(el, j.coded, call->loc);
 }

@@ -199,21 +199,52 @@ KExpr *elab_infer_extent(
 Entity *elab_factorization(Elab *el, const Node *call); /* svd, qr, cholesky, inverse */
 Entity *elab_transpose(Elab *el, const Node *call);
 
-/* ---- elab_fit.c: the halves of a separable dtype ---- */
+/* ---- elab_encode.c ---- */
 
 Entity *elab_encode(Elab *el, const Node *call);
 Entity *elab_decode(Elab *el, const Node *call);
+Entity *elab_coded(Elab *el, struct Coded *coded, Loc loc); /* its values; coded NULL: NULL */
+
+/* ---- elab_fit.c, elab_blocks.c: the halves of a separable dtype ---- */
+
 Entity *elab_fit(Elab *el, const Node *call);
 Entity *elab_round(Elab *el, const Node *call);
 Entity *elab_value(Elab *el, const Node *call);
 Entity *elab_blocks(Elab *el, const Node *call);
+const DtypeRef *elab_dtype_argument(Elab *el, const Node *call);                    /* the first; NULL: reported */
+const Entity *elab_fit_argument(Elab *el, const Node *call, const DtypeRef *dtype); /* the second; NULL: reported */
 
 /* ---- elab_body.c ---- */
 
 bool elab_body(Elab *el, const Node *body);
 bool elab_statement(Elab *el, const Node *statement);
 
-/* ---- elab_assign.c ---- */
+/* ---- elab_left.c ---- */
+
+typedef struct Left {
+	Name name;
+	Loc loc;
+	KIndex *index[K_MAX_RANK]; /* new indices, in order */
+	uint32_t index_count;
+	KExpr *subs[K_MAX_RANK]; /* one per subscript as written */
+	KExpr *extent[K_MAX_RANK];
+	Name names[K_MAX_RANK];
+	uint32_t sub_count;
+	bool is_whole; /* every subscript is a whole axis */
+	Env *target;   /* where a new name belongs */
+} Left;
+
+/* Binds the left side's indices in a new Env, and adds them to the domain, until left_release. `view`: the array that
+ * it is a place of, or NULL. */
+bool left_bind(Elab *el, const Node *node, const Node *right, const View *view, Left *left);
+void left_release(Elab *el, uint32_t domain_count);
+/* A buffer over the ambient indices and the left side's axes, seen through the latter; dst_subs: the left side in it.
+ */
+View left_array(Elab *el, const Left *left, Store store, KExpr **dst_subs);
+/* The left side with from's axes behind its own, own[i] for each; they are in the domain then. */
+Left left_with_axes(Elab *el, const Left *left, const View *from, KExpr **own);
+
+/* ---- elab_assign.c, elab_update.c ---- */
 
 bool elab_define(Elab *el, const Node *node);
 bool elab_update(Elab *el, const Node *node);
@@ -238,6 +269,11 @@ int64_t dtype_block(const Elab *el, const DtypeRef *dtype); /* elements coded to
 const Node *dtype_layout(const DtypeRef *dtype, const char *container); /* LAYOUT for it, or NULL */
 const Node *dtype_planes(const DtypeRef *dtype);                        /* PLANES, or NULL */
 const Node *dtype_value(Elab *el, const DtypeRef *dtype);               /* value[..] = e; NULL: reported */
+const Node *dtype_definition(const DtypeRef *dtype, Name name);         /* its `=` line, or NULL */
+/* The next `=` line at or behind number *at with a stored value per element. */
+const Node *dtype_next_field(const Elab *el, const DtypeRef *dtype, uint32_t *at);
+bool axis_is_bounded(const Node *axis); /* of a header: k < 32 */
+Name axis_name(const Node *axis);
 /* An equation with a value per element; not `value` itself. */
 bool dtype_is_element(const Elab *el, const DtypeRef *dtype, const Node *statement);
 /* x: rank 2. NULL: reported. coded_open places the header's axes on x and knows no field yet. */
