@@ -124,6 +124,15 @@ static bool describe_name(Request *request, const Program *p, const char *word, 
 	return false;
 }
 
+bool doc_print(Request *request, const Program *p, const char *name, Text *to)
+{
+	if (name)
+		return describe_name(request, p, name, to);
+	for (int i = 0; i < SECTION_COUNT; i++)
+		list_section(p, sections[i].kind, sections[i].title, to);
+	return true;
+}
+
 int command_doc(Request *request)
 {
 	Compiler *c = request->c;
@@ -133,10 +142,7 @@ int command_doc(Request *request)
 		return STATUS_ERROR;
 	if (!program_load_stdlib(p))
 		return STATUS_ERROR;
-	if (request->operand_count == 0)
-		for (int i = 0; i < SECTION_COUNT; i++)
-			list_section(p, sections[i].kind, sections[i].title, &text);
-	else if (!describe_name(request, p, request->operands[0], &text))
+	if (!doc_print(request, p, request->operand_count ? request->operands[0] : NULL, &text))
 		return STATUS_ERROR;
 	return text_write(c, NULL, &text) ? STATUS_DONE : STATUS_ERROR;
 }

@@ -10,6 +10,7 @@
 #include "base.h"
 
 typedef struct Command Command;
+typedef struct Program Program;
 
 typedef struct Request {
 	Compiler *c;
@@ -55,6 +56,7 @@ int command_init(Request *request);
 int command_inspect(Request *request);
 int command_plan(Request *request);
 int command_quantize(Request *request);
+int command_repl(Request *request);
 int command_run(Request *request);
 
 /* ---- driver.c; what a compilation holds is in stages.h ---- */
@@ -70,6 +72,8 @@ bool text_write(Compiler *c, const char *path, const Text *text);
 
 /* The first sentence of ## lines, cut between words where it is longer than `room`. */
 void doc_sentence(const char *doc, size_t room, Text *to);
+/* What `name` is, or, NULL, all there are; false: reported. The library has been read. */
+bool doc_print(Request *request, const Program *p, const char *name, Text *to);
 
 /* ---- paths.c: what cmpc needs of its installation; text in the arena, never NULL ---- */
 

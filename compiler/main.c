@@ -133,6 +133,16 @@ static const Command commands[] = {
 		.detail = "The name after -o ends in .safetensors.\n",
 		.example = "tiny.gguf -o tiny.safetensors",
 	},
+	{
+		.name = "repl",
+		.operands = "[FILE]",
+		.least = 0,
+		.most = 1,
+		.run = command_repl,
+		.help = "enter declarations and statements one at a time, and try them",
+		.detail = "FILE is read first. `help` lists the commands. From a pipe the exit status is 1 if any entry failed.\n",
+		.example = "small.cmp",
+	},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands, FIRST_COMMANDS = 5 };
 
@@ -174,7 +184,7 @@ static const Option options[] = {
 		"run each pass as a sweep of its own; the bytes are the same"},
 	{0, "shared", NULL, TAKES_NOTHING, OF_REQUEST(shared), " plan build ",
 		"link with shared libraries; by default the executable needs none"},
-	{'R', NULL, "[KIND]", TAKES_SUFFIX, FIELD(remarks), " plan run build check quantize ",
+	{'R', NULL, "[KIND]", TAKES_SUFFIX, FIELD(remarks), " plan run build check quantize repl ",
 		"show remarks: every order chosen, every fusion made or refused; -Rfuse: only those"},
 	{0, "all", NULL, TAKES_NOTHING, OF_REQUEST(all), " inspect diff doc ", "leave nothing out"},
 	{0, "json", NULL, TAKES_NOTHING, OF_REQUEST(json), " inspect diff ", "print one JSON object"},
