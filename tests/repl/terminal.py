@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""cmpc repl at a terminal: the prompt, completion with TAB, history, ^D; wrong entries do not make it fail."""
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+
+MODEL = os.path.join(os.environ["TOP_SRCDIR"], "examples", "tiny-llama")
+LIMIT = 60  # seconds for one answer
+
+
+class Terminal:
+    def __init__(self):
+        self.end, other = pty.openpty()
+        environment = dict(os.environ, TERM="vt100", NO_COLOR="1", HOME="/nonexistent", EDITRC="/dev/null")
+        self.process = subprocess.Popen(
+            [os.environ["CMPC"], "repl"], stdin=other, stdout=other, stderr=other, env=environment, start_new_session=True)
+        os.close(other)
+        self.seen = ""
+
+    def expect(self, text):
+        """Reads until text was printed."""
+        until = time.monotonic() + LIMIT
+        while text not in self.seen:
+            ready, _, _ = select.select([self.end], [], [], max(0, until - time.monotonic()))
+            try:
+                more = os.read(self.end, 4096) if ready else b""
+            except OSError:  # how a terminal ends
+                more = b""
+            if not more:
+                sys.exit(f"expected {text!r}, got {self.seen!r}")
+            self.seen += more.decode(errors="replace")
+        self.seen = self.seen[self.seen.index(text) + len(text) :]
+
+    def type(self, text):
+        os.write(self.end, text.encode())
+
+
+t = Terminal()
+t.expect("help lists the commands")
+t.expect("cmpc> ")
+t.type(f'model "{MODEL}"\n')
+t.expect("1,935,104 parameters")
+t.expect("cmpc> ")
+t.type("try prune.magn\t")  # one continuation: it is inserted
+t.expect("itude")
+t.type('(sparsity: 50%) on "model.layers.0.self_attn.q\t"\n')
+t.expect("0.273079")
+t.expect("cmpc> ")
+t.type("quantize.rtn(dtype: q8_0) on\n")
+t.expect("..> ")  # the entry goes on
+t.type("attn_q\n")
+t.expect("changes 3 of 30 tensors")
+t.expect("cmpc> ")
+t.type("undo\n")
+t.expect("forgot: quantize.rtn")
+t.expect("cmpc> ")
+t.type("mod\t\t")  # several: the words are listed
+t.expect("model.layers.2.mlp.up_proj.weight")
+t.type("\x15nothing\n")  # ^U: the line is cleared
+t.expect("unknown pass or recipe")
+t.expect("cmpc> ")
+t.type("\x10\x10\n")  # ^P: from the history
+t.expect("forgot: model")
+t.expect("cmpc> ")
+t.type("\x04")
+status = t.process.wait(timeout=LIMIT)
+if status != 0:
+    sys.exit(f"exit {status}")
