@@ -155,8 +155,6 @@ static const ReplCommand *find_command(const char *text, const char **operands)
 		bool is_word = (*operands)[0] == '"' || !(*operands)[strcspn(*operands, " \t\n")];
 		if (commands[i].run == run_model && (!**operands || !is_word))
 			return NULL;
-		if (!commands[i].operands[0] && **operands)
-			return NULL;
 		return &commands[i];
 	}
 	return NULL;
@@ -192,6 +190,10 @@ static bool take(Session *s, const Text *text, bool is_end)
 	const ReplCommand *command = find_command(entered, &operands);
 	Entry entry;
 	bool is_try = command && command->run == run_try && *operands;
+	if (command && !command->operands[0] && *operands) {
+		s->has_failed |= !session_error(s, "%s takes nothing behind it", command->name);
+		return true;
+	}
 	if (command && !is_try) {
 		s->has_failed |= !command->run(s, operands);
 		return true;
