@@ -133,6 +133,8 @@ bool elab_statement(Elab *el, const Node *node)
 		return when(el, node);
 	case N_BLOCK:
 		return block(el, node);
+	case N_KEEP:
+		return elab_keep(el, node);
 	default:
 		elab_error(el, node->loc, "`%s` has no meaning here", node_kind_text(node->kind));
 		return false;

@@ -171,10 +171,9 @@ static bool update_coded(Elab *el, const Node *node, Entity *entity)
 	return true;
 }
 
-static bool gives_coded(const Node *call)
+static bool is_call_of(const Node *node, const char *name)
 {
-	return call->kind == N_CALL && call->kids[0]->kind == N_NAME &&
-		   (!strcmp(call->kids[0]->name, "encode") || !strcmp(call->kids[0]->name, "blocks"));
+	return node->kind == N_CALL && node->kids[0]->kind == N_NAME && !strcmp(node->kids[0]->name, name);
 }
 
 bool elab_update(Elab *el, const Node *node)
@@ -189,7 +188,15 @@ bool elab_update(Elab *el, const Node *node)
 		elab_error(el, node->loc, ":= needs an array that is defined before it");
 		return false;
 	}
-	if (gives_coded(node->kids[2]) && node->kids[0]->kind == N_NAME)
+	if (entity->factors) {
+		elab_error(el, node->loc, "\"%s\" has become two factors, which were the last word on it", name->name);
+		return false;
+	}
+	const Node *right = node->kids[2];
+	bool is_whole = node->kids[0]->kind == N_NAME;
+	if (is_whole && is_call_of(right, "factors"))
+		return elab_factors(el, node, entity);
+	if (is_whole && (is_call_of(right, "encode") || is_call_of(right, "blocks")))
 		return update_coded(el, node, entity);
 	return update_array(el, node, entity);
 }

@@ -178,7 +178,10 @@ static bool run_pass(Elab *el, const Chain *chain, const ChainLink *link, Entity
 	env->outer = NULL; /* a pass sees its own names only */
 	Name name = member->kind == N_INDEX ? member->kids[0]->name : member->name;
 	bool is_any_rank = member->kind == N_INDEX && member->kid_count == 2 && member->kids[1]->kind == N_STAR;
-	if (member->kind != N_INDEX || (member->kid_count != 3 && !is_any_rank)) {
+	if (subject->factors) {
+		elab_error(el, link->loc, "the matrix is two factors by now: %s has to come before that", link->pass->name);
+		diag_note(el->c, subject->factors->loc, "this is the last word on it");
+	} else if (member->kind != N_INDEX || (member->kid_count != 3 && !is_any_rank)) {
 		elab_error(el, member->loc, "pass %s: its subject must be written w[o, i] or p[*]", link->pass->name);
 	} else if (!is_any_rank) {
 		for (uint32_t i = 0; i < 2; i++) {
@@ -277,6 +280,21 @@ static bool write_coded(Elab *el, const Chain *chain, Coded *coded, KExpr *rows,
 	return coded_layout(el, coded, layout, to) != 0;
 }
 
+/* Two matrices in the type of the one they replace; turned where the file holds it turned. */
+static void write_factors(Elab *el, const Chain *chain, const Factors *factors, ChainKernel *out)
+{
+	for (uint32_t i = 0; i < 2; i++) {
+		View from = chain->is_transposed ? transpose(factors->views[i]) : factors->views[i];
+		Plane plane = {.name = factors->names[i], .store = chain->input, .rank = 2};
+		for (uint32_t d = 0; d < 2; d++)
+			if (!kexpr_is_const(from.extent[d], &plane.shape[d]))
+				elab_need_rows(el, factors->loc);
+		plane.buffer = matrix(el, BUFFER_OUTPUT, plane.name, plane.store, from.extent[0], from.extent[1]);
+		copy_matrix(el, plane.buffer, &from, name_of(el->c, "write"));
+		vec_push(el->c->arena, &out->factors, plane);
+	}
+}
+
 int64_t dtype_row_bytes(Program *p, const DtypeRef *dtype, const Node *layout, int64_t cols)
 {
 	int64_t block = dtype_block_elements(p, dtype);
@@ -310,6 +328,8 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 		return el->needs_rows;
 	}
 	out->dtype = subject.coded ? subject.coded->dtype : NULL;
+	if (subject.factors && (chain->values_only || chain->wants_error))
+		subject.view = factors_product(el, subject.factors);
 	if (chain->values_only) {
 		KBuffer *to = matrix(el, BUFFER_OUTPUT, "out", store_of_type(T_F32), rows, cols);
 		copy_matrix(el, to, &subject.view, name_of(p->c, "write"));
@@ -317,6 +337,8 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 		out->needs_all_rows = !write_coded(el, chain, subject.coded, rows, out) && el->needs_rows;
 		if (el->failed)
 			return el->needs_rows;
+	} else if (subject.factors) {
+		write_factors(el, chain, subject.factors, out);
 	} else {
 		bool is_transposed = chain->is_transposed;
 		KBuffer *to =

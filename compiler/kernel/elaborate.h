@@ -35,16 +35,24 @@ typedef struct View {
 
 typedef enum EntityKind { ENTITY_VALUE, ENTITY_INDEX, ENTITY_VIEW, ENTITY_STRUCT, ENTITY_EXPR } EntityKind;
 
+/* What w := factors(left, right) left of w. */
+typedef struct Factors {
+	Name names[2];
+	View views[2]; /* [o, r], [r, i] */
+	Loc loc;
+} Factors;
+
 struct Entity {
 	EntityKind kind;
 	Loc loc;
-	Value value;         /* VALUE */
-	KIndex *index;       /* INDEX */
-	KExpr *expr;         /* EXPR: a scalar argument handed to an inlined fn */
-	View view;           /* VIEW: the value before rounding into its storage type */
-	View stored;         /* VIEW of a field: what a reader sees; buffer NULL if it is no field */
-	Env *members;        /* STRUCT: in order of definition */
-	struct Coded *coded; /* VIEW of a subject that a dtype has coded, or of a fit; else NULL */
+	Value value;            /* VALUE */
+	KIndex *index;          /* INDEX */
+	KExpr *expr;            /* EXPR: a scalar argument handed to an inlined fn */
+	View view;              /* VIEW: the value before rounding into its storage type */
+	View stored;            /* VIEW of a field: what a reader sees; buffer NULL if it is no field */
+	Env *members;           /* STRUCT: in order of definition */
+	struct Coded *coded;    /* VIEW of a subject that a dtype has coded, or of a fit; else NULL */
+	const Factors *factors; /* VIEW of a subject that two matrices have replaced; else NULL */
 };
 
 typedef struct Axis {
@@ -214,6 +222,12 @@ Entity *elab_blocks(Elab *el, const Node *call);
 const DtypeRef *elab_dtype_argument(Elab *el, const Node *call);                    /* the first; NULL: reported */
 const Entity *elab_fit_argument(Elab *el, const Node *call, const DtypeRef *dtype); /* the second; NULL: reported */
 
+/* ---- elab_factors.c ---- */
+
+bool elab_keep(Elab *el, const Node *node);
+bool elab_factors(Elab *el, const Node *node, Entity *entity); /* entity := factors(left, right) */
+View factors_product(Elab *el, const Factors *factors);        /* what they stand for */
+
 /* ---- elab_body.c ---- */
 
 bool elab_body(Elab *el, const Node *body);
@@ -361,6 +375,7 @@ typedef struct ChainKernel {
 	const DtypeRef *dtype;  /* that the last pass coded it in; NULL: the input's storage type stays */
 	int64_t row_bytes;      /* of the first output, where there is one packed output */
 	PlaneVec planes;        /* safetensors forms: all tensors in order; outputs are those with a buffer */
+	PlaneVec factors;       /* of a matrix that became two: named as the pass names them; the outputs, in order */
 	VEC(ChainInput) inputs; /* what kernel->inputs has after the matrix itself, in order */
 	bool needs_all_rows;    /* something wants the whole matrix: nothing was built; build again with `rows` given */
 } ChainKernel;
