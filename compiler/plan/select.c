@@ -173,9 +173,16 @@ static Statement *open_then(Plan *plan, const Node *node, const Scope *scope, co
 static bool open_body(Plan *plan, const Node *body, const Scope *scope, const Decl *recipe, const Node *outer)
 {
 	size_t errors = diag_errors(plan->c);
-	for (uint32_t i = 0; i < body->kid_count; i++)
-		if (body->kids[i]->kind == N_APPLY || body->kids[i]->kind == N_THEN)
-			open_then(plan, body->kids[i], scope, recipe, outer);
+	Scope *names = scope_new(plan->c, plan->model_facts); /* the recipe's parameters, then what `let` lines above say */
+	for (size_t i = 0; scope && i < scope->names.count; i++)
+		scope_bind(plan->c, names, scope->names.at[i].name, scope->names.at[i].value);
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *node = body->kids[i];
+		if (node->kind == N_LET)
+			scope_bind(plan->c, names, node->name, value_eval(plan->p, names, node->kids[0]));
+		else if (node->kind == N_APPLY || node->kind == N_THEN)
+			open_then(plan, node, names, recipe, outer);
+	}
 	return diag_errors(plan->c) == errors;
 }
 
