@@ -293,10 +293,27 @@ static void drop_single_indices(Kernel *k, const KStepVec *steps)
 	}
 }
 
+/* Buffers that no step touches any more would still be memory of whoever runs the kernel. */
+static void drop_unused_buffers(Kernel *k)
+{
+	const Use *uses = find_uses(k);
+	size_t kept = 0;
+	for (size_t b = 0; b < k->buffers.count; b++) {
+		KBuffer *buffer = k->buffers.at[b];
+		if (buffer->kind == BUFFER_TEMP && !uses[buffer->id].reads && !uses[buffer->id].writes)
+			continue;
+		k->buffers.at[kept++] = buffer;
+	}
+	k->buffers.count = kept;
+	for (size_t b = 0; b < kept; b++)
+		k->buffers.at[b]->id = (uint32_t)b;
+}
+
 void schedule_clean(Kernel *k, bool inline_maps)
 {
 	drop_all_dead(k);
 	if (inline_maps)
 		inline_maps_of(k, &k->steps, find_uses(k));
 	drop_single_indices(k, &k->steps);
+	drop_unused_buffers(k);
 }
