@@ -144,19 +144,34 @@ static void print_kernels(Compilation *k, Text *to)
 }
 
 /* How much scratch a kernel needs is known when its code is made: the jobs that run it are told. */
-static void take_scratch(Compilation *k)
+static const CmprtJob *jobs_with_scratch(
+	Compilation *k, const CmprtJob *from, int64_t count, const char *const *kernel_names)
 {
-	CmprtProgram *program = k->plan->program;
-	CmprtJob *jobs = arena_array(k->c->arena, CmprtJob, program->job_count);
-	for (int64_t i = 0; i < program->job_count; i++) {
-		jobs[i] = program->jobs[i];
-		for (size_t j = 0; j < k->plan->kernels.count && k->plan->kernel_names[i]; j++) {
+	CmprtJob *jobs = arena_array(k->c->arena, CmprtJob, count);
+	for (int64_t i = 0; i < count; i++) {
+		jobs[i] = from[i];
+		for (size_t j = 0; j < k->plan->kernels.count && kernel_names[i]; j++) {
 			const Kernel *kernel = k->plan->kernels.at[j].built.kernel;
-			if (strcmp(kernel->name, k->plan->kernel_names[i]) == 0)
+			if (strcmp(kernel->name, kernel_names[i]) == 0)
 				jobs[i].scratch_bytes = (int64_t)kernel->scratch_bytes;
 		}
 	}
-	program->jobs = jobs;
+	return jobs;
+}
+
+static void take_scratch(Compilation *k)
+{
+	CmprtProgram *program = k->plan->program;
+	const char *const *kernel_names = k->plan->kernel_names;
+	CmprtSelect *selects = arena_array(k->c->arena, CmprtSelect, program->select_count + 1);
+	program->jobs = jobs_with_scratch(k, program->jobs, program->job_count, kernel_names);
+	kernel_names += program->job_count;
+	for (int64_t i = 0; i < program->select_count; i++) {
+		selects[i] = program->selects[i];
+		selects[i].jobs = jobs_with_scratch(k, selects[i].jobs, selects[i].job_count, kernel_names);
+		kernel_names += selects[i].job_count;
+	}
+	program->selects = selects;
 }
 
 static bool run_llvm(Compilation *k)

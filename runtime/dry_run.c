@@ -112,7 +112,7 @@ static int64_t sample_bytes(const Task *task, int64_t rows)
 	for (int64_t i = 0; i < job->port_in_count; i++)
 		bytes += align_up(rows * job->ports_in[i].row_bytes, 64);
 	for (int64_t i = 0; i < job->port_out_count; i++)
-		bytes += task_is_tensor(task, i) ? align_up(rows * job->ports_out[i].row_bytes, 64) : 0;
+		bytes += task_is_panel(task, i) ? align_up(rows * job->ports_out[i].row_bytes, 64) : 0;
 	for (int64_t i = 0; i < job->work_count; i++)
 		bytes += align_up(job->work_bytes[i], 64);
 	return bytes;
@@ -131,7 +131,7 @@ static char *lay_sample(const Run *run, const Task *task, int64_t rows, char *me
 	}
 	for (int64_t i = 0; i < job->port_out_count; i++) {
 		*buffer++ = memory;
-		memory += align_up(rows * (task_is_tensor(task, i) ? job->ports_out[i].row_bytes : 16), 64);
+		memory += align_up(rows * (task_is_panel(task, i) ? job->ports_out[i].row_bytes : 16), 64);
 	}
 	for (int64_t i = 0; i < job->work_count; i++) {
 		*buffer++ = memory;
@@ -151,9 +151,8 @@ static double time_kernel(const Run *run, const Task *task, int64_t threads, dou
 	int64_t *params = calloc((size_t)job->param_count + 1, sizeof *params);
 	double slowest = 0;
 	if (memory != MAP_FAILED && buffers && params) {
-		if (job->param_count)
-			memcpy(params, job->params, (size_t)job->param_count * sizeof *params);
-		params[0] = rows;
+		task_params(run, task, params);
+		task_panel_params(run, task, 0, rows, params);
 #pragma omp parallel num_threads((int)threads) reduction(max : slowest)
 		{
 			int64_t thread = omp_get_thread_num(), done = 0, piece = rows / 64 > 0 ? rows / 64 : 1;
@@ -179,30 +178,30 @@ static double time_kernel(const Run *run, const Task *task, int64_t threads, dou
 }
 
 /* Tasks with one kernel share its rate: a kernel is made for one row length. */
-static double kernel_seconds(const Run *run, int64_t threads, int64_t *untimed)
+static double kernel_seconds(const Run *run, const Task *tasks, int64_t count, int64_t threads, int64_t *untimed)
 {
-	int64_t count = run->program->job_count, distinct = 0;
+	int64_t distinct = 0;
 	double total = 0, *rates = calloc((size_t)count + 1, sizeof *rates);
 	int64_t *firsts = calloc((size_t)count + 1, sizeof *firsts), *which = calloc((size_t)count + 1, sizeof *which);
 	for (int64_t i = 0; i < count && rates && firsts && which; i++) {
-		const Task *task = &run->tasks[i];
+		const Task *task = &tasks[i];
 		if (!task->job->kernel || !task->is_streamed) {
 			*untimed += task->job->kernel != NULL;
 			continue;
 		}
 		int64_t k = 0;
-		while (k < distinct && run->tasks[firsts[k]].job->kernel != task->job->kernel)
+		while (k < distinct && tasks[firsts[k]].job->kernel != task->job->kernel)
 			k++;
 		if (k == distinct)
 			firsts[distinct++] = i;
 		/* the longest of its tasks gives the sample */
-		firsts[k] = run->tasks[firsts[k]].rows < task->rows ? i : firsts[k];
+		firsts[k] = tasks[firsts[k]].rows < task->rows ? i : firsts[k];
 		which[i] = k + 1;
 	}
 	for (int64_t k = 0; k < distinct; k++)
-		rates[k] = time_kernel(run, &run->tasks[firsts[k]], threads, KERNELS_SECONDS / (double)distinct);
+		rates[k] = time_kernel(run, &tasks[firsts[k]], threads, KERNELS_SECONDS / (double)distinct);
 	for (int64_t i = 0; which && i < count; i++)
-		total += which[i] ? rates[which[i] - 1] * (double)run->tasks[i].rows / (double)threads : 0;
+		total += which[i] ? rates[which[i] - 1] * (double)tasks[i].rows / (double)threads : 0;
 	free(rates);
 	free(firsts);
 	free(which);
@@ -221,7 +220,11 @@ void dry_run_measure(Run *run, DryRun *result)
 		result->bytes_read += before;
 		result->bytes_written += after;
 	}
-	result->kernel_seconds = kernel_seconds(run, threads, &result->untimed);
+	result->kernel_seconds = kernel_seconds(run, run->tasks, run->program->job_count, threads, &result->untimed);
+	int64_t keys = run->key_task_first[run->program->select_count];
+	for (int64_t i = 0; i < keys; i++)
+		result->bytes_read += RESOLVE_SWEEPS * run->key_tasks[i].bytes;
+	result->kernel_seconds += RESOLVE_SWEEPS * kernel_seconds(run, run->key_tasks, keys, threads, &result->untimed);
 	char *buffers = calloc((size_t)threads, SAMPLE_BYTES);
 	if (buffers) {
 		memset(buffers, 1, (size_t)(threads * SAMPLE_BYTES));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * journal.c: which segments are done. A journal is a head and records of fixed
- * size, each with its own checksum, appended after the bytes they speak of were
- * written; what follows a damaged record is ignored.
+ * journal.c: which segments are done. A journal is a head, what is known of each
+ * selection, and records of fixed size, each with its own checksum, appended after
+ * the bytes they speak of were written; what follows a damaged record is ignored.
  *
  * Note [What a journal proves]
  * A killed process leaves its written pages in the system's cache, so while the
@@ -34,6 +34,12 @@ typedef struct Head {
 	uint64_t device, inode; /* of the partial result */
 	uint64_t check;
 } Head;
+
+/* What was resolved depends on the key alone: it holds after a reboot too. */
+typedef struct Resolution {
+	Resolved resolved;
+	uint64_t check; /* all zero, as in a hole of the file, is never right */
+} Resolution;
 
 struct Journal {
 	int fd;
@@ -74,13 +80,9 @@ static void add_ports(XXH3_state_t *state, const CmprtPort *ports, int64_t count
 	XXH3_128bits_update(state, ports, (size_t)count * sizeof *ports);
 }
 
-static void add_program(XXH3_state_t *state, const CmprtProgram *program)
+static void add_jobs(XXH3_state_t *state, const CmprtJob *jobs, int64_t count)
 {
-	add_text(state, program->cmpc_version);
-	add_text(state, program->source_hash);
-	add_text(state, program->pipeline);
-	for (int64_t i = 0; i < program->job_count; i++) {
-		const CmprtJob *job = &program->jobs[i];
+	for (const CmprtJob *job = jobs; job < jobs + count; job++) {
 		add_text(state, job->label);
 		add_text(state, job->passes);
 		add_text(state, job->dtype);
@@ -92,6 +94,20 @@ static void add_program(XXH3_state_t *state, const CmprtProgram *program)
 		add_ports(state, job->ports_out, job->port_out_count);
 		for (int64_t k = 0; k < job->param_count; k++)
 			add_int(state, job->params[k]);
+		for (int64_t k = 0; k < job->share_count; k++)
+			XXH3_128bits_update(state, &job->shares[k], sizeof job->shares[k]);
+	}
+}
+
+static void add_program(XXH3_state_t *state, const CmprtProgram *program)
+{
+	add_text(state, program->cmpc_version);
+	add_text(state, program->source_hash);
+	add_text(state, program->pipeline);
+	add_jobs(state, program->jobs, program->job_count);
+	for (int64_t i = 0; i < program->select_count; i++) {
+		add_int(state, program->selects[i].limit);
+		add_jobs(state, program->selects[i].jobs, program->selects[i].job_count);
 	}
 }
 
@@ -221,6 +237,20 @@ static void read_records(Run *run, Journal *journal)
 	}
 }
 
+static off_t resolution_at(int64_t select)
+{
+	return (off_t)(sizeof(Head) + (size_t)select * sizeof(Resolution));
+}
+
+static void read_resolutions(Run *run, const Journal *journal)
+{
+	Resolution found;
+	for (int64_t i = 0; i < run->program->select_count; i++)
+		if (pread(journal->fd, &found, sizeof found, resolution_at(i)) == (ssize_t)sizeof found &&
+			found.check == XXH3_64bits(&found, offsetof(Resolution, check)))
+			run->resolved[i] = found.resolved;
+}
+
 bool journal_open(Run *run, CmprtError *error)
 {
 	Journal *journal = calloc(1, sizeof *journal);
@@ -235,7 +265,7 @@ bool journal_open(Run *run, CmprtError *error)
 	if (!journal->panel_rows || !journal->sums)
 		return error_out_of_memory(error);
 	Head found;
-	journal->end = (off_t)sizeof found;
+	journal->end = resolution_at(run->program->select_count);
 	if (pread(journal->fd, &found, sizeof found, 0) != (ssize_t)sizeof found ||
 		found.check != XXH3_64bits(&found, offsetof(Head, check)) || journal->head.inode == 0)
 		return true;
@@ -243,8 +273,10 @@ bool journal_open(Run *run, CmprtError *error)
 	journal->resumes =
 		memcmp(found.magic, magic, sizeof magic) == 0 && memcmp(found.key, journal->head.key, sizeof found.key) == 0 &&
 		found.inode == journal->head.inode && (found.device == journal->head.device || !journal->is_same_boot);
-	if (journal->resumes)
+	if (journal->resumes) {
+		read_resolutions(run, journal);
 		read_records(run, journal);
+	}
 	return true;
 }
 
@@ -256,6 +288,7 @@ bool journal_resumes(const Journal *journal)
 void journal_forget(Run *run)
 {
 	run->journal->resumes = false;
+	memset(run->resolved, 0, (size_t)run->program->select_count * sizeof *run->resolved);
 	memset(run->done, 0, (size_t)run->segment_count * sizeof *run->done);
 	memset(run->segment_errors, 0, (size_t)run->segment_count * sizeof *run->segment_errors);
 }
@@ -321,6 +354,13 @@ static bool write_at(Run *run, const void *from, size_t bytes, off_t offset, Cmp
 	return true;
 }
 
+bool journal_resolve(Run *run, int64_t select, CmprtError *error)
+{
+	Resolution resolution = {.resolved = run->resolved[select]};
+	resolution.check = XXH3_64bits(&resolution, offsetof(Resolution, check));
+	return write_at(run, &resolution, sizeof resolution, resolution_at(select), error);
+}
+
 bool journal_flush(Run *run, CmprtError *error)
 {
 	Journal *journal = run->journal;
@@ -367,12 +407,15 @@ bool journal_start(Run *run, CmprtError *error)
 		return false;
 	bool keeps_records = journal->resumes && journal->is_same_boot;
 	if (!keeps_records)
-		journal->end = (off_t)sizeof journal->head;
+		journal->end = resolution_at(run->program->select_count);
 	if (ftruncate(journal->fd, keeps_records ? journal->end : 0) < 0)
 		return error_system(error, "write", run->destination.journal, errno);
 	journal->flushed = clock_seconds();
 	if (!write_at(run, &journal->head, sizeof journal->head, 0, error))
 		return false;
+	for (int64_t i = 0; i < run->program->select_count; i++)
+		if (run->resolved[i].is_known && !journal_resolve(run, i, error))
+			return false;
 	return !journal->resumes || journal->is_same_boot || (rewrite(run, error) && journal_flush(run, error));
 }
 

@@ -5,8 +5,8 @@
  * resident once headers are read; all panels then lie in one arena of known size.
  *
  *   peak = base + slack + max over tasks of what the task needs
- *   streamed task: threads * (panels in and out + scratch + work buffers) + errors of open segments
- *   whole task:    all its tensors + work buffers + threads * (scratch + what BLAS takes)
+ *   streamed task: threads * (panels in and out + scratch + work buffers + errors of an open segment or counts of keys)
+ *   whole task:    all its tensors + work buffers + threads * (scratch + what BLAS takes + counts of keys)
  */
 #include "run.h"
 
@@ -49,7 +49,7 @@ static int64_t thread_bytes(const Task *task, int64_t rows)
 	for (int64_t i = 0; i < job->port_in_count; i++)
 		bytes += align_up(rows * task_row_bytes(task, &job->ports_in[i]), 64);
 	for (int64_t i = 0; i < job->port_out_count && job->kernel; i++)
-		if (task_is_tensor(task, i))
+		if (task_is_panel(task, i))
 			bytes += align_up(rows * task_row_bytes(task, &job->ports_out[i]), 64);
 	for (int64_t i = 0; i < job->work_count; i++)
 		bytes += align_up(job->work_bytes[i], 64);
@@ -60,11 +60,12 @@ static int64_t whole_bytes(const Task *task, int64_t threads)
 {
 	const CmprtJob *job = task->job;
 	int64_t bytes = threads * (align_up(job->scratch_bytes, 64) + WHOLE_THREAD_BYTES);
+	bytes += task->has_keys ? threads * resolve_thread_bytes() : 0;
 	for (int64_t i = 0; i < job->port_in_count; i++)
 		bytes += align_up(job->ports_in[i].rows * job->ports_in[i].row_bytes, 64);
 	for (int64_t i = 0; i < job->port_out_count; i++)
 		bytes += align_up(
-			task_is_tensor(task, i) ? job->ports_out[i].rows * job->ports_out[i].row_bytes : job->rows * 16, 64);
+			task_is_panel(task, i) ? job->ports_out[i].rows * job->ports_out[i].row_bytes : job->rows * 16, 64);
 	for (int64_t i = 0; i < job->work_count; i++)
 		bytes += align_up(job->work_bytes[i], 64);
 	return bytes;
@@ -83,18 +84,30 @@ static int64_t rows_in(const Task *task, int64_t bytes)
 	return clamp(row ? bytes / row : task->segment_rows, 1, task->segment_rows);
 }
 
+static int64_t task_count(const Run *run)
+{
+	return run->program->job_count + run->key_task_first[run->program->select_count];
+}
+
+/* Of the sweep and of all selects before it. */
+static Task *task_at(const Run *run, int64_t number)
+{
+	int64_t jobs = run->program->job_count;
+	return number < jobs ? &run->tasks[number] : &run->key_tasks[number - jobs];
+}
+
 /* What `threads` need at least; fills the largest of the two kinds of demand. */
-static int64_t least_arena(const Run *run, int64_t threads, int64_t slot_errors)
+static int64_t least_arena(const Run *run, int64_t threads)
 {
 	int64_t streamed = 0, whole = 0;
-	for (int64_t i = 0; i < run->program->job_count; i++) {
-		const Task *task = &run->tasks[i];
+	for (int64_t i = 0; i < task_count(run); i++) {
+		const Task *task = task_at(run, i);
 		int64_t bytes =
 			task->is_streamed ? thread_bytes(task, rows_in(task, LEAST_PANEL_BYTES)) : whole_bytes(task, threads);
 		int64_t *largest = task->is_streamed ? &streamed : &whole;
 		*largest = bytes > *largest ? bytes : *largest;
 	}
-	streamed = threads * (streamed + align_up(slot_errors * 16, 64));
+	streamed = threads * (streamed + run->schedule.thread_extra);
 	return streamed > whole ? streamed : whole;
 }
 
@@ -107,11 +120,10 @@ static int64_t fixed_bytes(const Schedule *schedule, int64_t threads)
 static void fit_panels(Run *run, int64_t bytes)
 {
 	Schedule *schedule = &run->schedule;
-	int64_t errors = align_up(schedule->slot_errors * 16, 64);
-	int64_t share = bytes / schedule->threads - errors, whole = 0;
+	int64_t share = bytes / schedule->threads - schedule->thread_extra, whole = 0;
 	schedule->thread_bytes = 0;
-	for (int64_t i = 0; i < run->program->job_count; i++) {
-		Task *task = &run->tasks[i];
+	for (int64_t i = 0; i < task_count(run); i++) {
+		Task *task = task_at(run, i);
 		if (!task->is_streamed) {
 			task->panel_rows = PANEL_BYTES;
 			int64_t needed = whole_bytes(task, schedule->threads);
@@ -126,7 +138,7 @@ static void fit_panels(Run *run, int64_t bytes)
 		int64_t needed = thread_bytes(task, task->panel_rows);
 		schedule->thread_bytes = needed > schedule->thread_bytes ? needed : schedule->thread_bytes;
 	}
-	int64_t streamed = schedule->threads * (schedule->thread_bytes + errors);
+	int64_t streamed = schedule->threads * (schedule->thread_bytes + schedule->thread_extra);
 	schedule->arena_bytes = streamed > whole ? streamed : whole;
 }
 
@@ -142,14 +154,15 @@ bool memory_schedule(Run *run, CmprtError *error)
 	for (int64_t i = 0; i < run->program->job_count; i++)
 		if (run->tasks[i].is_streamed && run->tasks[i].has_error && run->tasks[i].segment_rows > schedule->slot_errors)
 			schedule->slot_errors = run->tasks[i].segment_rows;
+	schedule->thread_extra = align_up(schedule->slot_errors * 16, 64);
+	if (run->program->select_count && schedule->thread_extra < resolve_thread_bytes())
+		schedule->thread_extra = resolve_thread_bytes();
 
 	int64_t limit = schedule->limit > 0 ? schedule->limit : INT64_MAX;
 	while (
-		schedule->threads > 1 &&
-		fixed_bytes(schedule, schedule->threads) + least_arena(run, schedule->threads, schedule->slot_errors) > limit)
+		schedule->threads > 1 && fixed_bytes(schedule, schedule->threads) + least_arena(run, schedule->threads) > limit)
 		schedule->threads--;
-	int64_t smallest =
-		fixed_bytes(schedule, schedule->threads) + least_arena(run, schedule->threads, schedule->slot_errors);
+	int64_t smallest = fixed_bytes(schedule, schedule->threads) + least_arena(run, schedule->threads);
 	int64_t header_peak = memory_resident(true);
 	if (smallest < header_peak)
 		smallest = header_peak;

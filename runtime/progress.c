@@ -36,6 +36,9 @@ void progress_start(Run *run)
 				progress->skipped += task->is_streamed ? rows * (task->row_in + task->row_out) : task->bytes;
 		}
 	}
+	for (int64_t i = 0; i < run->program->select_count; i++)
+		for (int64_t t = run->key_task_first[i]; t < run->key_task_first[i + 1] && !run->resolved[i].is_known; t++)
+			progress->total += RESOLVE_SWEEPS * run->key_tasks[t].bytes;
 	progress->done = progress->skipped;
 }
 

@@ -196,7 +196,7 @@ static bool begin_output(Run *run, CmprtError *error)
 static bool run_all(Run *run, CmprtError *error)
 {
 	progress_start(run);
-	bool is_done = run_tasks(run, error);
+	bool is_done = resolve_selects(run, error) && run_tasks(run, error);
 	progress_end(run);
 	if (!is_done) {
 		journal_flush(run, &(CmprtError){.text = ""});
@@ -240,6 +240,9 @@ static void free_run(Run *run)
 	destination_free(&run->destination);
 	layout_free(run->layout);
 	free(run->tasks);
+	free(run->key_tasks);
+	free(run->key_task_first);
+	free(run->resolved);
 	free(run->done);
 	free(run->segment_errors);
 	free(run->inputs);

@@ -30,6 +30,7 @@ typedef struct Task {
 	int64_t segment_rows;                 /* the last segment may be shorter */
 	int64_t segment_first, segment_count; /* numbers of its segments in the run */
 	int64_t panel_rows;                   /* set by memory.c */
+	bool has_keys;                        /* its one output is keys of a selection: memory, no tensor */
 	bool has_error;                       /* a port of the kernel gives errors per row */
 } Task;
 
@@ -37,7 +38,10 @@ bool tasks_build(Run *run, CmprtError *error);
 /* Panels of copies, and of the tensors of whole jobs, are counted in bytes, as if a row had one. */
 int64_t task_row_bytes(const Task *task, const CmprtPort *port);
 int64_t task_port_rows(const Task *task, const CmprtPort *port);
-bool task_is_tensor(const Task *task, int64_t port_out); /* false: the error port */
+bool task_is_tensor(const Task *task, int64_t port_out); /* false: the error port, keys */
+bool task_is_panel(const Task *task, int64_t port_out);  /* false: the error port, whose rows are kept longer */
+void task_params(const Run *run, const Task *task, int64_t *params);         /* those that hold for all panels */
+void task_panel_params(const Run *run, const Task *task, int64_t begin, int64_t count, int64_t *params);
 int64_t task_segment_begin(const Task *task, int64_t segment);
 int64_t task_segment_end(const Task *task, int64_t segment);
 int64_t align_up(int64_t bytes, int64_t to);
@@ -90,6 +94,7 @@ void journal_forget(Run *run); /* the partial result is not what the journal say
 /* After output_open: writes the head; after a reboot reads done segments back and forgets what was lost. */
 bool journal_start(Run *run, CmprtError *error);
 bool journal_add(Run *run, JournalRecord record, CmprtError *error);
+bool journal_resolve(Run *run, int64_t select, CmprtError *error); /* run->resolved[select] was found */
 bool journal_flush(Run *run, CmprtError *error);
 void journal_close(Run *run);
 uint64_t panel_sum(const void *bytes, int64_t count, int64_t port, int64_t begin);
@@ -100,7 +105,8 @@ typedef struct Schedule {
 	int64_t limit; /* 0: none */
 	int64_t base;  /* resident before the first read: code, libraries, tables, headers */
 	int64_t threads;
-	int64_t thread_bytes; /* of the arena, for each thread that streams */
+	int64_t thread_bytes; /* of the arena, for each thread that streams: its panels */
+	int64_t thread_extra; /* and what lies apart from those: errors of open segments, or counts of keys */
 	int64_t slot_errors;  /* rows that the error array of an open segment holds */
 	int64_t arena_bytes;
 	int64_t peak; /* what the process will have resident at most */
@@ -118,6 +124,11 @@ void nonfinite_zero(const char *dtype, void *bytes, int64_t count);
 
 /* ---- stream.c: panels; whole.c: jobs that want all rows at once ---- */
 
+/* Buffers of a panel of the task, laid out from `memory` on: inputs, outputs, work; returns what is left: scratch. That
+ * of the error port is not set. */
+void *panel_buffers(const Task *task, char *memory, void **buffers);
+/* The same for a whole task; reads its inputs and runs its kernel. params: param_count + 1 */
+bool whole_compute(Run *run, const Task *task, char *memory, void **buffers, int64_t *params, CmprtError *error);
 bool stream_tasks(Run *run, int64_t first, int64_t end, CmprtError *error);
 bool whole_task(Run *run, int64_t number, CmprtError *error);
 /* Reads rows [begin, begin + count) of an input port and treats what is not finite as the options say. */
@@ -125,6 +136,19 @@ bool panel_read(Run *run, const Task *task, int64_t port, void *to, int64_t begi
 /* Writes rows of an output port and adds their sum to *sum. */
 bool panel_write(Run *run, const Task *task, int64_t port, const void *from, int64_t begin, int64_t count,
 	uint64_t *sum, CmprtError *error);
+
+/* ---- resolve.c: what has to be known of all weights before the sweep ---- */
+
+/* Which elements a select takes: those whose image is below `image`, and those that have it and whose place is below
+ * `cut`. */
+typedef struct Resolved {
+	int64_t is_known; /* 0 or 1 */
+	int64_t image, cut;
+} Resolved;
+
+enum { RESOLVE_SWEEPS = 2, RESOLVE_SWEEPS_MOST = 3 }; /* the third where a key is taken in part */
+int64_t resolve_thread_bytes(void);                   /* that counting takes beside a task's panels */
+bool resolve_selects(Run *run, CmprtError *error);
 
 /* ---- progress.c ---- */
 
@@ -200,6 +224,9 @@ struct Run {
 	CkLayout *layout;
 	int *output_fds; /* per file of the layout; -1: not open */
 	Task *tasks;
+	Task *key_tasks;        /* of all selects, one after the other */
+	int64_t *key_task_first; /* (select_count + 1) */
+	Resolved *resolved;     /* per select */
 	int64_t segment_count;
 	bool *done;                  /* per segment */
 	double (*segment_errors)[2]; /* per segment */

@@ -163,30 +163,31 @@ static void fail_panel(Stream *stream, const Panel *panel, const CmprtError *err
 
 /* ---- a thread's work ---- */
 
-/* Buffers of a panel: a copy reads and writes from the same one. */
-static void lay_buffers(Worker *worker, const Task *task)
+void *panel_buffers(const Task *task, char *memory, void **buffer)
 {
 	const CmprtJob *job = task->job;
-	char *at = worker->memory;
-	void **buffer = worker->buffers;
-	worker->task = task;
+	char *at = memory;
 	for (int64_t i = 0; i < job->port_in_count; i++, buffer++) {
 		*buffer = at;
 		at += align_up(task->panel_rows * task_row_bytes(task, &job->ports_in[i]), 64);
 	}
 	for (int64_t i = 0; i < job->port_out_count; i++, buffer++) {
-		*buffer = job->kernel ? at : worker->memory;
-		if (job->kernel && task_is_tensor(task, i))
+		*buffer = job->kernel ? at : memory; /* a copy reads and writes from the same one */
+		if (job->kernel && task_is_panel(task, i))
 			at += align_up(task->panel_rows * task_row_bytes(task, &job->ports_out[i]), 64);
 	}
 	for (int64_t i = 0; i < job->work_count; i++, buffer++) {
 		*buffer = at;
 		at += align_up(job->work_bytes[i], 64);
 	}
-	worker->scratch = at;
-	worker->params[0] = 0;
-	if (job->param_count)
-		memcpy(worker->params, job->params, (size_t)job->param_count * sizeof *job->params);
+	return at;
+}
+
+static void begin_task(Worker *worker, const Task *task)
+{
+	worker->task = task;
+	worker->scratch = panel_buffers(task, worker->memory, worker->buffers);
+	task_params(worker->run, task, worker->params);
 }
 
 static bool run_panel(Worker *worker, const Panel *panel, uint64_t *sum, CmprtError *error)
@@ -194,7 +195,7 @@ static bool run_panel(Worker *worker, const Panel *panel, uint64_t *sum, CmprtEr
 	const Task *task = panel->task;
 	const CmprtJob *job = task->job;
 	if (worker->task != task)
-		lay_buffers(worker, task);
+		begin_task(worker, task);
 	for (int64_t i = 0; i < job->port_in_count; i++)
 		if (!panel_read(worker->run, task, i, worker->buffers[i], panel->begin, panel->count, error))
 			return false;
@@ -203,7 +204,7 @@ static bool run_panel(Worker *worker, const Panel *panel, uint64_t *sum, CmprtEr
 			int64_t first = panel->begin - task_segment_begin(task, panel->slot->segment);
 			worker->buffers[job->port_in_count + job->error_port] = panel->slot->errors + 2 * first;
 		}
-		worker->params[0] = panel->count;
+		task_panel_params(worker->run, task, panel->begin, panel->count, worker->params);
 		CmprtFrame frame = {worker->buffers, worker->params, worker->scratch};
 		job->kernel(&frame, 0, panel->count);
 	}
@@ -254,8 +255,7 @@ bool stream_tasks(Run *run, int64_t first, int64_t end, CmprtError *error)
 	bool is_ready = slots && workers && buffers && params;
 	char *errors = run->arena + threads * schedule->thread_bytes;
 	for (int64_t i = 0; i < threads && is_ready; i++) {
-		slots[i] =
-			(Slot){.segment = -1, .errors = (double *)(void *)(errors + i * align_up(schedule->slot_errors * 16, 64))};
+		slots[i] = (Slot){.segment = -1, .errors = (double *)(void *)(errors + i * schedule->thread_extra)};
 		workers[i] = (Worker){.run = run,
 			.memory = run->arena + i * schedule->thread_bytes,
 			.buffers = buffers + i * buffer_count,

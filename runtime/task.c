@@ -35,7 +35,7 @@ int64_t task_port_rows(const Task *task, const CmprtPort *port)
 
 bool task_is_tensor(const Task *task, int64_t port_out)
 {
-	return port_out != task->job->error_port;
+	return !task->has_keys && port_out != task->job->error_port;
 }
 
 int64_t task_segment_begin(const Task *task, int64_t segment)
@@ -47,6 +47,30 @@ int64_t task_segment_end(const Task *task, int64_t segment)
 {
 	int64_t end = task_segment_begin(task, segment) + task->segment_rows;
 	return end < task->rows ? end : task->rows;
+}
+
+bool task_is_panel(const Task *task, int64_t port_out)
+{
+	return port_out != task->job->error_port;
+}
+
+void task_params(const Run *run, const Task *task, int64_t *params)
+{
+	const CmprtJob *job = task->job;
+	params[0] = job->rows;
+	for (int64_t i = 0; i < job->param_count; i++)
+		params[i] = job->params[i];
+	for (int64_t i = 0; i < job->share_count; i++)
+		params[job->shares[i].param] = run->resolved[job->shares[i].select].image;
+}
+
+void task_panel_params(const Run *run, const Task *task, int64_t begin, int64_t count, int64_t *params)
+{
+	params[0] = count;
+	for (int64_t i = 0; i < task->job->share_count; i++) {
+		const CmprtShare *share = &task->job->shares[i];
+		params[share->param + 1] = run->resolved[share->select].cut - (share->first + begin * share->row_elements);
+	}
 }
 
 static bool check_port(const CmprtJob *job, const CmprtPort *port, int64_t tensors, int64_t bytes, CmprtError *error)
@@ -61,7 +85,17 @@ static bool check_port(const CmprtJob *job, const CmprtPort *port, int64_t tenso
 	return true;
 }
 
-static bool check_job(const CmprtProgram *program, const CmprtJob *job, CmprtError *error)
+/* select: number of the first Select that the job may not know the outcome of */
+static bool check_shares(const CmprtJob *job, int64_t select, CmprtError *error)
+{
+	for (int64_t i = 0; i < job->share_count; i++)
+		if (job->shares[i].select < 0 || job->shares[i].select >= select || job->shares[i].param < 1 ||
+			job->shares[i].param + 1 >= job->param_count)
+			return error_bad_table(error, job->label, "a share in no selection");
+	return true;
+}
+
+static bool check_inputs(const CmprtProgram *program, const CmprtJob *job, CmprtError *error)
 {
 	for (int64_t i = 0; i < job->port_in_count; i++) {
 		const CmprtPort *port = &job->ports_in[i];
@@ -70,6 +104,13 @@ static bool check_job(const CmprtProgram *program, const CmprtJob *job, CmprtErr
 		if (!check_port(job, port, program->input_count, bytes, error))
 			return false;
 	}
+	return true;
+}
+
+static bool check_job(const CmprtProgram *program, const CmprtJob *job, CmprtError *error)
+{
+	if (!check_inputs(program, job, error) || !check_shares(job, program->select_count, error))
+		return false;
 	for (int64_t i = 0; i < job->port_out_count; i++) {
 		const CmprtPort *port = &job->ports_out[i];
 		if (i == job->error_port)
@@ -88,6 +129,17 @@ static bool check_job(const CmprtProgram *program, const CmprtJob *job, CmprtErr
 	return true;
 }
 
+static bool check_key_job(const CmprtProgram *program, const CmprtJob *job, int64_t select, CmprtError *error)
+{
+	if (!check_inputs(program, job, error) || !check_shares(job, select, error))
+		return false;
+	const CmprtPort *keys = job->ports_out;
+	if (!job->kernel || job->port_out_count != 1 || job->error_port >= 0 || job->rows < 0 || keys->rows != job->rows ||
+		keys->row_bytes < 0 || keys->row_bytes % (int64_t)sizeof(float))
+		return error_bad_table(error, job->label, "keys of no rows");
+	return true;
+}
+
 static void cut_segments(Task *task)
 {
 	if (!task->is_streamed) {
@@ -103,9 +155,10 @@ static void cut_segments(Task *task)
 	task->segment_count = (task->rows + task->segment_rows - 1) / task->segment_rows;
 }
 
-static void build_task(Task *task, const CmprtJob *job)
+static void build_task(Task *task, const CmprtJob *job, bool has_keys)
 {
 	task->job = job;
+	task->has_keys = has_keys;
 	task->is_streamed = !job->kernel || !job->whole;
 	task->has_error = job->kernel && job->error_port >= 0;
 	task->rows = job->kernel ? job->rows : task_port_rows(task, &job->ports_in[0]);
@@ -114,12 +167,37 @@ static void build_task(Task *task, const CmprtJob *job)
 		task->bytes += job->ports_in[i].rows * job->ports_in[i].row_bytes;
 	}
 	for (int64_t i = 0; i < job->port_out_count; i++) {
-		if (!task_is_tensor(task, i))
-			continue;
-		task->row_out += task_row_bytes(task, &job->ports_out[i]);
-		task->bytes += job->ports_out[i].rows * job->ports_out[i].row_bytes;
+		if (task_is_panel(task, i))
+			task->row_out += task_row_bytes(task, &job->ports_out[i]);
+		if (task_is_tensor(task, i))
+			task->bytes += job->ports_out[i].rows * job->ports_out[i].row_bytes;
 	}
 	cut_segments(task);
+}
+
+static bool build_key_tasks(Run *run, CmprtError *error)
+{
+	const CmprtProgram *program = run->program;
+	int64_t count = 0;
+	run->key_task_first = calloc((size_t)program->select_count + 1, sizeof *run->key_task_first);
+	run->resolved = calloc((size_t)program->select_count + 1, sizeof *run->resolved);
+	if (!run->key_task_first || !run->resolved)
+		return error_out_of_memory(error);
+	for (int64_t i = 0; i < program->select_count; i++)
+		run->key_task_first[i + 1] = count += program->selects[i].job_count;
+	run->key_tasks = calloc((size_t)count + 1, sizeof *run->key_tasks);
+	if (!run->key_tasks)
+		return error_out_of_memory(error);
+	for (int64_t i = 0; i < program->select_count; i++)
+		for (int64_t j = 0, segments = 0; j < program->selects[i].job_count; j++) {
+			Task *task = &run->key_tasks[run->key_task_first[i] + j];
+			if (!check_key_job(program, &program->selects[i].jobs[j], i, error))
+				return false;
+			build_task(task, &program->selects[i].jobs[j], true);
+			task->segment_first = segments;
+			segments += task->segment_count;
+		}
+	return true;
 }
 
 bool tasks_build(Run *run, CmprtError *error)
@@ -131,7 +209,7 @@ bool tasks_build(Run *run, CmprtError *error)
 	for (int64_t i = 0; i < program->job_count; i++) {
 		if (!check_job(program, &program->jobs[i], error))
 			return false;
-		build_task(&run->tasks[i], &program->jobs[i]);
+		build_task(&run->tasks[i], &program->jobs[i], false);
 		run->tasks[i].segment_first = run->segment_count;
 		run->segment_count += run->tasks[i].segment_count;
 	}
@@ -139,5 +217,5 @@ bool tasks_build(Run *run, CmprtError *error)
 	run->segment_errors = calloc((size_t)run->segment_count + 1, sizeof *run->segment_errors);
 	if (!run->done || !run->segment_errors)
 		return error_out_of_memory(error);
-	return true;
+	return build_key_tasks(run, error);
 }

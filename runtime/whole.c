@@ -45,7 +45,7 @@ static char *lay_buffers(const Task *task, char *memory, void **buffer)
 	for (int64_t i = 0; i < job->port_out_count; i++, buffer++) {
 		*buffer = memory;
 		memory += align_up(
-			task_is_tensor(task, i) ? job->ports_out[i].rows * job->ports_out[i].row_bytes : job->rows * 16, 64);
+			task_is_panel(task, i) ? job->ports_out[i].rows * job->ports_out[i].row_bytes : job->rows * 16, 64);
 	}
 	for (int64_t i = 0; i < job->work_count; i++, buffer++) {
 		*buffer = memory;
@@ -54,20 +54,27 @@ static char *lay_buffers(const Task *task, char *memory, void **buffer)
 	return memory;
 }
 
-static bool run_whole(
-	Run *run, const Task *task, void **buffers, int64_t *params, JournalRecord *record, CmprtError *error)
+bool whole_compute(Run *run, const Task *task, char *memory, void **buffers, int64_t *params, CmprtError *error)
 {
 	const CmprtJob *job = task->job;
-	char *scratch = lay_buffers(task, run->arena, buffers);
+	char *scratch = lay_buffers(task, memory, buffers);
 	uint64_t no_sum = 0;
 	for (int64_t i = 0; i < job->port_in_count; i++)
 		if (!move_port(run, task, i, false, buffers[i], &no_sum, error))
 			return false;
-	if (job->param_count)
-		memcpy(params, job->params, (size_t)job->param_count * sizeof *params);
-	params[0] = job->rows;
+	task_params(run, task, params);
+	task_panel_params(run, task, 0, job->rows, params);
 	CmprtFrame frame = {buffers, params, scratch};
 	job->kernel(&frame, 0, job->rows);
+	return true;
+}
+
+static bool run_whole(
+	Run *run, const Task *task, void **buffers, int64_t *params, JournalRecord *record, CmprtError *error)
+{
+	const CmprtJob *job = task->job;
+	if (!whole_compute(run, task, run->arena, buffers, params, error))
+		return false;
 	for (int64_t i = 0; i < job->port_out_count; i++)
 		if (task_is_tensor(task, i) &&
 			!move_port(run, task, i, true, buffers[job->port_in_count + i], &record->sum, error))

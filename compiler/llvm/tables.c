@@ -10,7 +10,7 @@
 
 typedef struct Tables {
 	Module *m;
-	const char *const *kernel_names; /* by job */
+	const char *const *kernel_names; /* by job, those of the selects after the others */
 	int64_t jobs;                    /* emitted so far */
 } Tables;
 
@@ -87,7 +87,7 @@ __attribute__((unused)) static LLVMValueRef strings(Tables *t, const char *const
 	return array(t, pointer_type(t), items, count);
 }
 
-/* Jobs are the only structs with a kernel, one each, and come in order. */
+/* Jobs are the only structs with a kernel, one each, and come in the order of the names. */
 static LLVMValueRef kernel(Tables *t)
 {
 	const char *name = t->kernel_names[t->jobs++];
@@ -137,7 +137,10 @@ static void add_main(Tables *t, LLVMValueRef program)
 bool module_add_program(Module *m, const CmprtProgram *program, const char *const *kernel_names, bool with_main)
 {
 	Tables t = {.m = m, .kernel_names = kernel_names};
-	for (int64_t i = 0; i < program->job_count; i++) {
+	int64_t jobs = program->job_count;
+	for (int64_t i = 0; i < program->select_count; i++)
+		jobs += program->selects[i].job_count;
+	for (int64_t i = 0; i < jobs; i++) {
 		if (kernel_names[i] && !LLVMGetNamedFunction(m->llvm, kernel_names[i])) {
 			diag_fatal(m->c, "internal: the program runs kernel %s, which was not made", kernel_names[i]);
 			return false;
