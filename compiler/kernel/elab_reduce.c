@@ -265,9 +265,12 @@ static Term reduce(Elab *el, const Node *call, int op)
 {
 	const Node *axes = call->kids[0];
 	Over over = {0};
+	if (!elab_family_axes(el, axes))
+		return term_int(call->loc, 0);
 	uint32_t outer = el->domain_count;
 	env_push(el);
-	for (uint32_t i = 1; i < axes->kid_count && !el->failed; i++)
+	bool is_family = elab_is_over_family(el, axes);
+	for (uint32_t i = is_family ? 2 : 1; i < axes->kid_count && !el->failed; i++)
 		over.index[over.count++] = bind_over(el, call, axes->kids[i], &over);
 	for (uint32_t i = 0; i < over.count && !el->failed; i++)
 		el->domain[el->domain_count++] = over.index[i];
@@ -280,6 +283,8 @@ static Term reduce(Elab *el, const Node *call, int op)
 	if (el->failed)
 		return term_int(call->loc, 0);
 	KType type = result_type(el, op, call, &value);
+	if (is_family)
+		return el->failed ? term_int(call->loc, 0) : elab_family_count(el, call, value);
 	KIndex *domain[24];
 	const KExpr *values[3] = {value, limit, NULL};
 	uint32_t count = used_domain(el, values, &over, outer, domain);
@@ -305,7 +310,7 @@ static Term reduce(Elab *el, const Node *call, int op)
 /* Scans use an index of the left side: over a copy of it, then read at the original. */
 static bool copy_over(Elab *el, const Node *axes, Over *over, KIndex **original)
 {
-	for (uint32_t i = 1; i < axes->kid_count; i++) {
+	for (uint32_t i = elab_is_over_family(el, axes) ? 2 : 1; i < axes->kid_count; i++) {
 		const Node *axis = axes->kids[i];
 		if (axis->kind == N_BY) {
 			over->key = axis->kids[1];
@@ -331,6 +336,12 @@ static Term scan(Elab *el, const Node *call, KScan kind, const Node *limit_node)
 	Over over = {0};
 	KIndex *original[K_MAX_RANK], *outer[24];
 	uint32_t outer_count = el->domain_count;
+	if (!elab_family_axes(el, call->kids[0]))
+		return term_int(call->loc, 0);
+	if (elab_is_over_family(el, call->kids[0]) && kind != SCAN_SMALLEST)
+		elab_error(el, call->loc, "over a family, rank stands in %s[..](..) < n only", call->kids[0]->kids[0]->name);
+	else if (elab_is_over_family(el, call->kids[0]) && !el->family->is_alone)
+		return elab_family_selection(el, call, limit_node);
 	memcpy(outer, el->domain, sizeof outer);
 	KExpr *limit = limit_node ? term_expr(el, elab_expr(el, limit_node)) : NULL;
 	if (el->failed || !copy_over(el, call->kids[0], &over, original))

@@ -169,6 +169,26 @@ static void bind_arguments(Elab *el, const Chain *chain, const ChainLink *link, 
 
 /* ---- passes ---- */
 
+/* Makes a pass `on all w[n][o, i]` one on its member w[o, i]; gives its body. */
+static const Node *open_family(Elab *el, const ChainLink *link, const Node *member)
+{
+	const Node *body = link->pass->node->kids[2], *outer = member->kind == N_INDEX ? member->kids[0] : NULL;
+	el->family = link->family;
+	if (!el->family)
+		return body;
+	el->family_axes = (NameVec){0};
+	if (outer->kind != N_INDEX || outer->kid_count != 2 || outer->kids[1]->kind != N_NAME) {
+		elab_error(el, member->loc, "pass %s: its subject must be written w[n][o, i]", link->pass->name);
+		return body;
+	}
+	Name index = outer->kids[1]->name;
+	vec_push(el->c->arena, &el->family_axes, index);
+	env_add_axis(el, index, kexpr_int(el->k, T_I32, el->family->members), member->loc);
+	for (uint32_t i = 1; i < member->kid_count; i++)
+		vec_push(el->c->arena, &el->family_axes, member->kids[i]->name);
+	return family_member(el->c, body, index);
+}
+
 /* Binds the subject w[o, i] (or p[*]) and runs the pass's body over it. */
 static bool run_pass(Elab *el, const Chain *chain, const ChainLink *link, Entity *subject, ChainKernel *out)
 {
@@ -176,7 +196,10 @@ static bool run_pass(Elab *el, const Chain *chain, const ChainLink *link, Entity
 	Env *outer = el->env;
 	Env *env = env_push(el);
 	env->outer = NULL; /* a pass sees its own names only */
-	Name name = member->kind == N_INDEX ? member->kids[0]->name : member->name;
+	const Node *body = open_family(el, link, member), *array = member;
+	while (array->kind == N_INDEX)
+		array = array->kids[0];
+	Name name = array->name;
 	bool is_any_rank = member->kind == N_INDEX && member->kid_count == 2 && member->kids[1]->kind == N_STAR;
 	if (subject->factors) {
 		elab_error(el, link->loc, "the matrix is two factors by now: %s has to come before that", link->pass->name);
@@ -193,7 +216,7 @@ static bool run_pass(Elab *el, const Chain *chain, const ChainLink *link, Entity
 	bind_arguments(el, chain, link, out);
 	Entity *bound = env_define(el, env, name, ENTITY_VIEW, link->loc);
 	*bound = *subject;
-	bool ok = !el->failed && elab_body(el, link->pass->node->kids[2]);
+	bool ok = !el->failed && elab_body(el, body);
 	*subject = *bound;
 	el->env = outer;
 	return ok;
@@ -314,6 +337,7 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	Elab *el = elab_new(p, k, chain->facts);
 	k->param_count = 1;
 	el->input = chain->input;
+	el->keys_of = chain->keys_of;
 	KExpr *rows = chain->rows ? kexpr_int(k, T_I32, chain->rows) : kexpr_param(k, 0);
 	KExpr *cols = kexpr_int(k, T_I32, chain->cols);
 	el->is_any_rows = !chain->rows;
@@ -321,12 +345,13 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	Entity subject = {.kind = ENTITY_VIEW, .view = read_input(el, chain, rows, cols)};
 	View original = subject.view;
 	*out = (ChainKernel){.kernel = k};
-	for (size_t i = 0; i < chain->link_count; i++) {
-		if (run_pass(el, chain, &chain->links[i], &subject, out))
+	for (; el->link < chain->link_count; el->link++) {
+		if (run_pass(el, chain, &chain->links[el->link], &subject, out))
 			continue;
 		out->needs_all_rows = el->needs_rows;
-		return el->needs_rows;
+		return el->needs_rows || (el->has_keys && kernel_verify(k));
 	}
+	out->selects = el->selects;
 	out->dtype = subject.coded ? subject.coded->dtype : NULL;
 	if (subject.factors && (chain->values_only || chain->wants_error))
 		subject.view = factors_product(el, subject.factors);

@@ -97,6 +97,20 @@ typedef struct Coded {
 	View place;          /* header axes -> (row, column); its buffer is x's */
 } Coded;
 
+/* What a pass `on all w[n][o, i]` knows of its family while one member is elaborated. */
+typedef struct Family {
+	int64_t members, elements; /* of the whole selection */
+	bool is_alone;             /* one member, in memory whole: ranks are those of its own elements */
+} Family;
+
+/* A selection by rank over a family, rank[n, o, i](e) < limit, as one member's kernel has it. */
+typedef struct FamilySelect {
+	size_t link;   /* of the chain */
+	int64_t limit; /* elements that are selected, of all members */
+	Loc loc;
+} FamilySelect;
+typedef VEC(FamilySelect) FamilySelectVec;
+
 struct Elab {
 	Program *p;
 	Compiler *c;
@@ -118,6 +132,12 @@ struct Elab {
 	bool failed;
 	bool is_any_rows; /* the number of rows is a parameter of the kernel */
 	bool needs_rows;  /* and must not be: something wants the whole matrix; failed then, unreported */
+	const Family *family; /* of the pass in hand; NULL: it is on one tensor */
+	NameVec family_axes;  /* its index and the axes of its members: n, o, i */
+	size_t link;          /* in hand */
+	FamilySelectVec selects;
+	size_t keys_of; /* Chain.keys_of */
+	bool has_keys;  /* and they are written: what follows is not needed; failed then, unreported */
 };
 
 /* A scalar: a compile-time value until it meets an array, then an expression. */
@@ -201,6 +221,17 @@ bool elab_is_selection(Elab *el, const Node *node); /* rank[..](e) < n */
 Term elab_selection(Elab *el, const Node *node);
 KExpr *elab_infer_extent(
 	Elab *el, const Node *node, Name index); /* from what the index subscripts in node; NULL: from nothing */
+
+/* ---- elab_family.c ---- */
+
+/* The body of a pass `on all w[n][o, i]` as one member sees it: w[n][o, i] is w[o, i]. What runs over members,
+ * rank[n, o, i](..), stays as it is. */
+const Node *family_member(Compiler *c, const Node *body, Name index);
+bool elab_is_over_family(const Elab *el, const Node *axes); /* axes of a reduction: is the family's index among them? */
+/* Reports axes that are not all elements of all members in order, the only ones that can be told apart. */
+bool elab_family_axes(Elab *el, const Node *axes);
+Term elab_family_count(Elab *el, const Node *call, const KExpr *value); /* of a constant, over all elements */
+Term elab_family_selection(Elab *el, const Node *call, const Node *limit); /* rank[n, o, i](e) < limit */
 
 /* ---- elab_linalg.c ---- */
 
@@ -340,6 +371,7 @@ typedef struct ChainLink {
 	const Decl *pass;
 	const Scope *arguments;
 	Loc loc;
+	const Family *family; /* of a pass `on all`; else NULL */
 } ChainLink;
 
 /* A chain of passes on one matrix: what a kernel is made from. */
@@ -351,6 +383,8 @@ typedef struct Chain {
 	size_t link_count;
 	const Scope *facts;    /* of the tensor: name, role, layer, ... */
 	const char *container; /* "gguf", "safetensors" */
+	size_t keys_of;        /* k: one output, f32 [rows, cols], what the k-th selection over a family orders, from 1 on,
+	                        * and nothing after it; 0: the whole chain */
 	bool values_only;      /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
 	bool is_transposed;    /* the file holds [cols, rows] */
 	bool wants_error;      /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
@@ -377,6 +411,7 @@ typedef struct ChainKernel {
 	PlaneVec planes;        /* safetensors forms: all tensors in order; outputs are those with a buffer */
 	PlaneVec factors;       /* of a matrix that became two: named as the pass names them; the outputs, in order */
 	VEC(ChainInput) inputs; /* what kernel->inputs has after the matrix itself, in order */
+	FamilySelectVec selects; /* over families, in order; PARAM 1 + 2 k, 2 + 2 k of the k-th: see program.def, Share */
 	bool needs_all_rows;    /* something wants the whole matrix: nothing was built; build again with `rows` given */
 } ChainKernel;
 

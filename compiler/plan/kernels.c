@@ -8,7 +8,13 @@
 
 #include <string.h>
 
-static const char *key_of(Plan *plan, const PlanTensor *tensor, bool is_whole)
+/* The links of the tensor's chain that a kernel has: those up to the keys it is for, or all. */
+static size_t link_count(const Plan *plan, const PlanTensor *tensor, size_t keys_of)
+{
+	return keys_of ? plan->kernels.at[tensor->kernel].built.selects.at[keys_of - 1].link + 1 : tensor->links.count;
+}
+
+static const char *key_of(Plan *plan, const PlanTensor *tensor, bool is_whole, size_t keys_of)
 {
 	Text key = {.arena = plan->c->arena};
 	text_printf(&key, "%s %lld", tensor->file->dtype, (long long)tensor->cols);
@@ -16,8 +22,15 @@ static const char *key_of(Plan *plan, const PlanTensor *tensor, bool is_whole)
 		text_printf(&key, " x %lld", (long long)tensor->rows);
 	if (tensor->is_transposed)
 		text_printf(&key, " transposed");
-	for (size_t i = 0; i < tensor->links.count; i++)
-		text_printf(&key, "; %s", tensor->links.at[i].label);
+	for (size_t i = 0; i < link_count(plan, tensor, keys_of); i++) {
+		const PlanLink *link = &tensor->links.at[i];
+		text_printf(&key, "; %s", link->label);
+		if (link->statement->facts.is_family) /* its equations know how large the selection is */
+			text_printf(&key, " on %lld, %lld", (long long)link->statement->family.members,
+				(long long)link->statement->family.elements);
+	}
+	if (keys_of)
+		text_printf(&key, "; keys %zu", keys_of);
 	return key.at;
 }
 
@@ -106,12 +119,14 @@ static bool check_input(Plan *plan, const PlanTensor *tensor)
 	return false;
 }
 
-static void make_chain(Plan *plan, const PlanTensor *tensor, PlanKernel *kernel, bool is_whole)
+static void make_chain(Plan *plan, const PlanTensor *tensor, PlanKernel *kernel, bool is_whole, size_t keys_of)
 {
-	ChainLink *links = arena_array(plan->c->arena, ChainLink, tensor->links.count);
-	for (size_t i = 0; i < tensor->links.count; i++) {
+	size_t count = link_count(plan, tensor, keys_of);
+	ChainLink *links = arena_array(plan->c->arena, ChainLink, count);
+	for (size_t i = 0; i < count; i++) {
 		const PlanLink *link = &tensor->links.at[i];
-		links[i] = (ChainLink){link->statement->pass, link->arguments, link->statement->loc};
+		const Family *family = link->statement->facts.is_family ? &link->statement->family : NULL;
+		links[i] = (ChainLink){link->statement->pass, link->arguments, link->statement->loc, family};
 	}
 	const char *name = arena_printf(plan->c->arena, "kernel_%zu", plan->kernels.count);
 	kernel->facts = tensor->facts;
@@ -121,9 +136,10 @@ static void make_chain(Plan *plan, const PlanTensor *tensor, PlanKernel *kernel,
 		.rows = is_whole ? tensor->rows : 0,
 		.cols = tensor->cols,
 		.links = links,
-		.link_count = tensor->links.count,
+		.link_count = count,
 		.facts = asking_scope(plan, tensor->facts, kernel->asked),
 		.container = plan->output_format->name,
+		.keys_of = keys_of,
 		.is_transposed = tensor->is_transposed,
 		.wants_error = plan->wants_error};
 	kernel->is_whole = is_whole;
@@ -137,21 +153,19 @@ static bool is_unbuilt(const Plan *plan, Name key)
 	return false;
 }
 
-static bool kernel_for(Plan *plan, PlanTensor *tensor)
+/* The kernel of the whole chain, or of keys. False: reported. */
+static bool find_or_build(Plan *plan, const PlanTensor *tensor, size_t keys_of, size_t *number)
 {
-	if (!check_input(plan, tensor))
-		return false;
 	for (int is_whole = tensor->is_transposed; is_whole < 2; is_whole++) {
-		const char *key = key_of(plan, tensor, is_whole);
-		tensor->kernel = find_kernel(plan, tensor, key);
-		if (tensor->kernel < plan->kernels.count)
+		const char *key = key_of(plan, tensor, is_whole, keys_of);
+		*number = find_kernel(plan, tensor, key);
+		if (*number < plan->kernels.count)
 			break;
 		PlanKernel kernel = {.key = key};
 		if (is_unbuilt(plan, name_of(plan->c, key)))
 			return false;
-		make_chain(plan, tensor, &kernel, is_whole);
+		make_chain(plan, tensor, &kernel, is_whole, keys_of);
 		if (!build(plan, &kernel)) {
-			tensor->kernel = SIZE_MAX;
 			vec_push(plan->c->arena, &plan->unbuilt, name_of(plan->c, key));
 			if (diag_errors(plan->c))
 				diag_note(plan->c, tensor->links.at[0].statement->loc, "while building it for \"%s\" [%lld, %lld]",
@@ -163,7 +177,21 @@ static bool kernel_for(Plan *plan, PlanTensor *tensor)
 		vec_push(plan->c->arena, &plan->kernels, kernel);
 		break;
 	}
-	plan->kernels.at[tensor->kernel].users++;
+	plan->kernels.at[*number].users++;
+	return true;
+}
+
+bool kernel_for_keys(Plan *plan, const PlanTensor *tensor, size_t keys_of, size_t *number)
+{
+	return find_or_build(plan, tensor, keys_of, number);
+}
+
+static bool kernel_for(Plan *plan, PlanTensor *tensor)
+{
+	size_t number;
+	if (!check_input(plan, tensor) || !find_or_build(plan, tensor, 0, &number))
+		return false;
+	tensor->kernel = number;
 	return true;
 }
 

@@ -4,7 +4,8 @@
  * puts a tensor on a dtype's grid comes last, and there is one of them. Among the
  * others the weaker perturbation comes before the stronger (estimated intensity),
  * the order of the text where they are equal. `a then b` overrides, with a remark
- * where it disagrees.
+ * where it disagrees. What else happens to a tensor that is in a family keeps the
+ * order of the text: a pass on a whole selection comes at one place for all of it.
  *
  * Source: the Progressive Intensity Hypothesis (ICLR 2026, arXiv 2603.18426).
  */
@@ -42,7 +43,9 @@ static float *sample_matrix(Compiler *c)
 static double measure(Plan *plan, const PlanLink *link)
 {
 	Compiler *c = plan->c;
-	ChainLink chain_link = {link->statement->pass, link->arguments, link->statement->loc};
+	Family alone = {.members = 1, .elements = SAMPLE_ROWS * SAMPLE_COLS, .is_alone = true};
+	ChainLink chain_link = {
+		link->statement->pass, link->arguments, link->statement->loc, link->statement->facts.is_family ? &alone : NULL};
 	Chain chain = {.name = name_of(c, "intensity"),
 		.input = store_of_type(T_F32),
 		.rows = SAMPLE_ROWS,
@@ -87,14 +90,22 @@ static bool must_follow(const PlanLink *a, const PlanLink *b)
 	return false;
 }
 
-/* Does a come before b? */
-static bool is_before(const PlanLink *a, const PlanLink *b)
+static bool has_family(const PlanTensor *tensor)
+{
+	for (size_t i = 0; i < tensor->links.count; i++)
+		if (tensor->links.at[i].statement->facts.is_family)
+			return true;
+	return false;
+}
+
+/* Does a come before b? Where neither law nor `then` says so, keeps_text leaves them as the text has them. */
+static bool is_before(const PlanLink *a, const PlanLink *b, bool keeps_text)
 {
 	if (must_follow(b, a) || must_follow(a, b))
 		return must_follow(b, a);
 	if (a->statement->is_grid != b->statement->is_grid)
 		return b->statement->is_grid;
-	if (a->intensity != b->intensity)
+	if (!keeps_text && a->intensity != b->intensity)
 		return a->intensity < b->intensity;
 	return a->statement->number < b->statement->number;
 }
@@ -109,9 +120,12 @@ static void remark_move(Plan *plan, const PlanTensor *tensor, const PlanLink *ea
 				"%s: %s before %s, as `then` says; the weaker (%.3f) would come before the stronger (%.3f)", name,
 				first->pass->name, second->pass->name, late->intensity, early->intensity);
 	} else if (second->is_grid && !first->is_grid) {
+		diag_remark(plan->c, "order", first->loc, "%s: %s before %s: what follows would move weights off the grid",
+			name, first->pass->name, second->pass->name);
+	} else if (has_family(tensor)) {
 		diag_remark(plan->c, "order", first->loc,
-			"%s: %s before %s: what follows would move weights off the grid", name, first->pass->name,
-			second->pass->name);
+			"%s: %s (%.3f) before %s (%.3f): in the order of the text, as one of its passes is on a whole selection",
+			name, first->pass->name, early->intensity, second->pass->name, late->intensity);
 	} else {
 		diag_remark(plan->c, "order", first->loc,
 			"%s: %s (%.3f) before %s (%.3f): the weaker perturbation first, estimated", name, first->pass->name,
@@ -154,6 +168,7 @@ static bool check_then(Plan *plan, const PlanTensor *tensor)
 static bool order_tensor(Plan *plan, PlanTensor *tensor)
 {
 	size_t n = tensor->links.count, movable = 0;
+	bool keeps_text = has_family(tensor);
 	for (size_t i = 0; i < n; i++)
 		movable += !tensor->links.at[i].statement->is_grid;
 	for (size_t i = 0; i < n && movable > 1; i++) {
@@ -164,7 +179,7 @@ static bool order_tensor(Plan *plan, PlanTensor *tensor)
 			return false;
 	}
 	for (size_t i = 1; i < n; i++) /* insertion: short lists, stable */
-		for (size_t j = i; j > 0 && is_before(&tensor->links.at[j], &tensor->links.at[j - 1]); j--) {
+		for (size_t j = i; j > 0 && is_before(&tensor->links.at[j], &tensor->links.at[j - 1], keeps_text); j--) {
 			PlanLink swap = tensor->links.at[j];
 			tensor->links.at[j] = tensor->links.at[j - 1];
 			tensor->links.at[j - 1] = swap;

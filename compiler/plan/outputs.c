@@ -18,6 +18,7 @@ typedef struct Tables {
 	VEC(CmprtJob) jobs;
 	VEC(CmprtMeta) meta;
 	VEC(const char *) kernel_names;
+	VEC(CmprtSelect) selects;
 } Tables;
 
 static const int64_t *copy_ints(Plan *plan, const int64_t *from, int64_t count)
@@ -268,37 +269,91 @@ static int64_t output_ports(
 	return count;
 }
 
-static void kernel_jobs(Plan *plan, Tables *t, int64_t input, const PlanTensor *tensor)
+/* What the kernel has to know of selections: params after the number of rows, two for each. */
+static void add_shares(Plan *plan, const PlanTensor *tensor, size_t count, int64_t first, CmprtJob *job)
 {
-	const PlanKernel *kernel = &plan->kernels.at[tensor->kernel];
+	CmprtShare *shares = arena_array(plan->c->arena, CmprtShare, count + 1);
+	for (size_t i = 0; i < count; i++)
+		shares[i] = (CmprtShare){.select = (int64_t)tensor->shares.at[i].select,
+			.first = tensor->shares.at[i].first + first,
+			.row_elements = tensor->cols,
+			.param = 1 + 2 * (int64_t)i};
+	int64_t *params = arena_array(plan->c->arena, int64_t, 1 + 2 * count);
+	memset(params, 0, sizeof *params * (1 + 2 * count));
+	params[0] = job->rows;
+	job->param_count = 1 + 2 * (int64_t)count;
+	job->params = params;
+	job->share_count = (int64_t)count;
+	job->shares = shares;
+}
+
+/* A job of matrix `slice` of the tensor's stack, or of all of it where any rows will do; outputs are the caller's. */
+static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, size_t shares, int64_t slice)
+{
+	const PlanTensor *tensor = &plan->tensors.at[number];
 	const Kernel *k = kernel->built.kernel;
-	int64_t slices = kernel->is_whole ? tensor->stack : 1;
 	int64_t rows = kernel->is_whole ? tensor->rows : tensor->rows * tensor->stack;
 	int64_t row_bytes = tensor->file->bytes / (tensor->stack * tensor->rows);
 	VEC(int64_t) work = {0};
 	for (size_t i = 0; i < k->buffers.count; i++)
 		if (k->buffers.at[i]->kind == BUFFER_TEMP && !k->buffers.at[i]->scope)
 			vec_push(plan->c->arena, &work, buffer_bytes(k->buffers.at[i], tensor->rows));
+	CmprtPort in = {
+		.tensor = (int64_t)number, .row_bytes = row_bytes, .rows = rows, .offset = slice * rows * row_bytes};
+	CmprtJob job = {.label = tensor->file->name,
+		.passes = passes_text(plan, tensor),
+		.rows = rows,
+		.whole = kernel->is_whole,
+		.port_in_count = 1,
+		.ports_in = copy_ports(plan, &in, 1),
+		.work_count = (int64_t)work.count,
+		.work_bytes = copy_ints(plan, work.at, (int64_t)work.count),
+		.error_port = -1};
+	add_shares(plan, tensor, shares, slice * rows * tensor->cols, &job);
+	return job;
+}
+
+static void kernel_jobs(Plan *plan, Tables *t, size_t number)
+{
+	const PlanTensor *tensor = &plan->tensors.at[number];
+	const PlanKernel *kernel = &plan->kernels.at[tensor->kernel];
+	int64_t slices = kernel->is_whole ? tensor->stack : 1;
 	for (int64_t s = 0; s < slices; s++) {
-		CmprtPort in = {.tensor = input, .row_bytes = row_bytes, .rows = rows, .offset = s * rows * row_bytes};
+		CmprtJob job = make_job(plan, number, kernel, tensor->shares.count, s);
 		CmprtPort out[64];
-		int64_t params[1] = {rows}, count = output_ports(plan, tensor, kernel, s, out);
-		CmprtJob job = {.label = tensor->file->name,
-			.passes = passes_text(plan, tensor),
-			.rows = rows,
-			.whole = kernel->is_whole,
-			.port_in_count = 1,
-			.ports_in = copy_ports(plan, &in, 1),
-			.port_out_count = count,
-			.ports_out = copy_ports(plan, out, count),
-			.work_count = (int64_t)work.count,
-			.work_bytes = copy_ints(plan, work.at, (int64_t)work.count),
-			.error_port = plan->wants_error ? count - 1 : -1,
-			.dtype = kernel->built.dtype ? kernel->built.dtype->label : tensor->file->dtype,
-			.param_count = 1,
-			.params = copy_ints(plan, params, 1)};
-		add_job(plan, t, job, k->name);
+		job.port_out_count = output_ports(plan, tensor, kernel, s, out);
+		job.ports_out = copy_ports(plan, out, job.port_out_count);
+		job.error_port = plan->wants_error ? job.port_out_count - 1 : -1;
+		job.dtype = kernel->built.dtype ? kernel->built.dtype->label : tensor->file->dtype;
+		add_job(plan, t, job, kernel->built.kernel->name);
 	}
+}
+
+/* The jobs that make a selection's keys. Their kernels' names follow those of all other jobs. */
+static void add_select(Plan *plan, Tables *t, const PlanSelect *select)
+{
+	const PlanTensor *first = &plan->tensors.at[select->keys.at[0].tensor];
+	CmprtSelect out = {.limit = select->limit};
+	VEC(CmprtJob) jobs = {0};
+	size_t link;
+	if (tensor_is_member(first, select->statement, &link))
+		out.label = first->links.at[link].label;
+	for (size_t i = 0; i < select->keys.count; i++) {
+		const PlanKeys *keys = &select->keys.at[i];
+		const PlanTensor *tensor = &plan->tensors.at[keys->tensor];
+		const PlanKernel *kernel = &plan->kernels.at[keys->kernel];
+		for (int64_t s = 0; s < (kernel->is_whole ? tensor->stack : 1); s++) {
+			CmprtJob job = make_job(plan, keys->tensor, kernel, keys->shares, s);
+			CmprtPort port = {.tensor = -1, .row_bytes = tensor->cols * (int64_t)sizeof(float), .rows = job.rows};
+			job.port_out_count = 1;
+			job.ports_out = copy_ports(plan, &port, 1);
+			vec_push(plan->c->arena, &jobs, job);
+			vec_push(plan->c->arena, &t->kernel_names, kernel->built.kernel->name);
+		}
+	}
+	out.job_count = (int64_t)jobs.count;
+	out.jobs = jobs.at;
+	vec_push(plan->c->arena, &t->selects, out);
 }
 
 /* ---- metadata ---- */
@@ -439,6 +494,8 @@ static CmprtProgram *make_program(Plan *plan, Tables *t)
 		.outputs = t->outputs.at,
 		.job_count = (int64_t)t->jobs.count,
 		.jobs = t->jobs.at,
+		.select_count = (int64_t)t->selects.count,
+		.selects = t->selects.at,
 		.meta_count = (int64_t)t->meta.count,
 		.meta = t->meta.at,
 		.quantization_config = plan_quantization_config(plan),
@@ -470,10 +527,12 @@ bool plan_outputs(Plan *plan)
 		if (ok && tensor->kernel == SIZE_MAX)
 			copy_job(plan, &t, (int64_t)i, tensor);
 		else if (ok)
-			kernel_jobs(plan, &t, (int64_t)i, tensor);
+			kernel_jobs(plan, &t, i);
 	}
 	if (!ok)
 		return false;
+	for (size_t i = 0; i < plan->selects.count; i++)
+		add_select(plan, &t, &plan->selects.at[i]);
 	plan->program = make_program(plan, &t);
 	plan->layout = plan->output_format->lay_out(plan->program, plan->checkpoint, plan->into_folder, &error);
 	if (!plan->layout) {

@@ -12,6 +12,7 @@
  *   order.c    the order of the passes on each tensor
  *   legal.c    can each tensor become that, and can the target execute it
  *   kernels.c  one kernel per (chain, input type, row length), shared
+ *   family.c   what is decided over whole selections before the sweep, and the kernels for it
  *   outputs.c  output tensors, jobs, sizes, as the CmprtProgram that the runtime runs
  *   print.c    the dry run's text
  */
@@ -48,6 +49,7 @@ typedef struct Statement {
 	PassFacts facts;
 	bool is_grid;   /* its pass leaves the tensor on a dtype's grid */
 	size_t matched; /* tensors it takes */
+	Family family;  /* those, for a pass on all of them at once */
 } Statement;
 
 typedef struct PlanLink {
@@ -56,6 +58,12 @@ typedef struct PlanLink {
 	const char *label; /* "prune.nm(n: 2, m: 4)" */
 	double intensity;  /* order.c: estimated relative change of the weights */
 } PlanLink;
+
+/* A tensor's part in a selection over a family. */
+typedef struct PlanShare {
+	size_t select; /* number in plan->selects */
+	int64_t first; /* place of its first element */
+} PlanShare;
 
 typedef struct PlanTensor {
 	const CkTensor *file;
@@ -67,6 +75,7 @@ typedef struct PlanTensor {
 	Scope *facts;
 	VEC(PlanLink) links; /* in the order they run */
 	size_t kernel;       /* number in plan->kernels; SIZE_MAX: copied */
+	VEC(PlanShare) shares; /* in the order of kernel's selects */
 	size_t first_output, output_count;
 } PlanTensor;
 
@@ -79,6 +88,18 @@ typedef struct PlanKernel {
 	bool is_whole;     /* needs all rows at once */
 	size_t users;
 } PlanKernel;
+
+/* A selection by rank over a family: decided before the sweep. */
+typedef struct PlanKeys {
+	size_t tensor, kernel; /* numbers; the kernel writes the keys of the tensor's elements */
+	size_t shares;         /* of the tensor: what the kernel has to know of earlier selections */
+} PlanKeys;
+
+typedef struct PlanSelect {
+	const Statement *statement;
+	int64_t limit;
+	VEC(PlanKeys) keys; /* of all members, in order */
+} PlanSelect;
 
 typedef struct PlanRequire {
 	const Node *node;
@@ -111,9 +132,10 @@ struct Plan {
 	/* kernels.c */
 	VEC(PlanKernel) kernels;
 	NameVec unbuilt; /* keys of those that failed: reported once */
+	VEC(PlanSelect) selects; /* in the order they are decided */
 	/* outputs.c */
 	CmprtProgram *program;
-	const char **kernel_names; /* per job; NULL: a copy */
+	const char **kernel_names; /* per job, those of the selects last; NULL: a copy */
 	CkLayout *layout;
 };
 
@@ -131,8 +153,15 @@ bool plan_requires(Plan *plan);
 bool plan_order(Plan *plan);
 bool plan_legal(Plan *plan);
 bool plan_kernels(Plan *plan);
+bool plan_families(Plan *plan);
 bool plan_outputs(Plan *plan);
 const char *plan_quantization_config(Plan *plan); /* JSON; NULL: none is needed */
+
+/* ---- family.c, kernels.c ---- */
+
+bool tensor_is_member(const PlanTensor *tensor, const Statement *statement, size_t *link); /* which of its links */
+/* Finds or builds what writes the keys of the tensor's keys_of-th selection (Chain.keys_of). */
+bool kernel_for_keys(Plan *plan, const PlanTensor *tensor, size_t keys_of, size_t *number);
 
 /* ---- facts.c, select.c ---- */
 

@@ -2,8 +2,10 @@
  *
  * print.c: the dry run as text. What it prints is legal .cmp: one statement for
  * each group of tensors that get the same passes, joined by `then` in the order
- * they run; planning it again changes nothing. Figures stand in comments. No
- * times: those belong to the machine (the executable's own --dry-run has them).
+ * they run; planning it again changes nothing. A pass on a whole selection is a
+ * statement of its own, between those of what its members go through before and
+ * after. Figures stand in comments. No times: those belong to the machine (the
+ * executable's own --dry-run has them).
  */
 #include "plan.h"
 
@@ -76,12 +78,49 @@ static Group group_of(const Plan *plan, const PlanTensor *like)
 	return group;
 }
 
-static void print_names(const Plan *plan, const PlanTensor *like, Text *to)
+/* The links of a tensor between those on whole selections, before that of `until`, or after the last one. False: it is
+ * no member of that. */
+typedef struct Stretch {
+	size_t begin, end;
+} Stretch;
+
+static bool find_stretch(const PlanTensor *tensor, const Statement *until, Stretch *stretch)
+{
+	stretch->end = tensor->links.count;
+	if (until && !tensor_is_member(tensor, until, &stretch->end))
+		return false;
+	stretch->begin = stretch->end;
+	while (stretch->begin > 0 && !tensor->links.at[stretch->begin - 1].statement->facts.is_family)
+		stretch->begin--;
+	return true;
+}
+
+static bool is_in_group(const PlanTensor *tensor, const PlanTensor *like, const Statement *until)
+{
+	Stretch a, b;
+	if (!until)
+		return same_chain(tensor, like);
+	if (!find_stretch(tensor, until, &a) || !find_stretch(like, until, &b) || a.end - a.begin != b.end - b.begin)
+		return false;
+	for (size_t i = 0; i < a.end - a.begin; i++)
+		if (strcmp(tensor->links.at[a.begin + i].label, like->links.at[b.begin + i].label))
+			return false;
+	return true;
+}
+
+static bool is_member_like(const PlanTensor *tensor, const PlanTensor *like, const Statement *until)
+{
+	size_t link;
+	return like ? is_in_group(tensor, like, until) : tensor_is_member(tensor, until, &link);
+}
+
+/* like NULL: of all members */
+static void print_names(const Plan *plan, const PlanTensor *like, const Statement *until, Text *to)
 {
 	size_t count = 0, column = 0;
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		const PlanTensor *tensor = &plan->tensors.at[i];
-		if (!same_chain(tensor, like))
+		if (!is_member_like(tensor, like, until))
 			continue;
 		size_t length = strlen(tensor->file->name) + 4;
 		bool is_full = count && column + length > 110;
@@ -89,6 +128,48 @@ static void print_names(const Plan *plan, const PlanTensor *like, Text *to)
 		column = is_full ? length : column + length;
 		count++;
 	}
+}
+
+static void print_stretch(const Plan *plan, const PlanTensor *like, const Statement *until, Text *to)
+{
+	Stretch stretch;
+	if (!find_stretch(like, until, &stretch) || stretch.begin == stretch.end)
+		return;
+	for (size_t i = stretch.begin; i < stretch.end; i++) {
+		text_printf(to, "%s%s on ", i > stretch.begin ? "\n    then " : until ? "\n  " : "  ", like->links.at[i].label);
+		print_names(plan, like, until, to);
+	}
+	text_printf(to, "\n");
+}
+
+/* A pass on a whole selection, after what comes before it on its members. */
+static void print_family(const Plan *plan, const Statement *family, Text *to)
+{
+	const PlanTensor *member = NULL;
+	size_t link = 0, selects = 0;
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		const PlanTensor *tensor = &plan->tensors.at[i];
+		if (!tensor_is_member(tensor, family, &link))
+			continue;
+		member = tensor;
+		bool is_first = true;
+		for (size_t j = 0; j < i && is_first; j++)
+			is_first = !is_in_group(&plan->tensors.at[j], tensor, family);
+		if (is_first)
+			print_stretch(plan, tensor, family, to);
+	}
+	text_printf(to, "\n  # %lld tensors together, %lld weights", (long long)family->family.members,
+		(long long)family->family.elements);
+	for (size_t i = 0; i < plan->selects.count; i++)
+		if (plan->selects.at[i].statement == family)
+			text_printf(
+				to, "%s %lld of them selected by rank", selects++ ? "," : ";", (long long)plan->selects.at[i].limit);
+	if (selects)
+		text_printf(to, ": %zu reads (%zu where equal weights are cut)", 2 * selects + 1, 3 * selects + 1);
+	tensor_is_member(member, family, &link);
+	text_printf(to, "\n  %s on ", member->links.at[link].label);
+	print_names(plan, NULL, family, to);
+	text_printf(to, "\n");
 }
 
 static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
@@ -105,12 +186,12 @@ static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 	}
 	text_printf(to, ", %.3f bits a weight; %zu kernel%s, one sweep", 8.0 * (double)group.after / (double)group.elements,
 		group.kernels, group.kernels == 1 ? "" : "s");
-	text_printf(to, plan->kernels.at[like->kernel].is_whole ? " over whole tensors\n" : "\n");
-	for (size_t i = 0; i < like->links.count; i++) {
-		text_printf(to, "%s%s on ", i ? "\n    then " : "  ", like->links.at[i].label);
-		print_names(plan, like, to);
-	}
+	text_printf(to, plan->kernels.at[like->kernel].is_whole ? " over whole tensors" : "");
+	for (size_t i = 0; i < like->links.count; i++)
+		if (like->links.at[i].statement->facts.is_family)
+			text_printf(to, ", %s in it", like->links.at[i].label);
 	text_printf(to, "\n");
+	print_stretch(plan, like, NULL, to);
 }
 
 /* ---- the whole ---- */
@@ -127,7 +208,7 @@ static void print_head(const Plan *plan, Text *to)
 
 static void print_tail(const Plan *plan, Text *to)
 {
-	int64_t before = 0, moved = 0;
+	int64_t before = 0, moved = 0, counted = 0;
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		before += plan->tensors.at[i].file->bytes;
 		moved += output_bytes(plan, &plan->tensors.at[i]);
@@ -141,8 +222,15 @@ static void print_tail(const Plan *plan, Text *to)
 	text_printf(to, "  save \"%s\"\n", plan->output_path);
 	if (plan->report && plan->report->text)
 		text_printf(to, "  report \"%s\"\n", plan->report->text);
-	text_printf(to, "}\n\n# weights are read once, %lld bytes, and written once, %lld bytes\n", (long long)before,
-		(long long)moved);
+	for (size_t i = 0; i < plan->selects.count; i++)
+		for (size_t j = 0; j < plan->selects.at[i].keys.count; j++)
+			counted += plan->tensors.at[plan->selects.at[i].keys.at[j].tensor].file->bytes;
+	text_printf(to, "}\n\n");
+	if (counted)
+		text_printf(to, "# first, weights are read for what is selected: %lld bytes, or %lld\n", 2 * (long long)counted,
+			3 * (long long)counted);
+	text_printf(
+		to, "# weights are read once, %lld bytes, and written once, %lld bytes\n", (long long)before, (long long)moved);
 	text_printf(to, "# output: %lld bytes (", (long long)plan->program->output_bytes);
 	print_bytes(to, plan->program->output_bytes);
 	text_printf(to, ") in %lld file%s, %.1f%% of the input; to the byte\n", (long long)plan->layout->file_count,
@@ -153,6 +241,9 @@ static void print_tail(const Plan *plan, Text *to)
 void plan_print(const Plan *plan, Text *to)
 {
 	print_head(plan, to);
+	for (size_t i = 0; i < plan->statements.count; i++)
+		if (plan->statements.at[i]->facts.is_family)
+			print_family(plan, plan->statements.at[i], to);
 	for (size_t i = 0; i < plan->tensors.count; i++)
 		if (is_first_of_group(plan, i))
 			print_group(plan, &plan->tensors.at[i], to);

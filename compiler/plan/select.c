@@ -113,6 +113,14 @@ static const Node *narrow(Plan *plan, const Node *inner, const Node *outer)
 	return both;
 }
 
+/* on all w[n][o, i]: a family of matrices, its members in no further order */
+static bool is_plain_family(const Decl *pass)
+{
+	const Node *subject = pass->node->kids[1], *member = subject->kids[0];
+	return !subject->op && subject->kid_count == 1 && member->kind == N_INDEX && member->kid_count == 3 &&
+		   member->kids[0]->kind == N_INDEX && member->kids[0]->kid_count == 2;
+}
+
 static Statement *open_apply(Plan *plan, const Node *node, const Scope *scope, const Decl *recipe, const Node *outer)
 {
 	const Node *call = node->kids[0];
@@ -146,8 +154,10 @@ static Statement *open_apply(Plan *plan, const Node *node, const Scope *scope, c
 		diag_error(plan->c, node->loc, "pass %s looks at activations, which need a net: not supported yet", pass->name);
 		return NULL;
 	}
-	if (statement->facts.is_family) {
-		diag_error(plan->c, node->loc, "pass %s works on a whole selection at once: not supported yet", pass->name);
+	if (statement->facts.is_family && !is_plain_family(pass)) {
+		diag_error(plan->c, node->loc,
+			"pass %s works on a whole selection at once, and not as `on all w[n][o, i]`: not supported yet",
+			pass->name);
 		return NULL;
 	}
 	if (!statement->selection) {
@@ -220,6 +230,8 @@ static bool take(Plan *plan, Statement *statement, PlanTensor *tensor)
 	PlanLink link = {.statement = statement, .arguments = arguments, .label = label_of(plan, statement, arguments)};
 	vec_push(plan->c->arena, &tensor->links, link);
 	statement->matched++;
+	statement->family.members++;
+	statement->family.elements += tensor->stack * tensor->rows * tensor->cols;
 	return true;
 }
 

@@ -222,6 +222,12 @@ static bool run_trial(Work *work)
 	if (!jit)
 		return false;
 	Trial trial = {.c = c, .plan = work->k.plan, .program = jit_symbol(jit, "cmprt_program")};
+	if (trial.program && trial.program->select_count) {
+		diag_fatal(c, "%s looks at its whole selection first: try cannot do that yet, run can",
+			trial.program->selects[0].label);
+		jit_free(jit);
+		return false;
+	}
 	int64_t count = trial.plan->checkpoint->file_count;
 	trial.files = arena_array(c->arena, int, count + 1);
 	for (int64_t i = 0; i < count; i++)
