@@ -309,11 +309,43 @@ static void drop_unused_buffers(Kernel *k)
 		k->buffers.at[b]->id = (uint32_t)b;
 }
 
+/* index from lo on becomes lo + one that counts from 0. */
+static KIndex *count_from_zero(Kernel *k, KStep *step, KIndex *index)
+{
+	int64_t lo;
+	if (index->step != 1 || (kexpr_is_const(index->lo, &lo) && lo == 0))
+		return index;
+	KExpr *zero = kexpr_int(k, index->lo->type, 0);
+	KIndex *made = kindex_new(k, index->name, zero, kexpr_binary(k, OP_SUB, index->hi, index->lo), 1);
+	step_substitute(k, step, index, kexpr_binary(k, OP_ADD, kexpr_index(k, made), index->lo));
+	return made;
+}
+
+/* The ranges of a contraction count from 0, as those of a product of matrices do. */
+static void rebase_contractions(Kernel *k, const KStepVec *steps)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		KStep *step = steps->at[i];
+		rebase_contractions(k, &step->body);
+		if (!step->is_contraction)
+			continue;
+		KIndex **domain = arena_array(k->c->arena, KIndex *, step->domain_count + 1);
+		KIndex **over = arena_array(k->c->arena, KIndex *, step->over_count + 1);
+		for (uint32_t d = 0; d < step->domain_count; d++)
+			domain[d] = count_from_zero(k, step, step->domain[d]);
+		for (uint32_t d = 0; d < step->over_count; d++)
+			over[d] = count_from_zero(k, step, step->over[d]);
+		step->domain = domain;
+		step->over = over;
+	}
+}
+
 void schedule_clean(Kernel *k, bool inline_maps)
 {
 	drop_all_dead(k);
 	if (inline_maps)
 		inline_maps_of(k, &k->steps, find_uses(k));
 	drop_single_indices(k, &k->steps);
+	rebase_contractions(k, &k->steps);
 	drop_unused_buffers(k);
 }
