@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * schedule_clean.c: before anything is moved. Steps whose result nothing reads
- * are dropped. A map goes into its reader when that costs nothing: it reads no
- * buffer, or it has one reader, in the same body, that uses each element once.
+ * are dropped. A map goes into its readers when that costs nothing: it reads no
+ * buffer, or is a plain read of an input; or it has one reader, in the same body,
+ * that uses each element once.
  */
 #include "schedule.h"
 
@@ -235,13 +236,26 @@ static void move_reads(Use *uses, const KExpr *e, KStep *to)
 		move_reads(uses, e->args[i], to);
 }
 
+/* LAPACK reads it: there it must lie as a whole. */
+static bool is_factored(const KStepVec *steps, const KBuffer *buffer)
+{
+	for (size_t i = 0; i < steps->count; i++)
+		if ((steps->at[i]->kind == STEP_LINALG && steps->at[i]->ins[0] == buffer) ||
+			is_factored(&steps->at[i]->body, buffer))
+			return true;
+	return false;
+}
+
 static bool try_inline(Kernel *k, KStepVec *steps, size_t at, Use *uses)
 {
 	KStep *map = steps->at[at];
 	if (!is_plain_map(map) || uses[map->dst->id].writes != 1)
 		return false;
 	Inliner in = {k, map};
-	if (!map->value->loads && map->value->op != OP_SELECT) { /* of indices and constants only */
+	bool is_constant = !map->value->loads && map->value->op != OP_SELECT; /* of indices and constants only */
+	/* Inputs do not change, and are as near as a copy of them would be. */
+	bool is_input = map->value->op == OP_LOAD && map->value->buffer->kind == BUFFER_INPUT;
+	if ((is_constant || is_input) && !is_factored(&k->steps, map->dst)) {
 		inline_into_all(&in, &k->steps);
 		return true;
 	}
@@ -251,8 +265,6 @@ static bool try_inline(Kernel *k, KStepVec *steps, size_t at, Use *uses)
 	size_t to = find_step(steps, reader);
 	if (to <= at || to == steps->count || !reads_each_once(reader, map->dst) || !inputs_survive(k, steps, at, to))
 		return false;
-	if (map->value->op == OP_LOAD && map->value->buffer->kind == BUFFER_INPUT)
-		return false; /* the one place where the file's bytes become numbers */
 	step_rewrite(reader, replace_loads, &in);
 	move_reads(uses, map->value, reader);
 	return true;
