@@ -58,7 +58,7 @@ static void store_all(Store store, const float *x, void *to, int64_t count)
 
 static ChainLink link_of(Program *p, const char *pass, const Scope *arguments)
 {
-	return (ChainLink){program_find(p, DECL_PASS, name_of(p->c, pass)), arguments, {0}};
+	return (ChainLink){.pass = program_find(p, DECL_PASS, name_of(p->c, pass)), .arguments = arguments};
 }
 
 static bool build(Program *p, const Case *test, ChainKernel *out)
