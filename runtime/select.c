@@ -3,11 +3,11 @@
  * select.c: which elements of a row are the smallest, exactly.
  *
  * The threshold is searched by counting: a pass over the row counts, for four
- * guesses at once, what is not above them. A sample gives the first guesses, then
- * the counts interpolate, and the last steps go from one element of the row to the
- * next. Floats are guessed at through an integer image that sorts like them, so the
- * search ends whatever the values are. The passes are plain loops, made to be
- * vectorized, for several CPUs where the compiler can choose among them at run time.
+ * guesses at once, what is not above them. The row before this one, or a sample,
+ * gives the first guesses, then the counts interpolate, and the last few candidates
+ * are picked out. No result depends on the guesses. Floats are guessed at through an integer image
+ * that sorts like them, so the search ends whatever the values are. The passes are plain loops, made to be vectorized,
+ * for several CPUs where the compiler can choose among them at run time.
  */
 #include "cmprt.h"
 
@@ -18,12 +18,17 @@
 #pragma GCC optimize("O3")
 #endif
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EACH_CPU __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define FOR_EACH_CPU __attribute__((target_clones("arch=x86-64-v3", "default")))
 #else
 #define FOR_EACH_CPU
 #endif
 
-enum { SAMPLE = 32, GUESSES = 4, NEAR = 1, BLOCK = 1024, DIRECT = 64 };
+enum { SAMPLE = 32, GUESSES = 4, FEW = 16, STRIDE = 64, BLOCK = 1024, DIRECT = 64 };
+
+/* What selecting in one row tells of the next one: the threshold, and how far apart elements lie there. */
+typedef struct SelectHint {
+	float threshold, spacing; /* spacing 0: nothing is known */
+} SelectHint;
 
 /* ---- the integer image ---- */
 
@@ -67,18 +72,47 @@ FOR_EACH_CPU static void count_up_to(const float *values, int64_t count, const f
 	}
 }
 
-/* The least image above a: the nearest one, counted upwards from a and around. (Integers, since a compiler may not
- * reorder float minima.) */
-FOR_EACH_CPU static int32_t next_above(const float *values, int64_t count, int32_t a)
+FOR_EACH_CPU static int64_t count_up_to_one(const float *values, int64_t count, float limit)
 {
-	uint32_t least = UINT32_MAX, from = (uint32_t)a + 1;
-	for (int64_t i = 0; i < count; i++) {
-		int32_t bits;
-		memcpy(&bits, &values[i], sizeof bits);
-		uint32_t away = (uint32_t)(bits ^ (int32_t)((uint32_t)(bits >> 31) >> 1)) - from;
-		least = away < least ? away : least;
+	int64_t sum = 0;
+	for (int64_t from = 0; from < count; from += BLOCK) {
+		const float *block = values + from;
+		int size = count - from < BLOCK ? (int)(count - from) : BLOCK;
+		int32_t in = 0;
+		for (int i = 0; i < size; i++)
+			in += block[i] <= limit;
+		sum += in;
 	}
-	return (int32_t)(from + least);
+	return sum;
+}
+
+FOR_EACH_CPU static bool has_any(const float *values, float below, float above)
+{
+	int32_t found = 0;
+	for (int i = 0; i < STRIDE; i++)
+		found |= (values[i] > below) & (values[i] <= above);
+	return found != 0;
+}
+
+/* The elements in (below, above], sorted; they are FEW at most. */
+static int collect(const float *values, int64_t count, float below, float above, float *few)
+{
+	int size = 0;
+	for (int64_t from = 0; from < count; from += STRIDE) {
+		int here = count - from < STRIDE ? (int)(count - from) : STRIDE;
+		if (here == STRIDE && !has_any(values + from, below, above))
+			continue;
+		for (int i = 0; i < here; i++) {
+			float v = values[from + i];
+			if (!(v > below && v <= above))
+				continue;
+			int j = size++;
+			for (; j > 0 && few[j - 1] > v; j--)
+				few[j] = few[j - 1];
+			few[j] = v;
+		}
+	}
+	return size;
 }
 
 static int64_t count_below(const float *values, int64_t count, float t)
@@ -122,19 +156,36 @@ typedef struct Bracket {
 	int64_t count_below, count_above;
 } Bracket;
 
-/* Takes what the counts of some guesses say. */
-static void narrow(Bracket *b, int64_t limit, const float *guesses, const int64_t *counts)
+/* Takes what the count of a guess says. */
+static void narrow(Bracket *b, int64_t limit, float guess, int64_t count)
 {
-	for (int j = 0; j < GUESSES; j++) {
-		int32_t at = image_of(guesses[j]);
-		if (counts[j] < limit && at > b->below) {
-			b->below = at;
-			b->count_below = counts[j];
-		} else if (counts[j] >= limit && at < b->above) {
-			b->above = at;
-			b->count_above = counts[j];
-		}
+	int32_t at = image_of(guess);
+	if (count < limit && at > b->below) {
+		b->below = at;
+		b->count_below = count;
+	} else if (count >= limit && at < b->above) {
+		b->above = at;
+		b->count_above = count;
 	}
+}
+
+static void try_guesses(const float *values, int64_t count, int64_t limit, const float *guesses, Bracket *b)
+{
+	int64_t counts[GUESSES];
+	count_up_to(values, count, guesses, counts);
+	for (int j = 0; j < GUESSES; j++)
+		narrow(b, limit, guesses[j], counts[j]);
+}
+
+static bool guess_by_hint(const SelectHint *hint, int64_t count, int64_t limit, float *guesses)
+{
+	static const float away[GUESSES] = {-2, -0.5f, 0.5f, 2};
+	if (!(hint->spacing > 0) || !(hint->spacing < INFINITY))
+		return false;
+	double part = (double)limit / (double)count, stray = sqrt(2 * part * (1 - part) * (double)count);
+	for (int j = 0; j < GUESSES; j++)
+		guesses[j] = hint->threshold + hint->spacing * (float)stray * away[j];
+	return true;
 }
 
 /* The elements of a sample whose ranks are nearest to where the limit should be, and farther on both sides. */
@@ -183,27 +234,27 @@ static void guess_between(const Bracket *b, int64_t limit, int turn, float *gues
 	}
 }
 
-/* The least t with count(<= t) >= limit, and that count; `numbers` of the values are no NaN. */
-static float threshold(const float *values, int64_t count, int64_t limit, Bracket *b, int64_t *up_to)
+/* The least t with count(<= t) >= limit. The bracket says with above and count_above what was found. */
+static void find_threshold(const float *values, int64_t count, int64_t limit, Bracket *b, SelectHint *hint)
 {
-	int64_t counts[GUESSES];
 	for (int turn = 0; (int64_t)b->above - b->below > 1; turn++) {
-		float guesses[GUESSES];
-		bool is_near = limit - b->count_below <= NEAR && b->below >= image_of(-INFINITY);
-		if (is_near) {
-			float next = value_of(next_above(values, count, b->below));
-			for (int j = 0; j < GUESSES; j++)
-				guesses[j] = next;
-		} else {
-			guess_between(b, limit, turn, guesses);
-		}
-		count_up_to(values, count, guesses, counts);
-		narrow(b, limit, guesses, counts);
-		if (is_near && counts[0] >= limit)
+		if (b->count_above - b->count_below <= FEW && b->below >= image_of(-INFINITY)) {
+			float few[FEW];
+			int size = collect(values, count, value_of(b->below), value_of(b->above), few);
+			int64_t at = limit - b->count_below - 1;
+			while (at + 1 < size && few[at + 1] == few[at])
+				at++;
+			b->above = image_of(few[at]);
+			b->count_above = b->count_below + at + 1;
 			break;
+		}
+		float guesses[GUESSES], between = value_of(b->above) - value_of(b->below);
+		if (between < INFINITY)
+			hint->spacing = between / (float)(b->count_above - b->count_below);
+		guess_between(b, limit, turn, guesses);
+		try_guesses(values, count, limit, guesses, b);
 	}
-	*up_to = b->count_above;
-	return value_of(b->above);
+	hint->threshold = value_of(b->above);
 }
 
 /* ---- all of it ---- */
@@ -223,10 +274,11 @@ static void smallest_directly(const float *values, int64_t count, int64_t limit,
 	}
 }
 
-void cmprt_smallest_f32(void *from, int64_t count, int64_t limit, void *to)
+void cmprt_smallest_f32(void *from, int64_t count, int64_t limit, void *to, void *memory)
 {
 	const float *values = from;
 	uint8_t *mask = to;
+	SelectHint *hint = memory;
 	if (limit <= 0 || limit >= count) {
 		memset(mask, limit > 0, (size_t)(count > 0 ? count : 0));
 		return;
@@ -235,29 +287,21 @@ void cmprt_smallest_f32(void *from, int64_t count, int64_t limit, void *to)
 		smallest_directly(values, count, limit, mask);
 		return;
 	}
-	float guesses[GUESSES] = {INFINITY, INFINITY, INFINITY, INFINITY};
-	int64_t counts[GUESSES];
-	bool is_guessed = guess_by_sample(values, count, limit, guesses);
-	float last = guesses[GUESSES - 1];
-	guesses[GUESSES - 1] = INFINITY; /* counts the numbers */
-	count_up_to(values, count, guesses, counts);
-	int64_t numbers = counts[GUESSES - 1], up_to;
-	if (limit >= numbers) {
-		mark_numbers_and_first_nans(values, count, limit - numbers, mask);
-		return;
+	float guesses[GUESSES];
+	Bracket b = {image_of(-INFINITY) - 1, image_of(INFINITY), 0, count + 1};
+	if (guess_by_hint(hint, count, limit, guesses) || guess_by_sample(values, count, limit, guesses))
+		try_guesses(values, count, limit, guesses, &b);
+	if (b.count_above > count) { /* it is not known yet that there are that many numbers */
+		b.count_above = count_up_to_one(values, count, INFINITY);
+		if (b.count_above < limit) {
+			mark_numbers_and_first_nans(values, count, limit - b.count_above, mask);
+			return;
+		}
 	}
-	Bracket b = {image_of(-INFINITY) - 1, image_of(INFINITY), 0, numbers};
-	narrow(&b, limit, guesses, counts);
-	if (is_guessed && b.above == image_of(INFINITY) && last < INFINITY) {
-		for (int j = 0; j < GUESSES; j++)
-			guesses[j] = last;
-		count_up_to(values, count, guesses, counts);
-		narrow(&b, limit, guesses, counts);
-	}
-	float t = threshold(values, count, limit, &b, &up_to);
-	if (up_to == limit) {
+	find_threshold(values, count, limit, &b, hint);
+	float t = value_of(b.above);
+	if (b.count_above == limit)
 		mark_up_to(values, count, t, mask);
-		return;
-	}
-	mark_with_ties(values, count, t, limit - count_below(values, count, t), mask);
+	else
+		mark_with_ties(values, count, t, limit - count_below(values, count, t), mask);
 }

@@ -122,6 +122,7 @@ typedef struct LoopFrame {
 LoopFrame loop_begin(Emitter *e, LLVMValueRef from, LLVMValueRef to, int64_t by, const char *name);
 void loop_end(Emitter *e, LoopFrame *loop, int64_t by); /* leaves the builder behind the loop */
 LLVMValueRef alloca_at_entry(Emitter *e, LLVMTypeRef type, const char *name);
+LLVMValueRef zeroed_at_entry(Emitter *e, LLVMTypeRef type, const char *name); /* once, when the function is entered */
 /* bytes of memory for this function alone: the stack, or frame->scratch if they are many */
 LLVMValueRef memory_of_function(Emitter *e, uint64_t bytes, const char *name);
 /* call of a row of runtime.def */

@@ -35,6 +35,15 @@ LLVMValueRef alloca_at_entry(Emitter *e, LLVMTypeRef type, const char *name)
 	return at;
 }
 
+LLVMValueRef zeroed_at_entry(Emitter *e, LLVMTypeRef type, const char *name)
+{
+	LLVMBasicBlockRef here = enter_entry(e);
+	LLVMValueRef at = LLVMBuildAlloca(e->builder, type, name);
+	LLVMBuildStore(e->builder, LLVMConstNull(type), at);
+	leave_entry(e, here);
+	return at;
+}
+
 LLVMValueRef offset_pointer(Emitter *e, LLVMValueRef base, LLVMValueRef bytes)
 {
 	LLVMTypeRef i8 = LLVMInt8TypeInContext(e->m->context);

@@ -154,6 +154,58 @@ static Column copy_lane(Emitter *e, Column *rows, LLVMValueRef lane, LLVMValueRe
 	return c;
 }
 
+/* ---- columns that lie in buffers already ---- */
+
+/* The elements of buffer[subs] over what is scanned, if they follow each other in memory as `bytes` each. */
+static bool column_in_buffer(
+	Emitter *e, KStep *step, KBuffer *buffer, KExpr *const *subs, LLVMTypeRef element, Column *c)
+{
+	Place *place = place_of(e, buffer);
+	uint32_t bytes = place_element_bytes(e, buffer, place);
+	if (e->mode != MODE_SCALAR || place->is_private || place->is_private_bytes ||
+		place_element_type(e, buffer, place) != element)
+		return false;
+	Linear *first = linear_subscript(e, buffer, subs, -1);
+	int64_t run = 1, lo, count;
+	for (uint32_t i = step->over_count; i-- > 0;) {
+		KIndex *index = step->over[i];
+		if (linear_take(first, index) * index->step != run || !kexpr_is_const(index->lo, &lo) || lo != 0 ||
+			!const_trip_count(index, &count))
+			return false;
+		run *= count;
+	}
+	for (uint32_t i = 0; i < step->over_count; i++)
+		if (linear_uses(e, first, step->over[i]))
+			return false;
+	*c = (Column){.element = element, .bytes = bytes};
+	c->memory = offset_pointer(e, place->base, linear_emit(e, linear_scaled(e, first, bytes)));
+	return true;
+}
+
+static bool value_in_buffer(Emitter *e, KStep *step, Column *c)
+{
+	KExpr *value = step->value;
+	return value->op == OP_LOAD && is_real(value->type) && store_equal(value->store, value->buffer->store) &&
+		   column_in_buffer(e, step, value->buffer, value->subs, type_of(e, value->type), c);
+}
+
+static void find_dst(void *context, KExpr *load)
+{
+	KStep **step = context;
+	if (*step && load->buffer == (*step)->dst)
+		*step = NULL;
+}
+
+/* Results may be written at their place while values are still read elsewhere. */
+static bool result_in_buffer(Emitter *e, KStep *step, LLVMTypeRef element, Column *c)
+{
+	KStep *untouched = step;
+	step_each_load(e->k, step, find_dst, &untouched);
+	return step->kind == STEP_SCAN && !is_real(result_type(step)) && untouched &&
+		   store_equal(step->store, step->dst->store) &&
+		   column_in_buffer(e, step, step->dst, step->dst_subs, element, c);
+}
+
 /* ---- one column through the runtime ---- */
 
 static Column emit_order(Emitter *e, KType type, Column *values, LLVMValueRef count)
@@ -216,8 +268,8 @@ static void emit_column(
 	LLVMTypeRef i64 = type_of(e, T_I64);
 	bool is_scan = step->kind == STEP_SCAN;
 	if (is_scan && step->scan == SCAN_SMALLEST && step->value->type == T_F32) {
-		LLVMValueRef args[] = {
-			values->memory, count, LLVMBuildIntCast2(e->builder, limit, i64, true, ""), results->memory};
+		LLVMValueRef args[] = {values->memory, count, LLVMBuildIntCast2(e->builder, limit, i64, true, ""),
+			results->memory, zeroed_at_entry(e, i64, "hint")};
 		emit_runtime_call(e, "cmprt_smallest_f32", args);
 		return;
 	}
@@ -258,18 +310,21 @@ static void emit_column(
 	column_free(e, &order);
 }
 
+static LLVMTypeRef result_element(Emitter *e, KStep *step)
+{
+	KType type = result_type(step);
+	if (type == T_BOOL)
+		return LLVMInt8TypeInContext(e->m->context);
+	bool is_rank = step->kind == STEP_SCAN && step->scan == SCAN_RANK;
+	return type_of(e, is_real(type) || is_rank ? type : T_I64);
+}
+
 static Column result_column(Emitter *e, KStep *step, LLVMValueRef count, uint32_t lanes)
 {
-	switch (result_type(step)) {
-	case T_BOOL:
-		return column_new(e, LLVMInt8TypeInContext(e->m->context), 1, count, lanes);
-	case T_I32:
-		if (step->kind == STEP_SCAN && step->scan == SCAN_RANK)
-			return column_new(e, type_of(e, T_I32), 4, count, lanes);
-		return value_column(e, T_I32, count, lanes);
-	default:
-		return value_column(e, result_type(step), count, lanes);
-	}
+	LLVMTypeRef element = result_element(e, step);
+	bool is_byte = result_type(step) == T_BOOL;
+	bool is_short = element == type_of(e, T_I32) || element == type_of(e, T_F32);
+	return column_new(e, element, is_byte ? 1 : is_short ? 4 : 8, count, lanes);
 }
 
 /* Lane by lane, in scalar code. */
@@ -305,16 +360,20 @@ static LLVMValueRef from_column(Emitter *e, KStep *step, LLVMValueRef v)
 }
 
 /* A column of results, as many rows of lanes as a scan has elements; 1 for a quantile. */
-static Column emit_results(Emitter *e, KStep *step, uint32_t lanes)
+static Column emit_results(Emitter *e, KStep *step, uint32_t lanes, bool *is_stored)
 {
 	LLVMValueRef count = total_trips(e, step);
 	LLVMValueRef limit = step->limit ? emit_expr(e, step->limit) : NULL;
 	memo_forget(e);
-	Column values = fill_column(e, step, step->value, count, lanes), keys = {0};
+	Column values, keys = {0}, results;
+	if (!value_in_buffer(e, step, &values))
+		values = fill_column(e, step, step->value, count, lanes);
 	if (step->key)
 		keys = fill_column(e, step, step->key, count, lanes);
 	LLVMValueRef result_count = step->kind == STEP_SCAN ? count : const_int(type_of(e, T_I64), 1);
-	Column results = result_column(e, step, result_count, lanes);
+	*is_stored = result_in_buffer(e, step, result_element(e, step), &results);
+	if (!*is_stored)
+		results = result_column(e, step, result_count, lanes);
 	if (lanes)
 		emit_lane_columns(e, step, &values, step->key ? &keys : NULL, limit, count, &results);
 	else
@@ -328,7 +387,8 @@ static Column emit_results(Emitter *e, KStep *step, uint32_t lanes)
 LLVMValueRef emit_quantile(Emitter *e, KStep *step)
 {
 	uint32_t lanes = e->mode == MODE_LANES ? e->width : 0;
-	Column results = emit_results(e, step, lanes);
+	bool is_stored;
+	Column results = emit_results(e, step, lanes, &is_stored);
 	LLVMValueRef v = column_load(e, &results, const_int(type_of(e, T_I64), 0), lanes);
 	column_free(e, &results);
 	return from_column(e, step, v);
@@ -446,7 +506,9 @@ void emit_scan(Emitter *e, KStep *step)
 		return;
 	}
 	uint32_t lanes = e->mode == MODE_LANES ? e->width : 0;
-	Column results = emit_results(e, step, lanes);
-	store_results(e, step, &results, lanes);
+	bool is_stored;
+	Column results = emit_results(e, step, lanes, &is_stored);
+	if (!is_stored)
+		store_results(e, step, &results, lanes);
 	column_free(e, &results);
 }
