@@ -23,7 +23,7 @@
 #define FOR_EACH_CPU
 #endif
 
-enum { SAMPLE = 32, GUESSES = 4, FEW = 16, STRIDE = 64, BLOCK = 1024, DIRECT = 64 };
+enum { SAMPLE = 32, GUESSES = 4, FEW = 16, STRIDE = 32, BLOCK = 1024, DIRECT = 64 };
 
 /* What selecting in one row tells of the next one: the threshold, and how far apart elements lie there. */
 typedef struct SelectHint {
@@ -86,7 +86,7 @@ FOR_EACH_CPU static int64_t count_up_to_one(const float *values, int64_t count, 
 	return sum;
 }
 
-FOR_EACH_CPU static bool has_any(const float *values, float below, float above)
+static inline bool has_any(const float *values, float below, float above)
 {
 	int32_t found = 0;
 	for (int i = 0; i < STRIDE; i++)
@@ -95,7 +95,7 @@ FOR_EACH_CPU static bool has_any(const float *values, float below, float above)
 }
 
 /* The elements in (below, above], sorted; they are FEW at most. */
-static int collect(const float *values, int64_t count, float below, float above, float *few)
+FOR_EACH_CPU static int collect(const float *values, int64_t count, float below, float above, float *few)
 {
 	int size = 0;
 	for (int64_t from = 0; from < count; from += STRIDE) {
