@@ -24,14 +24,16 @@ typedef struct Tables {
 static const int64_t *copy_ints(Plan *plan, const int64_t *from, int64_t count)
 {
 	int64_t *to = arena_array(plan->c->arena, int64_t, count + 1);
-	memcpy(to, from, sizeof *to * (size_t)count);
+	if (count)
+		memcpy(to, from, sizeof *to * (size_t)count);
 	return to;
 }
 
 static const CmprtPort *copy_ports(Plan *plan, const CmprtPort *from, int64_t count)
 {
 	CmprtPort *to = arena_array(plan->c->arena, CmprtPort, count + 1);
-	memcpy(to, from, sizeof *to * (size_t)count);
+	if (count)
+		memcpy(to, from, sizeof *to * (size_t)count);
 	return to;
 }
 
