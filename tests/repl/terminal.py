@@ -6,6 +6,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 
 MODEL = os.path.join(os.environ["TOP_SRCDIR"], "examples", "tiny-llama")
@@ -38,6 +39,10 @@ class Terminal:
         self.seen = self.seen[self.seen.index(text) + len(text) :]
 
     def type(self, text):
+        """Types once the line is edited: the prompt is printed a moment before, when ^D still is the terminal's own."""
+        until = time.monotonic() + LIMIT
+        while termios.tcgetattr(self.end)[3] & termios.ICANON and time.monotonic() < until:
+            time.sleep(0.001)
         os.write(self.end, text.encode())
 
 
