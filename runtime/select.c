@@ -194,8 +194,9 @@ static bool guess_by_sample(const float *values, int64_t count, int64_t limit, f
 	static const float away[GUESSES] = {-5, -1.5f, 1.5f, 5};
 	float sample[SAMPLE];
 	int size = 0;
+	int64_t apart = count / SAMPLE;
 	for (int i = 0; i < SAMPLE; i++) {
-		float v = values[count / SAMPLE * i + i];
+		float v = values[apart * i + i % apart]; /* not always the same place of a block */
 		if (v == v)
 			sample[size++] = v;
 	}
