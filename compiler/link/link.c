@@ -59,6 +59,16 @@ static void compiler_words(Compiler *c, const char *text, Words *words)
 	}
 }
 
+/* libgfortran, which LAPACK brings along, takes all of these to be there as soon as one pthread function is; it names
+ * them weakly, for which a static link fetches nothing from libc. */
+static void word_threads(Compiler *c, Words *words)
+{
+	static const char *const names[] = {
+		"cond_broadcast", "cond_destroy", "cond_init", "cond_wait", "mutex_destroy", "mutex_init", "mutex_trylock"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		word(c, words, arena_printf(c->arena, "-Wl,--undefined=pthread_%s", names[i]));
+}
+
 static Words command_of(Compiler *c, const LinkOptions *o, const char *object, const char *output)
 {
 	Words words = {0};
@@ -75,6 +85,7 @@ static Words command_of(Compiler *c, const LinkOptions *o, const char *object, c
 	} else if (o->openblas) {
 		word(c, &words, arena_printf(c->arena, "%s/libopenblas.a", o->openblas));
 		word(c, &words, "-lgfortran");
+		word_threads(c, &words);
 		if (strncmp(o->triple, "x86_64", 6) == 0)
 			word(c, &words, "-lquadmath");
 	}
