@@ -13,7 +13,7 @@
 static bool has_model(const Compilation *k, const Decl *pipeline)
 {
 	const Decl *model = program_find(k->program, DECL_MODEL, pipeline->node->kids[0]->name);
-	return !model || access(path_beside(k->program, model->node), R_OK) == 0;
+	return !model || access(path_beside(k->c, model->node->loc, model->node->text), R_OK) == 0;
 }
 
 static bool check_pipeline(Compilation *k, const Decl *pipeline)

@@ -99,19 +99,18 @@ static bool is_within(const char *path, const char *folder)
 }
 
 /* The destination itself need not exist: its parent does. */
-static bool check_overlap(const Run *run, CmprtError *error)
+static bool check_overlap(const Destination *destination, const Checkpoint *source, CmprtError *error)
 {
-	const Destination *destination = &run->destination;
-	char *model = realpath(run->model->path, NULL), *parent = realpath(destination->parent, NULL);
+	char *input = realpath(source->path, NULL), *parent = realpath(destination->parent, NULL);
 	char *path = realpath(destination->path, NULL);
 	struct stat here, there;
 	bool exists = stat(destination->path, &here) == 0, is_apart = true;
-	if (model && path && strcmp(model, path) == 0)
-		is_apart = error_output_is_input(error, destination->path, run->model->path);
-	else if (model && parent && run->model->is_folder && is_within(parent, model))
-		is_apart = error_output_in_input(error, destination->path, run->model->path);
-	for (int64_t i = 0; i < run->model->file_count && exists && is_apart; i++) {
-		const char *file = run->model->files[i];
+	if (input && path && strcmp(input, path) == 0)
+		is_apart = error_output_is_input(error, destination->path, source->path);
+	else if (input && parent && source->is_folder && is_within(parent, input))
+		is_apart = error_output_in_input(error, destination->path, source->path);
+	for (int64_t i = 0; i < source->file_count && exists && is_apart; i++) {
+		const char *file = source->files[i];
 		char *real = realpath(file, NULL);
 		if (stat(file, &there) == 0 && here.st_dev == there.st_dev && here.st_ino == there.st_ino)
 			is_apart = error_output_is_input(error, destination->path, file);
@@ -119,7 +118,7 @@ static bool check_overlap(const Run *run, CmprtError *error)
 			is_apart = error_output_holds_input(error, destination->path, file);
 		free(real);
 	}
-	free(model);
+	free(input);
 	free(parent);
 	free(path);
 	return is_apart;
@@ -175,8 +174,9 @@ bool destination_check(Run *run, CmprtError *error)
 		return error_folder_missing(error, destination->parent, destination->path);
 	if (access(destination->parent, W_OK | X_OK) < 0)
 		return error_folder_unwritable(error, destination->parent, destination->path, errno);
-	if (!check_overlap(run, error))
-		return false;
+	for (int64_t i = 0; i < run->program->source_count; i++)
+		if (!check_overlap(destination, run->sources[i].checkpoint, error))
+			return false;
 	if (stat(destination->path, &info) < 0)
 		return true;
 	if (destination->is_folder && !S_ISDIR(info.st_mode))

@@ -35,12 +35,13 @@ static double measure_read(const Run *run, char *buffers, int64_t threads)
 	double started = clock_seconds();
 #pragma omp parallel for schedule(dynamic, 1) num_threads((int)threads) reduction(+ : total)
 	for (int64_t i = 0; i < DISK_PIECES; i++) {
-		int64_t at = run->input_bytes / DISK_PIECES * i, file = 0;
+		int64_t at = run->sources[0].bytes / DISK_PIECES * i, file = 0;
 		while (file + 1 < run->model->file_count && at >= run->model->file_bytes[file])
 			at -= run->model->file_bytes[file++];
 		if (clock_seconds() - started > DISK_SECONDS)
 			continue;
-		ssize_t count = pread(run->input_fds[file], buffers + omp_get_thread_num() * SAMPLE_BYTES, SAMPLE_BYTES, at);
+		ssize_t count =
+			pread(run->sources[0].fds[file], buffers + omp_get_thread_num() * SAMPLE_BYTES, SAMPLE_BYTES, at);
 		total += count > 0 ? count : 0;
 	}
 	return (double)total / (clock_seconds() - started);
@@ -216,8 +217,8 @@ void dry_run_measure(Run *run, DryRun *result)
 	*result = (DryRun){.seconds = 0};
 	for (int64_t i = 0; i < run->program->job_count; i++) {
 		int64_t before, after;
-		task_bytes(&run->tasks[i], &before, &after);
-		result->bytes_read += before;
+		task_bytes(run, &run->tasks[i], &before, &after);
+		result->bytes_read += run->tasks[i].bytes - after;
 		result->bytes_written += after;
 	}
 	result->kernel_seconds = kernel_seconds(run, run->tasks, run->program->job_count, threads, &result->untimed);

@@ -36,31 +36,31 @@ bool error_system(CmprtError *error, const char *doing, const char *path, int co
 	return fail(error, "cannot %s %s: %s", doing, path, strerror(code));
 }
 
-bool error_input_missing(CmprtError *error, const Run *run, const CmprtInput *input, int64_t missing)
+bool error_input_missing(CmprtError *error, const char *path, const CmprtInput *input, int64_t missing, int64_t count)
 {
 	return fail(error,
-		"%s is not the model this program was built for: no tensor \"%s\" (%" PRId64 " of %" PRId64 " are missing)",
-		run->model->path, input->name, missing, run->program->input_count);
+		"%s is not what this program was built for: no tensor \"%s\" (%" PRId64 " of %" PRId64 " are missing)", path,
+		input->name, missing, count);
 }
 
-bool error_input_differs(
-	CmprtError *error, const Run *run, const CmprtInput *input, const CkTensor *found, int64_t differing)
+bool error_input_differs(CmprtError *error, const char *path, const CmprtInput *input, const CkTensor *found,
+	int64_t differing, int64_t count)
 {
 	char is[256], wanted[256];
 	describe(is, sizeof is, found->dtype, found->rank, found->shape);
 	describe(wanted, sizeof wanted, input->dtype, input->rank, input->shape);
 	return fail(error,
-		"%s is not the model this program was built for: tensor \"%s\" is %s instead of %s (%" PRId64 " of %" PRId64
+		"%s is not what this program was built for: tensor \"%s\" is %s instead of %s (%" PRId64 " of %" PRId64
 		" differ)",
-		run->model->path, input->name, is, wanted, differing, run->program->input_count);
+		path, input->name, is, wanted, differing, count);
 }
 
-bool error_input_unknown(CmprtError *error, const Run *run, const char *name, int64_t unknown)
+bool error_input_unknown(CmprtError *error, const char *path, const char *name, int64_t unknown, int64_t count)
 {
 	return fail(error,
-		"%s is not the model this program was built for: it has a tensor \"%s\" (%" PRId64 " more than the %" PRId64
+		"%s is not what this program was built for: it has a tensor \"%s\" (%" PRId64 " more than the %" PRId64
 		" expected)",
-		run->model->path, name, unknown, run->program->input_count);
+		path, name, unknown, count);
 }
 
 bool error_bad_table(CmprtError *error, const char *label, const char *what)
@@ -68,7 +68,7 @@ bool error_bad_table(CmprtError *error, const char *label, const char *what)
 	return fail(error, "this program's tables are damaged: job \"%s\": %s", label, what);
 }
 
-bool error_model_format(CmprtError *error, const char *path, const char *is, const char *wanted)
+bool error_source_format(CmprtError *error, const char *path, const char *is, const char *wanted)
 {
 	return fail(error, "%s is a %s checkpoint; this program was built for %s", path, is, wanted);
 }

@@ -111,22 +111,31 @@ static void add_program(XXH3_state_t *state, const CmprtProgram *program)
 	}
 }
 
-static bool add_model(XXH3_state_t *state, const Run *run, CmprtError *error)
+static bool add_source(XXH3_state_t *state, const OpenCheckpoint *source, CmprtError *error)
 {
-	for (int64_t i = 0; i < run->model->file_count; i++) {
+	for (int64_t i = 0; i < source->checkpoint->file_count; i++) {
 		struct stat info;
-		if (fstat(run->input_fds[i], &info) < 0)
-			return error_system(error, "examine", run->model->files[i], errno);
+		if (fstat(source->fds[i], &info) < 0)
+			return error_system(error, "examine", source->checkpoint->files[i], errno);
 		add_int(state, info.st_size);
 		add_int(state, (int64_t)info.st_dev);
 		add_int(state, (int64_t)info.st_ino);
 		add_int(state, info.st_mtim.tv_sec);
 		add_int(state, info.st_mtim.tv_nsec);
 	}
+	return true;
+}
+
+static bool add_inputs(XXH3_state_t *state, const Run *run, CmprtError *error)
+{
+	for (int64_t i = 0; i < run->program->source_count; i++)
+		if (!add_source(state, &run->sources[i], error))
+			return false;
 	for (int64_t i = 0; i < run->program->input_count; i++) {
 		const CkTensor *tensor = run->inputs[i];
 		add_text(state, tensor->name);
 		add_text(state, tensor->dtype);
+		add_int(state, run->program->inputs[i].source);
 		add_int(state, tensor->file);
 		add_int(state, tensor->offset);
 		add_int(state, tensor->bytes);
@@ -156,7 +165,7 @@ static bool make_key(const Run *run, uint64_t key[2], CmprtError *error)
 	add_int(state, run->options->nonfinite);
 	add_program(state, run->program);
 	add_layout(state, run->layout, run->program->output_count);
-	bool is_known = add_model(state, run, error);
+	bool is_known = add_inputs(state, run, error);
 	XXH128_hash_t hash = XXH3_128bits_digest(state);
 	XXH3_freeState(state);
 	key[0] = hash.low64;

@@ -121,7 +121,7 @@ static void print_help(const CmprtProgram *program, const char *name)
 {
 	printf("usage: %s [options]\n\n", name);
 	printf("Runs the pipeline \"%s\" (cmpc %s):\n  %s -> %s\n", program->pipeline, program->cmpc_version,
-		program->model_path, program->output_path);
+		program->sources[0].path, program->output_path);
 	printf("An interrupted run resumes when it is started again.\n\noptions:\n");
 	for (int i = 0; i < OPTION_COUNT; i++) {
 		char left[48];

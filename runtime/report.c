@@ -35,12 +35,13 @@ bool task_error(const Run *run, const Task *task, double error[2])
 	return task->has_error;
 }
 
-void task_bytes(const Task *task, int64_t *before, int64_t *after)
+void task_bytes(const Run *run, const Task *task, int64_t *before, int64_t *after)
 {
 	const CmprtJob *job = task->job;
 	*before = *after = 0;
 	for (int64_t i = 0; i < job->port_in_count; i++)
-		*before += job->ports_in[i].rows * job->ports_in[i].row_bytes;
+		if (run->program->inputs[job->ports_in[i].tensor].source == 0)
+			*before += job->ports_in[i].rows * job->ports_in[i].row_bytes;
 	for (int64_t i = 0; i < job->port_out_count; i++)
 		*after += task_is_tensor(task, i) ? job->ports_out[i].rows * job->ports_out[i].row_bytes : 0;
 }
@@ -59,7 +60,7 @@ DtypeTotal *report_totals(const Run *run, int64_t *count)
 			*(totals + (*count)++) = (DtypeTotal){.dtype = dtype};
 		int64_t before, after;
 		double error[2];
-		task_bytes(task, &before, &after);
+		task_bytes(run, task, &before, &after);
 		total->has_error |= task_error(run, task, error);
 		total->tensors++;
 		total->bytes_before += before;
@@ -105,7 +106,7 @@ double report_metric(const Run *run, Metric metric)
 	case METRIC_size:
 		return (double)run->layout->total_bytes;
 	case METRIC_ratio:
-		return run->input_bytes ? (double)run->layout->total_bytes / (double)run->input_bytes : 1;
+		return run->sources[0].bytes ? (double)run->layout->total_bytes / (double)run->sources[0].bytes : 1;
 	case METRIC_error:
 		return all_errors(run, false);
 	case METRIC_max_error:
@@ -172,7 +173,7 @@ static json_t *tensors_json(const Run *run)
 		const Task *task = &run->tasks[i];
 		int64_t before, after;
 		double error[2];
-		task_bytes(task, &before, &after);
+		task_bytes(run, task, &before, &after);
 		bool is_known = task_error(run, task, error);
 		json_array_append_new(list,
 			json_pack("{s:o, s:o, s:o, s:I, s:I, s:o}", "tensor", json_text(task->job->label), "passes",
@@ -203,7 +204,7 @@ json_t *report_json(const Run *run)
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:o, s:o}", "event", "report", "pipeline",
 		json_text(run->program->pipeline), "cmpc_version", json_text(run->program->cmpc_version), "model",
 		json_text(run->model->path), "output", json_text(run->destination.path), "bytes_before",
-		(json_int_t)run->input_bytes, "bytes_after", (json_int_t)run->layout->total_bytes, "seconds", run->seconds,
+		(json_int_t)run->sources[0].bytes, "bytes_after", (json_int_t)run->layout->total_bytes, "seconds", run->seconds,
 		"bytes_read", (json_int_t)run->bytes_read, "bytes_written", (json_int_t)run->bytes_written, "peak_memory",
 		(json_int_t)memory_resident(true), "dtypes", totals_json(run), "tensors", tensors_json(run));
 }
@@ -240,7 +241,7 @@ static char *report_as_csv(const Run *run, size_t *bytes)
 		const Task *task = &run->tasks[i];
 		int64_t before, after;
 		double error[2];
-		task_bytes(task, &before, &after);
+		task_bytes(run, task, &before, &after);
 		put_csv(to, task->job->label);
 		fputc(',', to);
 		put_csv(to, task->job->passes);
@@ -341,9 +342,9 @@ void report_show(const Run *run)
 		return;
 	}
 	char before[32], after[32];
-	format_bytes(before, run->input_bytes);
+	format_bytes(before, run->sources[0].bytes);
 	format_bytes(after, run->layout->total_bytes);
-	double ratio = run->layout->total_bytes ? (double)run->input_bytes / (double)run->layout->total_bytes : 1;
+	double ratio = run->layout->total_bytes ? (double)run->sources[0].bytes / (double)run->layout->total_bytes : 1;
 	double rate = run->seconds > 0 ? (double)run->bytes_read / run->seconds : 0;
 	printf("%s: %s -> %s (%.2fx smaller) in %.2f s, %.0f MB/s\n", run->destination.path, before, after, ratio,
 		run->seconds, rate / 1e6);

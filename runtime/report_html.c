@@ -42,7 +42,7 @@ static void put_bar(FILE *to, double whole, double part, const char *color)
 static void put_head(FILE *to, const Run *run)
 {
 	char before[32], after[32];
-	format_bytes(before, run->input_bytes);
+	format_bytes(before, run->sources[0].bytes);
 	format_bytes(after, run->layout->total_bytes);
 	fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>", to);
 	put_text(to, run->program->pipeline);
@@ -99,7 +99,7 @@ static void put_tensors(FILE *to, const Run *run)
 	double most_bytes = 1, most_error = report_metric(run, METRIC_max_error);
 	for (int64_t i = 0; i < run->program->job_count; i++) {
 		int64_t before, after;
-		task_bytes(&run->tasks[i], &before, &after);
+		task_bytes(run, &run->tasks[i], &before, &after);
 		most_bytes = (double)before > most_bytes ? (double)before : most_bytes;
 		most_bytes = (double)after > most_bytes ? (double)after : most_bytes;
 	}
@@ -110,7 +110,7 @@ static void put_tensors(FILE *to, const Run *run)
 		const Task *task = &run->tasks[i];
 		int64_t before, after;
 		double error[2];
-		task_bytes(task, &before, &after);
+		task_bytes(run, task, &before, &after);
 		bool is_known = task_error(run, task, error);
 		fputs("<tr><td>", to);
 		put_text(to, task->job->label);

@@ -6,8 +6,6 @@
  */
 #include "run.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <omp.h>
 #include <signal.h>
@@ -16,80 +14,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-/* ---- the model ---- */
-
-static bool is_same_input(const CmprtInput *input, const CkTensor *tensor)
-{
-	bool is_same =
-		input->rank == tensor->rank && input->bytes == tensor->bytes && strcmp(input->dtype, tensor->dtype) == 0;
-	for (int64_t axis = 0; axis < input->rank && is_same; axis++)
-		is_same = input->shape[axis] == tensor->shape[axis];
-	return is_same;
-}
-
-static const char *first_unknown(const Run *run)
-{
-	const CkTensor *unknown = NULL;
-	bool *is_known = calloc((size_t)run->model->tensor_count + 1, sizeof *is_known);
-	for (int64_t i = 0; is_known && i < run->program->input_count; i++)
-		is_known[run->inputs[i] - run->model->tensors] = true;
-	for (int64_t i = 0; is_known && i < run->model->tensor_count && !unknown; i++)
-		unknown = is_known[i] ? NULL : &run->model->tensors[i];
-	free(is_known);
-	return unknown ? unknown->name : "?";
-}
-
-/* Binds run->inputs; the first difference is told, with how many there are of its kind. */
-static bool check_signature(Run *run, CmprtError *error)
-{
-	const CmprtProgram *program = run->program;
-	int64_t missing = 0, differing = 0;
-	const CmprtInput *first_missing = NULL, *first_differing = NULL;
-	const CkTensor *found_differing = NULL;
-	run->inputs = calloc((size_t)program->input_count + 1, sizeof *run->inputs);
-	if (!run->inputs)
-		return error_out_of_memory(error);
-	if (strcmp(run->model->format->name, program->model_format) != 0)
-		return error_model_format(error, run->model->path, run->model->format->name, program->model_format);
-	for (int64_t i = 0; i < program->input_count; i++) {
-		const CmprtInput *input = &program->inputs[i];
-		const CkTensor *tensor = run->inputs[i] = checkpoint_find(run->model, input->name);
-		if (!tensor) {
-			first_missing = missing++ ? first_missing : input;
-		} else if (!is_same_input(input, tensor)) {
-			first_differing = differing ? first_differing : input;
-			found_differing = differing++ ? found_differing : tensor;
-		}
-	}
-	if (missing)
-		return error_input_missing(error, run, first_missing, missing);
-	if (differing)
-		return error_input_differs(error, run, first_differing, found_differing, differing);
-	int64_t unknown = run->model->tensor_count - program->input_count;
-	return unknown <= 0 || error_input_unknown(error, run, first_unknown(run), unknown);
-}
-
-static bool open_model(Run *run, CmprtError *error)
-{
-	run->model = checkpoint_open(run->options->model ? run->options->model : run->program->model_path, error);
-	if (!run->model || !check_signature(run, error))
-		return false;
-	run->input_fds = malloc(sizeof *run->input_fds * (size_t)(run->model->file_count + 1));
-	if (!run->input_fds)
-		return error_out_of_memory(error);
-	for (int64_t i = 0; i < run->model->file_count; i++)
-		run->input_fds[i] = -1;
-	for (int64_t i = 0; i < run->model->file_count; i++) {
-		const char *path = run->model->files[i];
-		run->input_fds[i] = open(path, O_RDONLY | O_CLOEXEC);
-		if (run->input_fds[i] < 0)
-			return error_system(error, "read", path, errno);
-		posix_fadvise(run->input_fds[i], 0, 0, POSIX_FADV_SEQUENTIAL);
-		run->input_bytes += run->model->file_bytes[i];
-	}
-	return true;
-}
 
 /* ---- the result ---- */
 
@@ -175,7 +99,7 @@ static void restore_signals(const Signals *old)
 /* Everything up to the first read of a weight that can be refused without leaving a trace. */
 static bool prepare(Run *run, CmprtError *error)
 {
-	return open_model(run, error) && tasks_build(run, error) && lay_out(run, error) && destination_check(run, error) &&
+	return inputs_open(run, error) && tasks_build(run, error) && lay_out(run, error) && destination_check(run, error) &&
 		   report_check_path(run, error) && require_check(run, false, error) && memory_schedule(run, error);
 }
 
@@ -228,10 +152,6 @@ static void tell_error(const Run *run, const CmprtError *error)
 
 static void free_run(Run *run)
 {
-	for (int64_t i = 0; run->input_fds && i < run->model->file_count; i++)
-		if (run->input_fds[i] >= 0)
-			close(run->input_fds[i]);
-	free(run->input_fds);
 	output_close(run);
 	free(run->output_fds);
 	journal_close(run);
@@ -245,8 +165,7 @@ static void free_run(Run *run)
 	free(run->resolved);
 	free(run->done);
 	free(run->segment_errors);
-	free(run->inputs);
-	checkpoint_close(run->model);
+	inputs_close(run);
 }
 
 int cmprt_run(const CmprtProgram *program, const CmprtOptions *options)

@@ -40,11 +40,23 @@ int64_t task_row_bytes(const Task *task, const CmprtPort *port);
 int64_t task_port_rows(const Task *task, const CmprtPort *port);
 bool task_is_tensor(const Task *task, int64_t port_out); /* false: the error port, keys */
 bool task_is_panel(const Task *task, int64_t port_out);  /* false: the error port, whose rows are kept longer */
-void task_params(const Run *run, const Task *task, int64_t *params);         /* those that hold for all panels */
+void task_params(const Run *run, const Task *task, int64_t *params); /* those that hold for all panels */
 void task_panel_params(const Run *run, const Task *task, int64_t begin, int64_t count, int64_t *params);
 int64_t task_segment_begin(const Task *task, int64_t segment);
 int64_t task_segment_end(const Task *task, int64_t segment);
 int64_t align_up(int64_t bytes, int64_t to);
+
+/* ---- inputs.c: the checkpoints that are read ---- */
+
+typedef struct OpenCheckpoint {
+	Checkpoint *checkpoint;
+	int *fds;      /* per file; -1: not open */
+	int64_t bytes; /* of all its files */
+} OpenCheckpoint;
+
+bool inputs_open(Run *run, CmprtError *error); /* and binds run->inputs */
+void inputs_close(Run *run);
+bool input_read(Run *run, int64_t number, void *to, int64_t bytes, int64_t offset, CmprtError *error);
 
 /* ---- commit.c: where the result goes, and how it gets there whole ---- */
 
@@ -199,8 +211,9 @@ typedef enum Metric {
 
 double error_ratio(const double error[2]);                          /* sqrt(a / b); 0 / 0 is 0 */
 bool task_error(const Run *run, const Task *task, double error[2]); /* false: the job has no error port */
-void task_bytes(const Task *task, int64_t *before, int64_t *after);
-DtypeTotal *report_totals(const Run *run, int64_t *count); /* takes: free it */
+void task_bytes(
+	const Run *run, const Task *task, int64_t *before, int64_t *after); /* of the model's tensors; of the result */
+DtypeTotal *report_totals(const Run *run, int64_t *count);              /* takes: free it */
 double report_metric(const Run *run, Metric metric);
 bool require_check(const Run *run, bool is_end, CmprtError *error); /* is_end: the errors are known */
 bool report_check_path(const Run *run, CmprtError *error);
@@ -217,16 +230,15 @@ void format_bytes(char to[32], int64_t bytes);    /* "1.50 GiB" */
 struct Run {
 	const CmprtProgram *program;
 	const CmprtOptions *options;
-	Checkpoint *model;
+	OpenCheckpoint *sources; /* per program source */
+	Checkpoint *model;       /* the first of them */
 	const CkTensor **inputs; /* per program input */
-	int *input_fds;          /* per file of the model */
-	int64_t input_bytes;     /* of all files of the model */
 	CkLayout *layout;
 	int *output_fds; /* per file of the layout; -1: not open */
 	Task *tasks;
-	Task *key_tasks;        /* of all selects, one after the other */
+	Task *key_tasks;         /* of all selects, one after the other */
 	int64_t *key_task_first; /* (select_count + 1) */
-	Resolved *resolved;     /* per select */
+	Resolved *resolved;      /* per select */
 	int64_t segment_count;
 	bool *done;                  /* per segment */
 	double (*segment_errors)[2]; /* per segment */
@@ -243,11 +255,11 @@ struct Run {
 
 #define ERROR(name, ...) bool error_##name(CmprtError *error, __VA_ARGS__);
 ERROR(system, const char *doing, const char *path, int code)
-ERROR(input_missing, const Run *run, const CmprtInput *input, int64_t missing)
-ERROR(input_differs, const Run *run, const CmprtInput *input, const CkTensor *found, int64_t differing)
-ERROR(input_unknown, const Run *run, const char *name, int64_t unknown)
+ERROR(input_missing, const char *path, const CmprtInput *input, int64_t missing, int64_t count)
+ERROR(input_differs, const char *path, const CmprtInput *input, const CkTensor *found, int64_t differing, int64_t count)
+ERROR(input_unknown, const char *path, const char *name, int64_t unknown, int64_t count)
 ERROR(bad_table, const char *label, const char *what)
-ERROR(model_format, const char *path, const char *is, const char *wanted)
+ERROR(source_format, const char *path, const char *is, const char *wanted)
 ERROR(unknown_format, const char *format)
 ERROR(output_suffix, const char *path, const Format *format)
 ERROR(output_is_input, const char *path, const char *input)

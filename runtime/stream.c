@@ -57,8 +57,7 @@ bool panel_read(Run *run, const Task *task, int64_t port, void *to, int64_t begi
 	const CmprtPort *from = &task->job->ports_in[port];
 	const CkTensor *tensor = run->inputs[from->tensor];
 	int64_t row = task_row_bytes(task, from), offset = from->offset + begin * row;
-	const char *path = run->model->files[tensor->file];
-	if (!file_read(run->input_fds[tensor->file], path, to, count * row, tensor->offset + offset, error))
+	if (!input_read(run, from->tensor, to, count * row, offset, error))
 		return false;
 	if (!task->job->kernel || run->options->nonfinite == CMPRT_NONFINITE_KEEP)
 		return true;

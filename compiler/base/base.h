@@ -86,6 +86,7 @@ typedef struct Source {
 bool source_open(Compiler *c, const char *path, Loc from, uint32_t *file);
 uint32_t source_add(Compiler *c, const char *path, const char *text, size_t length);
 const Source *source_of(const Compiler *c, uint32_t file);
+const char *path_beside(Compiler *c, Loc loc, const char *path); /* a path is relative to the file that says it, at loc */
 void source_place(const Compiler *c, Loc loc, uint32_t *line, uint32_t *column); /* both from 1; column in UTF-8 characters, a tab is one */
 Loc loc_join(Loc first, Loc last);
 

@@ -68,6 +68,14 @@ bool source_open(Compiler *c, const char *path, Loc from, uint32_t *file)
 	return false;
 }
 
+const char *path_beside(Compiler *c, Loc loc, const char *path)
+{
+	const char *from = source_of(c, loc.file)->path, *slash = strrchr(from, '/');
+	if (path[0] == '/' || !slash || from[0] == '<')
+		return path;
+	return arena_printf(c->arena, "%.*s/%s", (int)(slash - from), from, path);
+}
+
 const Source *source_of(const Compiler *c, uint32_t file)
 {
 	return &c->sources.at[file];

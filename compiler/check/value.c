@@ -481,7 +481,7 @@ static Value eval_tensor(Program *p, const Scope *scope, const Node *call)
 		return value_error(call->loc);
 	}
 	Value value = value_text(VALUE_TENSOR, call->loc, file.text);
-	value.text = interpolate(p, scope, &file);
+	value.text = path_beside(p->c, file.loc, interpolate(p, scope, &file));
 	value.tensor = interpolate(p, scope, &name);
 	return value;
 }

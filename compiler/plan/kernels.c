@@ -29,6 +29,12 @@ static const char *key_of(Plan *plan, const PlanTensor *tensor, bool is_whole, s
 			text_printf(&key, " on %lld, %lld", (long long)link->statement->family.members,
 				(long long)link->statement->family.elements);
 	}
+	for (size_t i = 0; i < tensor->reads.count; i++) {
+		const CkTensor *read = plan->reads.at[tensor->reads.at[i]].file;
+		text_printf(&key, "; reads %s", read->dtype);
+		for (int64_t d = 0; d < read->rank; d++)
+			text_printf(&key, " %lld", (long long)read->shape[d]);
+	}
 	if (keys_of)
 		text_printf(&key, "; keys %zu", keys_of);
 	return key.at;
@@ -139,6 +145,8 @@ static void make_chain(Plan *plan, const PlanTensor *tensor, PlanKernel *kernel,
 		.link_count = count,
 		.facts = asking_scope(plan, tensor->facts, kernel->asked),
 		.container = plan->output_format->name,
+		.tensor_shape = read_shape,
+		.context = plan,
 		.keys_of = keys_of,
 		.is_transposed = tensor->is_transposed,
 		.wants_error = plan->wants_error};

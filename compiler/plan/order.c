@@ -90,12 +90,15 @@ static bool must_follow(const PlanLink *a, const PlanLink *b)
 	return false;
 }
 
-static bool has_family(const PlanTensor *tensor)
+/* Why the passes of a tensor stay in the order of the text; NULL: they need not. */
+static const char *text_order_reason(const PlanTensor *tensor)
 {
+	if (tensor->reads.count)
+		return "one of its passes reads another file";
 	for (size_t i = 0; i < tensor->links.count; i++)
 		if (tensor->links.at[i].statement->facts.is_family)
-			return true;
-	return false;
+			return "one of its passes is on a whole selection";
+	return NULL;
 }
 
 /* Does a come before b? Where neither law nor `then` says so, keeps_text leaves them as the text has them. */
@@ -122,10 +125,9 @@ static void remark_move(Plan *plan, const PlanTensor *tensor, const PlanLink *ea
 	} else if (second->is_grid && !first->is_grid) {
 		diag_remark(plan->c, "order", first->loc, "%s: %s before %s: what follows would move weights off the grid",
 			name, first->pass->name, second->pass->name);
-	} else if (has_family(tensor)) {
-		diag_remark(plan->c, "order", first->loc,
-			"%s: %s (%.3f) before %s (%.3f): in the order of the text, as one of its passes is on a whole selection",
-			name, first->pass->name, early->intensity, second->pass->name, late->intensity);
+	} else if (text_order_reason(tensor)) {
+		diag_remark(plan->c, "order", first->loc, "%s: %s before %s: in the order of the text, as %s", name,
+			first->pass->name, second->pass->name, text_order_reason(tensor));
 	} else {
 		diag_remark(plan->c, "order", first->loc,
 			"%s: %s (%.3f) before %s (%.3f): the weaker perturbation first, estimated", name, first->pass->name,
@@ -168,12 +170,12 @@ static bool check_then(Plan *plan, const PlanTensor *tensor)
 static bool order_tensor(Plan *plan, PlanTensor *tensor)
 {
 	size_t n = tensor->links.count, movable = 0;
-	bool keeps_text = has_family(tensor);
+	bool keeps_text = text_order_reason(tensor) != NULL;
 	for (size_t i = 0; i < n; i++)
 		movable += !tensor->links.at[i].statement->is_grid;
 	for (size_t i = 0; i < n && movable > 1; i++) {
-		if (tensor->links.at[i].statement->is_grid)
-			continue;
+		if (tensor->links.at[i].statement->is_grid || tensor->reads.count)
+			continue; /* what is read says nothing of a random matrix */
 		tensor->links.at[i].intensity = intensity_of(plan, tensor, &tensor->links.at[i]);
 		if (tensor->links.at[i].intensity < 0)
 			return false;

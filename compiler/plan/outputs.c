@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 typedef struct Tables {
+	VEC(CmprtSource) sources;
 	VEC(CmprtInput) inputs;
 	VEC(CmprtOutput) outputs;
 	VEC(CmprtJob) jobs;
@@ -300,14 +301,19 @@ static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, si
 	for (size_t i = 0; i < k->buffers.count; i++)
 		if (k->buffers.at[i]->kind == BUFFER_TEMP && !k->buffers.at[i]->scope)
 			vec_push(plan->c->arena, &work, buffer_bytes(k->buffers.at[i], tensor->rows));
-	CmprtPort in = {
+	CmprtPort *in = arena_array(plan->c->arena, CmprtPort, 1 + kernel->built.inputs.count);
+	in[0] = (CmprtPort){
 		.tensor = (int64_t)number, .row_bytes = row_bytes, .rows = rows, .offset = slice * rows * row_bytes};
+	for (size_t i = 0; i < kernel->built.inputs.count; i++)
+		in[1 + i] = (CmprtPort){.tensor = (int64_t)(plan->tensors.count + tensor->reads.at[i]),
+			.row_bytes = plan->reads.at[tensor->reads.at[i]].file->bytes,
+			.rows = 1};
 	CmprtJob job = {.label = tensor->file->name,
 		.passes = passes_text(plan, tensor),
 		.rows = rows,
 		.whole = kernel->is_whole,
-		.port_in_count = 1,
-		.ports_in = copy_ports(plan, &in, 1),
+		.port_in_count = 1 + (int64_t)kernel->built.inputs.count,
+		.ports_in = in,
 		.work_count = (int64_t)work.count,
 		.work_bytes = copy_ints(plan, work.at, (int64_t)work.count),
 		.error_port = -1};
@@ -468,14 +474,30 @@ static void provenance(Plan *plan, Tables *t, const char *hash)
 
 /* ---- all together ---- */
 
-static void add_input(Plan *plan, Tables *t, const CkTensor *file)
+static void add_input(Plan *plan, Tables *t, const CkTensor *file, int64_t source)
 {
 	CmprtInput input = {.name = file->name,
 		.dtype = file->dtype,
 		.rank = file->rank,
 		.shape = copy_ints(plan, file->shape, file->rank),
-		.bytes = file->bytes};
+		.bytes = file->bytes,
+		.source = source};
 	vec_push(plan->c->arena, &t->inputs, input);
+}
+
+/* The model and what it consists of, then the other files and what is read of them. */
+static void add_inputs(Plan *plan, Tables *t)
+{
+	CmprtSource model = {plan->model_path, plan->checkpoint->format->name};
+	vec_push(plan->c->arena, &t->sources, model);
+	for (size_t i = 0; i < plan->tensors.count; i++)
+		add_input(plan, t, plan->tensors.at[i].file, 0);
+	for (size_t i = 0; i < plan->sources.count; i++) {
+		CmprtSource source = {plan->sources.at[i].path, plan->sources.at[i].checkpoint->format->name};
+		vec_push(plan->c->arena, &t->sources, source);
+	}
+	for (size_t i = 0; i < plan->reads.count; i++)
+		add_input(plan, t, plan->reads.at[i].file, 1 + (int64_t)plan->reads.at[i].source);
 }
 
 static CmprtProgram *make_program(Plan *plan, Tables *t)
@@ -486,8 +508,8 @@ static CmprtProgram *make_program(Plan *plan, Tables *t)
 	*program = (CmprtProgram){.cmpc_version = plan->options->version,
 		.pipeline = plan->pipeline->name,
 		.source_hash = hash,
-		.model_path = plan->model_path,
-		.model_format = plan->checkpoint->format->name,
+		.source_count = (int64_t)t->sources.count,
+		.sources = t->sources.at,
 		.output_path = plan->output_path,
 		.output_format = plan->output_format->name,
 		.input_count = (int64_t)t->inputs.count,
@@ -522,9 +544,9 @@ bool plan_outputs(Plan *plan)
 	Tables t = {0};
 	CmprtError error;
 	bool ok = true;
+	add_inputs(plan, &t);
 	for (size_t i = 0; i < plan->tensors.count && ok; i++) {
 		PlanTensor *tensor = &plan->tensors.at[i];
-		add_input(plan, &t, tensor->file);
 		ok = add_outputs(plan, &t, tensor);
 		if (ok && tensor->kernel == SIZE_MAX)
 			copy_job(plan, &t, (int64_t)i, tensor);

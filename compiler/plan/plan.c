@@ -45,14 +45,6 @@ static const Decl *find_named(Plan *plan, DeclKind kind, const Node *name)
 	return NULL;
 }
 
-const char *path_beside(const Program *p, const Node *node)
-{
-	const char *from = source_of(p->c, node->loc.file)->path, *slash = strrchr(from, '/');
-	if (node->text[0] == '/' || !slash || from[0] == '<')
-		return node->text;
-	return arena_printf(p->c->arena, "%.*s/%s", (int)(slash - from), from, node->text);
-}
-
 static bool open_model(Plan *plan)
 {
 	const Node *name = plan->pipeline->node->kids[0];
@@ -60,7 +52,7 @@ static bool open_model(Plan *plan)
 	if (!plan->model)
 		return false;
 	CmprtError error;
-	plan->model_path = path_beside(plan->p, plan->model->node);
+	plan->model_path = path_beside(plan->c, plan->model->node->loc, plan->model->node->text);
 	plan->checkpoint = checkpoint_open(plan->model_path, &error);
 	if (!plan->checkpoint)
 		diag_error(plan->c, plan->model->node->loc, "%s", error.text);
@@ -133,8 +125,8 @@ Plan *plan_new(Program *p, const PlanOptions *options)
 	plan->options = options;
 	plan->pipeline = find_pipeline(plan);
 	if (plan->pipeline && find_target(plan) && find_output(plan) && open_model(plan) && plan_facts(plan) &&
-		plan_select(plan) && plan_requires(plan) && plan_order(plan) && plan_legal(plan) && plan_kernels(plan) &&
-		plan_families(plan) && plan_outputs(plan))
+		plan_select(plan) && plan_requires(plan) && plan_reads(plan) && plan_order(plan) && plan_legal(plan) &&
+		plan_kernels(plan) && plan_families(plan) && plan_outputs(plan))
 		return plan;
 	plan_free(plan);
 	return NULL;
@@ -146,4 +138,5 @@ void plan_free(Plan *plan)
 		layout_free(plan->layout);
 	if (plan->checkpoint)
 		checkpoint_close(plan->checkpoint);
+	plan_close_reads(plan);
 }

@@ -10,6 +10,7 @@
  *   select.c   statements (recipes opened) x tensors
  *   require.c  what must hold before anything is saved
  *   order.c    the order of the passes on each tensor
+ *   reads.c    tensors of other checkpoints that passes are given
  *   legal.c    can each tensor become that, and can the target execute it
  *   kernels.c  one kernel per (chain, input type, row length), shared
  *   family.c   what is decided over whole selections before the sweep, and the kernels for it
@@ -59,6 +60,18 @@ typedef struct PlanLink {
 	double intensity;  /* order.c: estimated relative change of the weights */
 } PlanLink;
 
+/* A checkpoint beside the model. */
+typedef struct PlanSource {
+	const char *path;
+	Checkpoint *checkpoint; /* NULL: could not be opened, reported */
+} PlanSource;
+
+/* A tensor of it that kernels read whole. */
+typedef struct PlanRead {
+	size_t source;
+	const CkTensor *file;
+} PlanRead;
+
 /* A tensor's part in a selection over a family. */
 typedef struct PlanShare {
 	size_t select; /* number in plan->selects */
@@ -73,8 +86,9 @@ typedef struct PlanTensor {
 	int64_t stack;      /* [e, o, i]: e; else 1 */
 	int64_t rows, cols; /* of one matrix of the stack: o, i */
 	Scope *facts;
-	VEC(PlanLink) links; /* in the order they run */
-	size_t kernel;       /* number in plan->kernels; SIZE_MAX: copied */
+	VEC(PlanLink) links;   /* in the order they run */
+	size_t kernel;         /* number in plan->kernels; SIZE_MAX: copied */
+	VEC(size_t) reads;     /* numbers in plan->reads, in the order of the kernel's inputs after the tensor itself */
 	VEC(PlanShare) shares; /* in the order of kernel's selects */
 	size_t first_output, output_count;
 } PlanTensor;
@@ -129,9 +143,12 @@ struct Plan {
 	VEC(Statement *) statements;
 	/* require.c */
 	VEC(PlanRequire) requires;
+	/* reads.c */
+	VEC(PlanSource) sources;
+	VEC(PlanRead) reads; /* inputs of the program after the model's tensors, in order */
 	/* kernels.c */
 	VEC(PlanKernel) kernels;
-	NameVec unbuilt; /* keys of those that failed: reported once */
+	NameVec unbuilt;         /* keys of those that failed: reported once */
 	VEC(PlanSelect) selects; /* in the order they are decided */
 	/* outputs.c */
 	CmprtProgram *program;
@@ -142,8 +159,6 @@ struct Plan {
 /* NULL: errors reported. Closes nothing: plan_free. */
 Plan *plan_new(Program *p, const PlanOptions *options);
 void plan_free(Plan *plan);
-/* The path that a MODEL, DATA or IMPORT names is relative to the file that says it. */
-const char *path_beside(const Program *p, const Node *node);
 /* The dry run: legal .cmp with the order made explicit, figures as comments. */
 void plan_print(const Plan *plan, Text *to);
 
@@ -151,11 +166,18 @@ bool plan_facts(Plan *plan);
 bool plan_select(Plan *plan);
 bool plan_requires(Plan *plan);
 bool plan_order(Plan *plan);
+bool plan_reads(Plan *plan);
 bool plan_legal(Plan *plan);
 bool plan_kernels(Plan *plan);
 bool plan_families(Plan *plan);
 bool plan_outputs(Plan *plan);
 const char *plan_quantization_config(Plan *plan); /* JSON; NULL: none is needed */
+
+/* ---- reads.c ---- */
+
+void plan_close_reads(Plan *plan);
+/* Chain.tensor_shape; context: the plan */
+bool read_shape(void *context, const Value *value, int64_t *rank, int64_t *shape, Store *store);
 
 /* ---- family.c, kernels.c ---- */
 

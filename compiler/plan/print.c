@@ -206,6 +206,43 @@ static void print_head(const Plan *plan, Text *to)
 	text_printf(to, "\npipeline %s of %s for %s {", plan->pipeline->name, plan->model->name, plan->target->name);
 }
 
+static int64_t port_bytes(const CmprtPort *ports, int64_t count)
+{
+	int64_t bytes = 0;
+	for (int64_t i = 0; i < count; i++)
+		bytes += ports[i].rows * ports[i].row_bytes;
+	return bytes;
+}
+
+/* What jobs read of other files, and what one of them holds at a time where it holds whole tensors. */
+static void print_reads(const Plan *plan, Text *to)
+{
+	int64_t most = 0;
+	for (size_t s = 0; s < plan->sources.count; s++) {
+		int64_t bytes = 0;
+		for (int64_t i = 0; i < plan->program->job_count; i++) {
+			const CmprtJob *job = &plan->program->jobs[i];
+			for (int64_t k = 0; k < job->port_in_count; k++)
+				if (plan->program->inputs[job->ports_in[k].tensor].source == (int64_t)s + 1)
+					bytes += port_bytes(&job->ports_in[k], 1);
+		}
+		text_printf(
+			to, "# beside the weights, %lld bytes are read of \"%s\"\n", (long long)bytes, plan->sources.at[s].path);
+	}
+	for (int64_t i = 0; i < plan->program->job_count; i++) {
+		const CmprtJob *job = &plan->program->jobs[i];
+		int64_t bytes = port_bytes(job->ports_in, job->port_in_count) + port_bytes(job->ports_out, job->port_out_count);
+		for (int64_t k = 0; k < job->work_count; k++)
+			bytes += job->work_bytes[k];
+		most = job->whole && bytes > most ? bytes : most;
+	}
+	if (most) {
+		text_printf(to, "# whole tensors, with what is made of them, take up to ");
+		print_bytes(to, most);
+		text_printf(to, " of memory\n");
+	}
+}
+
 static void print_tail(const Plan *plan, Text *to)
 {
 	int64_t before = 0, moved = 0, counted = 0;
@@ -231,6 +268,7 @@ static void print_tail(const Plan *plan, Text *to)
 			3 * (long long)counted);
 	text_printf(
 		to, "# weights are read once, %lld bytes, and written once, %lld bytes\n", (long long)before, (long long)moved);
+	print_reads(plan, to);
 	text_printf(to, "# output: %lld bytes (", (long long)plan->program->output_bytes);
 	print_bytes(to, plan->program->output_bytes);
 	text_printf(to, ") in %lld file%s, %.1f%% of the input; to the byte\n", (long long)plan->layout->file_count,

@@ -198,13 +198,27 @@ static bool open_body(Plan *plan, const Node *body, const Scope *scope, const De
 
 /* ---- binding ---- */
 
-static const char *label_of(Plan *plan, const Statement *statement, const Scope *arguments)
+/* What the tensor reads of other files is said as it would be for any tensor: "{name}.input". */
+static void print_argument(const PlanTensor *tensor, Value value, Text *to)
+{
+	Text name = {.arena = to->arena};
+	const char *own = tensor->file->name, *at = NULL;
+	if (value.kind == VALUE_TENSOR && *own)
+		at = strstr(value.tensor, own);
+	if (at) {
+		text_printf(&name, "%.*s{name}%s", (int)(at - value.tensor), value.tensor, at + strlen(own));
+		value.tensor = name.at;
+	}
+	value_print(&value, to);
+}
+
+static const char *label_of(Plan *plan, const Statement *statement, const PlanTensor *tensor, const Scope *arguments)
 {
 	Text text = {.arena = plan->c->arena};
 	text_printf(&text, "%s(", statement->pass->name);
 	for (size_t i = 0; i < arguments->names.count; i++) {
 		text_printf(&text, "%s%s: ", i ? ", " : "", arguments->names.at[i].name);
-		value_print(&arguments->names.at[i].value, &text);
+		print_argument(tensor, arguments->names.at[i].value, &text);
 	}
 	text_printf(&text, ")");
 	return text.at;
@@ -227,7 +241,8 @@ static bool take(Plan *plan, Statement *statement, PlanTensor *tensor)
 	const Node *call = statement->call->kind == N_CALL ? statement->call : NULL;
 	if (!value_bind(plan->p, facts_in_recipe(plan, statement, tensor), statement->pass, call, arguments))
 		return false;
-	PlanLink link = {.statement = statement, .arguments = arguments, .label = label_of(plan, statement, arguments)};
+	PlanLink link = {.statement = statement, .arguments = arguments};
+	link.label = label_of(plan, statement, tensor, arguments);
 	vec_push(plan->c->arena, &tensor->links, link);
 	statement->matched++;
 	statement->family.members++;

@@ -136,7 +136,7 @@ static const char *last_name(const Session *s, const Program *p, DeclKind kind)
 static bool show_model(const Work *work, Text *to)
 {
 	const Decl *decl = last_decl(work->k.program, DECL_MODEL);
-	Model *model = model_open(work->request.c, path_beside(work->k.program, decl->node));
+	Model *model = model_open(work->request.c, path_beside(work->request.c, decl->node->loc, decl->node->text));
 	if (!model)
 		return false;
 	text_printf(to, "%s: %s, ", decl->name, model->checkpoint->format->name);
@@ -260,7 +260,7 @@ static void add_tensors(Session *s, const Program *p, NameVec *to)
 {
 	CmprtError error;
 	const Decl *decl = last_decl(p, DECL_MODEL);
-	Checkpoint *checkpoint = decl ? checkpoint_open(path_beside(p, decl->node), &error) : NULL;
+	Checkpoint *checkpoint = decl ? checkpoint_open(path_beside(p->c, decl->node->loc, decl->node->text), &error) : NULL;
 	if (!checkpoint)
 		return;
 	for (int64_t i = 0; i < checkpoint->tensor_count; i++)

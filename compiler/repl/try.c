@@ -21,7 +21,7 @@ typedef struct Trial {
 	Compiler *c;
 	const Plan *plan;
 	const CmprtProgram *program; /* with the code */
-	int *files;                  /* descriptors, -1: not open */
+	int **files;                 /* per source, per file: descriptors, -1: not open */
 } Trial;
 
 /* What a call of a job's kernel works on: `rows` of its rows, or all. */
@@ -88,12 +88,25 @@ static bool panel_make(const CmprtJob *job, Panel *panel)
 
 /* ---- running ---- */
 
+/* The program's tables number the model and its tensors first, then what is read beside it. */
+static const Checkpoint *source_at(const Plan *plan, int64_t number)
+{
+	return number ? plan->sources.at[number - 1].checkpoint : plan->checkpoint;
+}
+
+static const CkTensor *input_at(const Plan *plan, int64_t number)
+{
+	int64_t tensors = (int64_t)plan->tensors.count;
+	return number < tensors ? plan->tensors.at[number].file : plan->reads.at[number - tensors].file;
+}
+
 static bool read_rows(Trial *t, const CmprtPort *port, int64_t begin, int64_t count, void *to)
 {
-	const Checkpoint *checkpoint = t->plan->checkpoint;
-	const CkTensor *tensor = &checkpoint->tensors[port->tensor];
+	int64_t source = t->program->inputs[port->tensor].source;
+	const Checkpoint *checkpoint = source_at(t->plan, source);
+	const CkTensor *tensor = input_at(t->plan, port->tensor);
 	const char *path = checkpoint->files[tensor->file];
-	int *fd = &t->files[tensor->file];
+	int *fd = &t->files[source][tensor->file];
 	int64_t offset = tensor->offset + port->offset + begin * port->row_bytes, bytes = count * port->row_bytes;
 	CmprtError error;
 	if (*fd < 0 && (*fd = open(path, O_RDONLY | O_CLOEXEC)) < 0) {
@@ -106,7 +119,7 @@ static bool read_rows(Trial *t, const CmprtPort *port, int64_t begin, int64_t co
 	}
 	if (nonfinite_find(tensor->dtype, to, bytes * tensor->block / tensor->block_bytes) == FINITE)
 		return true;
-	diag_fatal(t->c, "\"%s\" holds weights that are NaN or infinite", tensor->name);
+	diag_fatal(t->c, "\"%s\" holds elements that are NaN or infinite", tensor->name);
 	return false;
 }
 
@@ -228,14 +241,19 @@ static bool run_trial(Work *work)
 		jit_free(jit);
 		return false;
 	}
-	int64_t count = trial.plan->checkpoint->file_count;
-	trial.files = arena_array(c->arena, int, count + 1);
-	for (int64_t i = 0; i < count; i++)
-		trial.files[i] = -1;
+	int64_t sources = 1 + (int64_t)trial.plan->sources.count;
+	trial.files = arena_array(c->arena, int *, sources);
+	for (int64_t s = 0; s < sources; s++) {
+		int64_t count = source_at(trial.plan, s)->file_count;
+		trial.files[s] = arena_array(c->arena, int, count + 1);
+		for (int64_t i = 0; i < count; i++)
+			trial.files[s][i] = -1;
+	}
 	bool is_good = trial.program && try_all(&trial);
-	for (int64_t i = 0; i < count; i++)
-		if (trial.files[i] >= 0)
-			close(trial.files[i]);
+	for (int64_t s = 0; s < sources; s++)
+		for (int64_t i = 0; i < source_at(trial.plan, s)->file_count; i++)
+			if (trial.files[s][i] >= 0)
+				close(trial.files[s][i]);
 	jit_free(jit);
 	return is_good;
 }

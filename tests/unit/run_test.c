@@ -81,6 +81,7 @@ enum { TINY = 300, BIG = 6, TENSORS = TINY + BIG + 4, SHARDS = 3 };
 
 typedef struct Case {
 	CmprtProgram program;
+	CmprtSource sources[2];
 	CmprtInput inputs[TENSORS];
 	CmprtOutput outputs[TENSORS];
 	CmprtJob jobs[TENSORS];
@@ -97,7 +98,7 @@ static void add_tensor(Case *c, const char *name, int64_t rows, int64_t columns,
 	snprintf(c->names[i], sizeof c->names[i], "%s", name);
 	c->shapes[i][0] = rows;
 	c->shapes[i][1] = columns;
-	c->inputs[i] = (CmprtInput){c->names[i], "F32", 2, c->shapes[i], rows * columns * 4};
+	c->inputs[i] = (CmprtInput){c->names[i], "F32", 2, c->shapes[i], rows * columns * 4, 0};
 	c->outputs[i] = (CmprtOutput){.name = c->names[i],
 		.container_dtype = kernel == halve ? "BF16" : "F32",
 		.container_code = -1,
@@ -131,11 +132,12 @@ static void add_tensor(Case *c, const char *name, int64_t rows, int64_t columns,
 static Case *make_case(const char *model, const char *output)
 {
 	Case *c = calloc(1, sizeof *c);
+	c->sources[0] = (CmprtSource){model, "safetensors"};
 	c->program = (CmprtProgram){.cmpc_version = "test",
 		.pipeline = "unit",
 		.source_hash = "00",
-		.model_path = model,
-		.model_format = "safetensors",
+		.source_count = 1,
+		.sources = c->sources,
 		.output_path = output,
 		.output_format = "safetensors",
 		.inputs = c->inputs,
@@ -677,7 +679,7 @@ int main(void)
 	test_nonfinite(c);
 	test_report(c);
 	test_options(c);
-	c->program.model_path = "in";
+	c->sources[0].path = "in";
 	test_same_bytes(c, "out", false);
 	test_kills(c, "out", "old");
 	test_repair(c);

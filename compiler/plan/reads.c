@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * reads.c: tensors of other checkpoints, where an argument of a pass is
+ * `tensor("file", "name")`. On entry every tensor has its links; on exit their files'
+ * headers are open, each once, and every link's tensors are found: floats, and as many
+ * axes as the parameter has. Whether the extents fit is for the equations to say.
+ */
+#include "plan.h"
+
+#include <string.h>
+
+static bool open_source(Plan *plan, const Value *value, size_t *number)
+{
+	CmprtError error;
+	for (*number = 0; *number < plan->sources.count; ++*number)
+		if (!strcmp(plan->sources.at[*number].path, value->text))
+			return plan->sources.at[*number].checkpoint != NULL;
+	PlanSource source = {value->text, checkpoint_open(value->text, &error)};
+	if (!source.checkpoint)
+		diag_error(plan->c, value->loc, "%s", error.text);
+	vec_push(plan->c->arena, &plan->sources, source);
+	return source.checkpoint != NULL;
+}
+
+static bool report_missing(Plan *plan, const Checkpoint *checkpoint, const Value *value, const PlanTensor *tensor)
+{
+	NameVec known = {0};
+	diag_error(
+		plan->c, value->loc, "%s has no tensor \"%s\", for \"%s\"", value->text, value->tensor, tensor->file->name);
+	for (int64_t i = 0; i < checkpoint->tensor_count; i++)
+		vec_push(plan->c->arena, &known, name_of(plan->c, checkpoint->tensors[i].name));
+	diag_nearest(plan->c, name_of(plan->c, value->tensor), &known);
+	return false;
+}
+
+/* Can equations take it in the place of this parameter? */
+static bool check_read(Plan *plan, const Value *value, const Node *param, const CkTensor *file)
+{
+	const Node *axes = param->kids[0];
+	Store store = tensor_store(plan, file);
+	if (store.kind == STORE_NONE || store_type(store) < T_F32) {
+		diag_error(plan->c, value->loc, "%s: \"%s\" is stored as %s: equations read f32, f16, bf16 or f64", value->text,
+			file->name, file->dtype);
+		return false;
+	}
+	if (axes ? file->rank != axes->kid_count : file->rank > K_MAX_RANK) {
+		diag_error(plan->c, value->loc, "%s: \"%s\" is of rank %lld", value->text, file->name, (long long)file->rank);
+		diag_note(plan->c, param->loc, axes ? "this parameter is of rank %u" : "ranks up to %u can be read",
+			axes ? axes->kid_count : K_MAX_RANK);
+		return false;
+	}
+	for (int64_t i = 0; i < file->rank; i++)
+		if (file->shape[i] < 1 || file->shape[i] > INT32_MAX) {
+			diag_error(plan->c, value->loc, "%s: axis %lld of \"%s\" has %lld elements: it must have 1 to %d",
+				value->text, (long long)i, file->name, (long long)file->shape[i], INT32_MAX);
+			return false;
+		}
+	return true;
+}
+
+static void add_read(Plan *plan, PlanTensor *tensor, size_t source, const CkTensor *file)
+{
+	PlanRead read = {source, file};
+	size_t i = 0;
+	while (i < plan->reads.count && plan->reads.at[i].file != file)
+		i++;
+	if (i == plan->reads.count)
+		vec_push(plan->c->arena, &plan->reads, read);
+	for (size_t k = 0; k < tensor->reads.count; k++)
+		if (tensor->reads.at[k] == i)
+			return;
+	vec_push(plan->c->arena, &tensor->reads, i);
+}
+
+static bool find_read(Plan *plan, PlanTensor *tensor, const PlanLink *link, const ScopeEntry *argument)
+{
+	const Node *params = decl_params(link->statement->pass);
+	const Value *value = &argument->value;
+	size_t source;
+	if (!open_source(plan, value, &source))
+		return false;
+	const Checkpoint *checkpoint = plan->sources.at[source].checkpoint;
+	const CkTensor *file = checkpoint_find(checkpoint, value->tensor);
+	if (!file)
+		return report_missing(plan, checkpoint, value, tensor);
+	for (uint32_t i = 0; i < params->kid_count; i++)
+		if (params->kids[i]->name == argument->name && !check_read(plan, value, params->kids[i], file))
+			return false;
+	add_read(plan, tensor, source, file);
+	return true;
+}
+
+static bool find_reads(Plan *plan, PlanTensor *tensor, const PlanLink *link)
+{
+	for (size_t i = 0; i < link->arguments->names.count; i++) {
+		const ScopeEntry *argument = &link->arguments->names.at[i];
+		if (argument->value.kind == VALUE_TENSOR && !find_read(plan, tensor, link, argument))
+			return false;
+	}
+	return true;
+}
+
+/* In the order in which the kernel will ask for them. */
+bool plan_reads(Plan *plan)
+{
+	VEC(const Statement *) failed = {0}; /* one error each is enough: the other tensors are likely to lack the same */
+	for (size_t i = 0; i < plan->tensors.count; i++)
+		for (size_t k = 0; k < plan->tensors.at[i].links.count; k++) {
+			const PlanLink *link = &plan->tensors.at[i].links.at[k];
+			size_t f = 0;
+			while (f < failed.count && failed.at[f] != link->statement)
+				f++;
+			if (f == failed.count && !find_reads(plan, &plan->tensors.at[i], link))
+				vec_push(plan->c->arena, &failed, link->statement);
+		}
+	return failed.count == 0;
+}
+
+bool read_shape(void *context, const Value *value, int64_t *rank, int64_t *shape, Store *store)
+{
+	const Plan *plan = context;
+	for (size_t i = 0; i < plan->reads.count; i++) {
+		const CkTensor *file = plan->reads.at[i].file;
+		if (strcmp(plan->sources.at[plan->reads.at[i].source].path, value->text) || strcmp(file->name, value->tensor))
+			continue;
+		*rank = file->rank;
+		memcpy(shape, file->shape, sizeof *shape * (size_t)file->rank);
+		*store = tensor_store(plan, file);
+		return true;
+	}
+	diag_error(plan->c, value->loc, "internal: \"%s\" of %s was not found before", value->tensor, value->text);
+	return false;
+}
+
+void plan_close_reads(Plan *plan)
+{
+	for (size_t i = 0; i < plan->sources.count; i++)
+		checkpoint_close(plan->sources.at[i].checkpoint);
+}
