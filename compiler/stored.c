@@ -21,17 +21,19 @@ int64_t stored_elements(const StoredTensor *tensor)
 
 /* ---- planes: which dtypes the file says it uses ---- */
 
+/* What a dtype may call `input`. */
+static const char *const input_types[] = {"f32", "f16", "bf16"};
+enum { FORM_ROWS = 64, INPUT_TYPES = sizeof input_types / sizeof *input_types };
+
 /* A dtype of the file, built for a few elements to see the shapes of its planes. */
 typedef struct Form {
 	const DtypeRef *dtype;
 	const Node *planes;
-	PlaneVec shapes; /* for FORM_ROWS x cols elements */
+	PlaneVec shapes[INPUT_TYPES]; /* for FORM_ROWS x cols elements; empty: not built */
 	int64_t cols;
-	Store input;
 	const json_t *targets;
 } Form;
 typedef VEC(Form) FormVec;
-enum { FORM_ROWS = 64 };
 
 static bool scheme_fits(Program *p, const Node *planes, const json_t *weights)
 {
@@ -122,7 +124,7 @@ static bool has_planes(const Model *model, const Form *form, const char *module)
 	return count > 1; /* one tensor alone is plain */
 }
 
-static bool is_target(const Form *form, const char *module)
+static bool is_target(const Model *model, const Form *form, const char *module)
 {
 	size_t i;
 	json_t *target;
@@ -132,7 +134,7 @@ static bool is_target(const Form *form, const char *module)
 		const char *text = json_is_string(target) ? json_string_value(target) : "";
 		if (strcmp(text, module) == 0)
 			return true;
-		is_list |= strchr(text, '.') != NULL;
+		is_list |= has_planes(model, form, text);
 	}
 	return !is_list; /* classes of modules, not modules: the planes decide */
 }
@@ -143,34 +145,34 @@ static bool same_type(Compiler *c, Store store, const CkTensor *tensor)
 	return strcasecmp(store_name(store, &scratch), tensor->dtype) == 0;
 }
 
-/* Builds the form small, with each storage type that the dtype may call `input`, until its planes are stored as these
- * are. */
-static bool try_form(Model *model, Form *form, const char *module)
+/* The storage type that the dtype may call `input` for its planes to be stored as these are; INPUT_TYPES: none. The
+ * form is built small to see that. */
+static size_t find_input(Model *model, Form *form, const char *module)
 {
-	static const char *const inputs[] = {"f32", "f16", "bf16"};
 	int64_t block = dtype_block_elements(model->library, form->dtype);
-	for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
-		form->input = store_find(name_of(model->c, inputs[i]));
-		form->shapes = (PlaneVec){0};
-		form->cols = block ? block : FORM_ROWS;
-		if (!decode_planes(
-				model->library, form->dtype, form->planes, form->input, FORM_ROWS, form->cols, &form->shapes))
-			return false;
+	form->cols = block ? block : FORM_ROWS;
+	for (size_t i = 0; i < INPUT_TYPES; i++) {
+		PlaneVec *shapes = &form->shapes[i];
+		Store input = store_find(name_of(model->c, input_types[i]));
+		if (!shapes->count &&
+			!decode_planes(model->library, form->dtype, form->planes, input, FORM_ROWS, form->cols, shapes))
+			return INPUT_TYPES;
 		bool fits = true;
-		for (size_t s = 0; s < form->shapes.count && fits; s++)
-			fits = same_type(model->c, form->shapes.at[s].store, find_plane(model, module, form->shapes.at[s].name));
+		for (size_t s = 0; s < shapes->count && fits; s++)
+			fits = same_type(model->c, shapes->at[s].store, find_plane(model, module, shapes->at[s].name));
 		if (fits)
-			return true;
+			return i;
 	}
-	return false;
+	return INPUT_TYPES;
 }
 
 /* Rows and columns follow from the first plane that holds fields; every other must agree. */
-static bool take_planes(Model *model, const Form *form, const char *module, StoredTensor *to)
+static bool take_planes(Model *model, const Form *form, size_t input, const char *module, StoredTensor *to)
 {
+	const PlaneVec *shapes = &form->shapes[input];
 	int64_t rows = 0, cols = 0;
-	for (size_t i = 0; i < form->shapes.count; i++) {
-		const Plane *plane = &form->shapes.at[i];
+	for (size_t i = 0; i < shapes->count; i++) {
+		const Plane *plane = &shapes->at[i];
 		const CkTensor *file = find_plane(model, module, plane->name);
 		to->bytes += file->bytes;
 		if (!plane->buffer)
@@ -193,7 +195,7 @@ static bool take_planes(Model *model, const Form *form, const char *module, Stor
 	to->dtype = form->dtype->label;
 	to->coded = form->dtype;
 	to->form = form->planes;
-	to->input = form->input;
+	to->input = store_find(name_of(model->c, input_types[input]));
 	return rows > 0 && cols > 0;
 }
 
@@ -204,12 +206,13 @@ static bool is_plane(Model *model, FormVec *forms, const CkTensor *tensor, Store
 	const char *module = dot ? arena_copy(model->c->arena, tensor->name, (size_t)(dot - tensor->name)) : NULL;
 	for (size_t i = 0; module && i < forms->count; i++) {
 		Form *form = &forms->at[i];
-		if (!is_target(form, module) || !has_planes(model, form, module))
+		if (!is_target(model, form, module) || !has_planes(model, form, module))
 			continue;
-		if (!form->shapes.count && !try_form(model, form, module))
+		size_t input = find_input(model, form, module);
+		if (input == INPUT_TYPES)
 			continue;
 		*to = (StoredTensor){.name = arena_printf(model->c->arena, "%s.weight", module)};
-		if (take_planes(model, form, module, to))
+		if (take_planes(model, form, input, module, to))
 			return true;
 	}
 	return false;
