@@ -4,6 +4,7 @@
  * cache. An element of an IEEE-like format is not finite when all bits of its
  * exponent are set, so the test is integer and needs no knowledge of its value.
  */
+#include "cpus.h"
 #include "run.h"
 
 #include <string.h>
@@ -31,7 +32,7 @@ static const FloatKind *find_kind(const char *dtype)
 
 /* Elements [0, count) of width `type` in `bytes`: is there one? Integer max over a block vectorizes on every CPU. */
 #define DEFINE_ANY(type)                                                                                               \
-	static bool any_##type(const type *elements, int64_t count, type exponent)                                         \
+	FOR_EACH_CPU static bool any_##type(const type *elements, int64_t count, type exponent)                            \
 	{                                                                                                                  \
 		type found = 0;                                                                                                \
 		_Pragma("omp simd reduction(| : found)") for (int64_t i = 0; i < count; i++) found |=                          \

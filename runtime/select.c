@@ -10,17 +10,13 @@
  * for several CPUs where the compiler can choose among them at run time.
  */
 #include "cmprt.h"
+#include "cpus.h"
 
 #include <math.h>
 #include <string.h>
 
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("O3")
-#endif
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EACH_CPU __attribute__((target_clones("arch=x86-64-v3", "default")))
-#else
-#define FOR_EACH_CPU
 #endif
 
 enum { SAMPLE = 32, GUESSES = 4, FEW = 16, STRIDE = 32, BLOCK = 1024, DIRECT = 64 };
