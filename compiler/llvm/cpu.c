@@ -20,8 +20,8 @@ static bool is_silent(LLVMTargetRef llvm, const char *triple, const char *cpu)
 		close(caught);
 		return true;
 	}
-	LLVMTargetMachineRef machine = LLVMCreateTargetMachine(
-		llvm, triple, cpu, "", LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
+	LLVMTargetMachineRef machine =
+		LLVMCreateTargetMachine(llvm, triple, cpu, "", LLVMCodeGenLevelDefault, LLVMRelocPIC, LLVMCodeModelDefault);
 	LLVMDisposeTargetMachine(machine);
 	dup2(own, STDERR_FILENO);
 	bool is_empty = lseek(caught, 0, SEEK_END) == 0;

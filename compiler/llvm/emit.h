@@ -238,8 +238,10 @@ typedef struct Sink {
 } Sink;
 Sink sink_begin(Emitter *e, KStep *step);
 void sink_put(Emitter *e, Sink *sink, LLVMValueRef value, KType type, Range range);
-/* From now on loads of dst read the rows of the sink; false, and nothing is changed, if something else writes dst. */
+/* From now on loads of dst read the rows of the sink; false, and nothing is changed, if loops inside write dst. */
 bool sink_keep(Emitter *e, Sink *sink);
+/* Nobody reads the rows of an earlier sink of buffer any more: it is written directly. */
+void sink_forget(Emitter *e, const KBuffer *buffer);
 void sink_end(Emitter *e, Sink *sink); /* writes dst; keeps the rows if that is possible */
 
 /* ---- emit_reduce.c ---- */
@@ -277,6 +279,8 @@ KType reduce_type(const KStep *step);
 
 void emit_scan(Emitter *e, KStep *step); /* the domain is bound */
 LLVMValueRef emit_quantile(Emitter *e, KStep *step);
+/* An i32 that sorts as a f32 or i32 does; NaN last; zeros are equal. */
+LLVMValueRef emit_sorting_image(Emitter *e, KStep *step, LLVMValueRef v);
 /* Ranks among a few neighbours: vectors hold whole groups, and a group's elements meet by rotation. */
 bool scan_is_grouped(Emitter *e, KStep *step);
 void emit_scan_grouped(Emitter *e, KStep *step);

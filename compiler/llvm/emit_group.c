@@ -417,12 +417,16 @@ void emit_group(Emitter *e, KStep **steps, size_t count)
 		LLVMValueRef v = emit_reduction(e, steps[0]);
 		memo_forget(e);
 		emit_store_step(e, steps[0], v, reduce_type(steps[0]), result_range(e, steps[0]));
+		sink_forget(e, steps[0]->dst);
 		return;
 	}
 	Group g = {.members = arena_array(e->k->c->arena, Member, count), .count = count};
 	for (size_t i = 0; i < count; i++) {
 		Member *m = &g.members[i];
-		*m = (Member){.step = steps[i], .axis = steps[i]->over_count, .folds = folds_to_one(steps[i])};
+		*m = (Member){.step = steps[i],
+			.sink = {.step = steps[i]},
+			.axis = steps[i]->over_count,
+			.folds = folds_to_one(steps[i])};
 		m->nest = nest_of(steps[i], &g.depth);
 	}
 	g.is_vector = runs_in_vectors(e, steps[0]);
@@ -441,7 +445,6 @@ void emit_group(Emitter *e, KStep **steps, size_t count)
 		memo_forget(e);
 		if (m->reducer)
 			emit_store_step(e, steps[i], reducer_end(e, m->reducer), reduce_type(steps[i]), result_range(e, steps[i]));
-		else
-			sink_end(e, &m->sink);
+		sink_end(e, &m->sink);
 	}
 }

@@ -11,7 +11,7 @@
  */
 #include "emit.h"
 
-enum { STAGE_MOST = 4096, TILES_UNROLLED = 2, WIDTH_MOST = 64 };
+enum { STAGE_MOST = 4096, TILES_UNROLLED = 2, DENSE_MOST = 8, WIDTH_MOST = 64 };
 
 /* ---- transposes ---- */
 
@@ -344,6 +344,28 @@ static void fill_tile(Emitter *e, Stage *stage, Rows pointers, LLVMValueRef at, 
 	}
 }
 
+/* Short blocks that touch: the lanes' blocks are one run of memory, element k of them every count-th of it. */
+static void fill_dense(Emitter *e, Stage *stage, LLVMValueRef base, uint32_t count)
+{
+	uint32_t n = e->width, row_bytes = staged_bytes(stage->store) * n;
+	Place *place = place_of(e, stage->buffer);
+	bool is_view = !store_equal(stage->store, stage->buffer->store);
+	LLVMTypeRef memory = place->is_value ? staged_type(e, stage->store) : store_memory_type(e, stage->store);
+	LLVMTypeRef all = LLVMVectorType(memory, n * count);
+	LLVMValueRef raw = load_at(e, all, base, is_view ? 1 : (uint32_t)stage->bytes, stage->buffer);
+	LLVMValueRef v = place->is_value ? raw : emit_decode(e, stage->store, raw);
+	if (!place->is_value && store_type(stage->store) == T_BOOL)
+		v = LLVMBuildZExt(e->builder, v, type_like(staged_type(e, stage->store), v), "");
+	for (uint32_t k = 0; k < count; k++) {
+		uint32_t mask[WIDTH_MOST];
+		for (uint32_t lane = 0; lane < n; lane++)
+			mask[lane] = lane * count + k;
+		LLVMValueRef row = shuffle(e, v, LLVMGetPoison(LLVMTypeOf(v)), mask, n);
+		LLVMValueRef to = offset_pointer(e, stage->memory, const_int(type_of(e, T_I64), (int64_t)k * row_bytes));
+		store_at(e, row, to, row_bytes & -row_bytes, NULL);
+	}
+}
+
 static void fill_stage(Emitter *e, Stage *stage)
 {
 	LLVMTypeRef i64 = type_of(e, T_I64);
@@ -356,8 +378,13 @@ static void fill_stage(Emitter *e, Stage *stage)
 	linear_add(e, first, turn, stage->factor);
 	Rows pointers;
 	LLVMValueRef base = offset_pointer(e, place_of(e, stage->buffer)->base, linear_emit(e, first));
-	lane_pointers(e, base, stage->factor * e->vector_index->step, pointers);
 	stage->memory = memory;
+	int64_t apart = stage->factor * e->vector_index->step;
+	if (count <= DENSE_MOST && apart == count * stage->bytes && LLVMIsConstant(e->lanes_full)) {
+		fill_dense(e, stage, base, (uint32_t)count);
+		return;
+	}
+	lane_pointers(e, base, apart, pointers);
 	int64_t tiles = count / n;
 	if (tiles > TILES_UNROLLED) {
 		LoopFrame loop = loop_begin(e, const_int(i64, 0), const_int(i64, tiles * n), n, "stage");
@@ -459,10 +486,27 @@ static void drain_tile(Emitter *e, Sink *sink, LLVMValueRef memory, Rows pointer
 			e, resize(e, rows[i], n, count), add_bytes(e, pointers[i], at, sink->bytes), sink->align, sink->step->dst);
 }
 
+/* The other way round: the rows of short blocks that touch, as one run of memory. */
+static void drain_dense(Emitter *e, Sink *sink, LLVMValueRef memory, LLVMValueRef first)
+{
+	uint32_t n = e->width, count = (uint32_t)sink->run;
+	LLVMValueRef rows = load_at(e, LLVMVectorType(sink->element, n * count), memory, (uint32_t)sink->bytes, NULL);
+	LLVMValueRef *mask = arena_array(e->k->c->arena, LLVMValueRef, n * count);
+	for (uint32_t i = 0; i < n * count; i++)
+		mask[i] = const_int(type_of(e, T_I32), i % count * n + i / count);
+	LLVMValueRef order = LLVMConstVector(mask, n * count);
+	LLVMValueRef run = LLVMBuildShuffleVector(e->builder, rows, LLVMGetPoison(LLVMTypeOf(rows)), order, "");
+	store_at(e, run, first, sink->align, sink->step->dst);
+}
+
 static void drain_full(Emitter *e, Sink *sink, LLVMValueRef memory, LLVMValueRef first)
 {
 	LLVMTypeRef i64 = type_of(e, T_I64);
 	int64_t n = e->width, tiles = sink->run / n;
+	if (sink->run <= DENSE_MOST && sink->factor == sink->run * sink->bytes) {
+		drain_dense(e, sink, memory, first);
+		return;
+	}
 	Rows pointers;
 	for (uint32_t i = 0; i < n; i++)
 		pointers[i] = offset_pointer(e, first, const_int(i64, sink->factor * i));
@@ -541,19 +585,29 @@ static void drain_from(Emitter *e, Sink *sink, uint32_t axis, LLVMValueRef run)
 	memo_forget(e);
 }
 
-static uint32_t count_writers(const KStepVec *steps, const KBuffer *buffer)
+static bool is_written_inside(const KStepVec *steps, const KBuffer *buffer)
 {
-	uint32_t count = 0;
 	for (size_t i = 0; i < steps->count; i++)
-		count += (steps->at[i]->dst == buffer) + count_writers(&steps->at[i]->body, buffer);
-	return count;
+		if (is_written(&steps->at[i]->body, buffer))
+			return true;
+	return false;
+}
+
+void sink_forget(Emitter *e, const KBuffer *buffer)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < e->stages.count; i++)
+		if (!e->stages.at[i]->is_encoded || e->stages.at[i]->buffer != buffer)
+			e->stages.at[kept++] = e->stages.at[i];
+	e->stages.count = kept;
 }
 
 bool sink_keep(Emitter *e, Sink *sink)
 {
 	KBuffer *buffer = sink->step->dst;
-	if (e->depth > e->lane_depth || sink->outer > 0 || count_writers(&e->lane_loop->body, buffer) != 1)
+	if (e->depth > e->lane_depth || sink->outer > 0 || is_written_inside(&e->lane_loop->body, buffer))
 		return false;
+	sink_forget(e, buffer);
 	sink->is_kept = true;
 	Stage *stage = arena_new_of(e->k->c->arena, Stage);
 	*stage = (Stage){.buffer = buffer, .store = sink->step->store, .bytes = sink->bytes, .memory = sink->memory};
@@ -572,11 +626,13 @@ bool sink_keep(Emitter *e, Sink *sink)
 
 void sink_end(Emitter *e, Sink *sink)
 {
-	if (!sink->memory)
+	if (!sink->memory) {
+		sink_forget(e, sink->step->dst);
 		return;
+	}
 	drain_from(e, sink, 0, const_int(type_of(e, T_I64), 0));
-	if (!sink->is_kept)
-		sink_keep(e, sink);
+	if (!sink->is_kept && !sink_keep(e, sink))
+		sink_forget(e, sink->step->dst);
 }
 
 /* ---- the loop ---- */

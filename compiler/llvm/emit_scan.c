@@ -9,7 +9,7 @@
  */
 #include "emit.h"
 
-enum { PAIRS_MOST = 32 };
+enum { FEW_MOST = 8, PAIRS_MOST = 32, NAN_IMAGE = 0x7fc00000 };
 
 static bool is_real(KType type)
 {
@@ -436,6 +436,61 @@ static bool const_total(KStep *step, int64_t *total)
 	return true;
 }
 
+/* Integers that sort like the values; NaN last; zeros are equal. */
+LLVMValueRef emit_sorting_image(Emitter *e, KStep *step, LLVMValueRef v)
+{
+	if (step->value->type == T_I32)
+		return v;
+	Range r = facts_range(e->facts, step->value);
+	LLVMTypeRef i32 = type_like(type_of(e, T_I32), v);
+	LLVMValueRef bits = LLVMBuildBitCast(e->builder, emit_plus_zero(e, v), i32, "");
+	if (!(r.lo >= 0)) {
+		LLVMValueRef sign = LLVMBuildAShr(e->builder, bits, const_int(i32, 31), "");
+		bits = LLVMBuildXor(e->builder, bits, LLVMBuildAnd(e->builder, sign, const_int(i32, INT32_MAX), ""), "");
+	}
+	if (!r.may_be_nan)
+		return bits;
+	LLVMValueRef is_nan = LLVMBuildFCmp(e->builder, LLVMRealUNO, v, v, "");
+	return LLVMBuildSelect(e->builder, is_nan, const_int(i32, NAN_IMAGE), bits, "");
+}
+
+/* A handful: each pair is compared once, in registers. The earlier one comes before unless the later one is less. */
+static void emit_few(Emitter *e, KStep *step, uint32_t total)
+{
+	LLVMBuilderRef b = e->builder;
+	LLVMTypeRef i64 = type_of(e, T_I64), i32 = type_of(e, T_I32);
+	uint32_t lanes = e->mode == MODE_LANES ? e->width : 0;
+	LLVMTypeRef counts = lanes ? LLVMVectorType(i32, lanes) : i32;
+	LLVMValueRef limit = step->scan == SCAN_SMALLEST ? emit_expr(e, step->limit) : NULL;
+	LLVMValueRef images[FEW_MOST], before[FEW_MOST];
+	for (uint32_t i = 0; i < total; i++) {
+		memo_forget(e);
+		bind_index(e, step->over[0], const_int(i64, i));
+		LLVMValueRef v = emit_expr(e, step->value);
+		images[i] = emit_sorting_image(e, step, lanes ? splat(e, v) : v);
+		before[i] = const_int(counts, i);
+	}
+	for (uint32_t i = 0; i < total; i++)
+		for (uint32_t j = i + 1; j < total; j++) {
+			LLVMValueRef is_less = LLVMBuildICmp(b, LLVMIntSLT, images[j], images[i], "");
+			LLVMValueRef one = LLVMBuildSExt(b, is_less, counts, "");
+			before[i] = LLVMBuildSub(b, before[i], one, "");
+			before[j] = LLVMBuildAdd(b, before[j], one, "");
+		}
+	for (uint32_t i = 0; i < total; i++) {
+		memo_forget(e);
+		bind_index(e, step->over[0], const_int(i64, i));
+		LLVMValueRef v = before[i];
+		if (limit && step->limit->type == T_I64)
+			v = LLVMBuildSExt(b, v, type_like(i64, v), "");
+		if (limit)
+			v = LLVMBuildICmp(b, LLVMIntSLT, v, lanes ? splat(e, limit) : limit, "");
+		emit_store_step(e, step, v, result_type(step), result_range(e, step));
+	}
+	e->index_values[step->over[0]->id] = NULL;
+	memo_forget(e);
+}
+
 /* Whether a comes before b, given the order of their positions. */
 static LLVMValueRef comes_before(
 	Emitter *e, KStep *step, LLVMValueRef a, LLVMValueRef b, LLVMValueRef position_a, LLVMValueRef position_b)
@@ -501,6 +556,11 @@ void emit_scan(Emitter *e, KStep *step)
 		return;
 	}
 	bool counts = step->scan == SCAN_RANK || step->scan == SCAN_SMALLEST;
+	bool has_image = step->value->type == T_F32 || step->value->type == T_I32;
+	if (counts && has_image && step->over_count == 1 && const_total(step, &total) && total <= FEW_MOST) {
+		emit_few(e, step, (uint32_t)total);
+		return;
+	}
 	if (counts && const_total(step, &total) && total <= PAIRS_MOST) {
 		emit_pairs(e, step, total);
 		return;

@@ -8,7 +8,7 @@
  */
 #include "emit.h"
 
-enum { GROUP_MOST = 16, WIDTH_MOST = 64, NAN_IMAGE = 0x7fc00000 };
+enum { GROUP_MOST = 16, WIDTH_MOST = 64 };
 
 typedef struct Grouped {
 	KStep *step; /* the step in terms of one index that runs through all groups */
@@ -77,24 +77,6 @@ static Grouped flatten(Emitter *e, KStep *step)
 	return g;
 }
 
-/* Integers that sort like the values; NaN last; zeros are equal. */
-static LLVMValueRef sorting_image(Emitter *e, KStep *step, LLVMValueRef v)
-{
-	if (step->value->type == T_I32)
-		return v;
-	Range r = facts_range(e->facts, step->value);
-	LLVMTypeRef i32 = type_like(type_of(e, T_I32), v);
-	LLVMValueRef bits = LLVMBuildBitCast(e->builder, emit_plus_zero(e, v), i32, "");
-	if (!(r.lo >= 0)) {
-		LLVMValueRef sign = LLVMBuildAShr(e->builder, bits, const_int(i32, 31), "");
-		bits = LLVMBuildXor(e->builder, bits, LLVMBuildAnd(e->builder, sign, const_int(i32, INT32_MAX), ""), "");
-	}
-	if (!r.may_be_nan)
-		return bits;
-	LLVMValueRef is_nan = LLVMBuildFCmp(e->builder, LLVMRealUNO, v, v, "");
-	return LLVMBuildSelect(e->builder, is_nan, const_int(i32, NAN_IMAGE), bits, "");
-}
-
 /* For each lane, how many of its group come before it. */
 static LLVMValueRef count_before(Emitter *e, KStep *step, LLVMValueRef image, uint32_t size)
 {
@@ -138,7 +120,7 @@ static void emit_vector(Emitter *e, Grouped *g, uint32_t width, LLVMValueRef num
 	LLVMValueRef start = splat(e, LLVMBuildTrunc(e->builder, first, i32, ""));
 	e->index_values[g->index->id] = LLVMBuildAdd(e->builder, start, LLVMConstVector(lanes, width), "");
 	memo_forget(e);
-	LLVMValueRef image = sorting_image(e, step, splat(e, emit_expr(e, step->value)));
+	LLVMValueRef image = emit_sorting_image(e, step, splat(e, emit_expr(e, step->value)));
 	LLVMValueRef v = count_before(e, step, image, g->size);
 	Range range = {.least = 0, .most = g->size};
 	if (step->scan == SCAN_SMALLEST) {
