@@ -188,6 +188,30 @@ static bool holds_lanes(const KStepVec *steps)
 	return false;
 }
 
+/* ---- lanes around a loop ---- */
+
+/* A loop in lanes that holds one loop of ours and nothing else runs over the turns of both. */
+static void merge_inner(Kernel *k, KStep *lanes, const ScheduleOptions *options)
+{
+	int64_t outer, inner;
+	KStep *loop = lanes->body.count == 1 ? lanes->body.at[0] : NULL;
+	if (!loop || loop->kind != STEP_LOOP || loop->origin || loop->mode != LOOP_SEQUENTIAL ||
+		!counts_from_zero(lanes->index, &outer) || !counts_from_zero(loop->index, &inner))
+		return;
+	KIndex *all = kindex_new(k, lanes->index->name, kexpr_int(k, T_I32, 0), kexpr_int(k, T_I32, outer * inner), 1);
+	KExpr *at = kexpr_index(k, all), *by = kexpr_int(k, T_I32, inner);
+	for (size_t i = 0; i < loop->body.count; i++) {
+		step_substitute(k, loop->body.at[i], loop->index, kexpr_binary(k, OP_IMOD, at, by));
+		step_substitute(k, loop->body.at[i], lanes->index, kexpr_binary(k, OP_IDIV, at, by));
+	}
+	for (size_t i = 0; i < k->buffers.count; i++)
+		if (k->buffers.at[i]->scope == loop)
+			k->buffers.at[i]->scope = lanes;
+	lanes->index = all;
+	lanes->body = loop->body;
+	lanes->lanes = schedule_lanes_for(lanes, outer * inner, options);
+}
+
 static void flatten_in(Kernel *k, KStepVec *steps, KStep *around, const ScheduleOptions *options)
 {
 	KStepVec out = {0};
@@ -203,6 +227,9 @@ static void flatten_in(Kernel *k, KStepVec *steps, KStep *around, const Schedule
 		else
 			vec_push(k->c->arena, &out, step);
 	}
+	for (size_t i = 0; i < out.count; i++)
+		if (is_lanes(out.at[i]))
+			merge_inner(k, out.at[i], options);
 	*steps = out;
 }
 

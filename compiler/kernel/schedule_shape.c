@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { LEAST_LANES = 4, FEW_LANES = 8, LONG_SUM = 256, SHORT_FOLD = 64, MOST_LOOPS = 16 };
+enum { LEAST_LANES = 4, FEW_LANES = 8, LONG_SUM = 256, SHORT_FOLD = 64, SHORT_SCAN = 16, MOST_LOOPS = 16 };
 
 /* ---- buffers ---- */
 
@@ -218,14 +218,16 @@ static bool is_short_sum(const KStep *step)
 	return step->in_order || total <= LONG_SUM;
 }
 
-/* A few elements folded to a position, or to an integer: in vectors most of the work would be moving them about. */
+/* A few elements folded to a position or to an integer, or ranked: in vectors most of the work would be moving them about. */
 static bool is_short_fold(const KStep *step)
 {
 	int64_t n, total = 1;
-	if (step->kind != STEP_REDUCE)
+	if (step->kind != STEP_REDUCE && step->kind != STEP_SCAN)
 		return false;
 	for (uint32_t i = 0; i < step->over_count; i++)
 		total *= kexpr_is_const(step->over[i]->hi, &n) ? n : SHORT_FOLD + 1;
+	if (step->kind == STEP_SCAN)
+		return total <= SHORT_SCAN;
 	bool is_position = step->reduce == REDUCE_ARGMAX || step->reduce == REDUCE_ARGMIN;
 	bool is_integer_sum = step->reduce == REDUCE_SUM && step->value->type < T_F32;
 	return (is_position || is_integer_sum) && total <= SHORT_FOLD;
