@@ -234,13 +234,13 @@ typedef struct Sink {
 	uint32_t align; /* of elements of dst */
 	int64_t run;    /* elements that are neighbours in dst */
 	uint32_t outer; /* indices of the domain that lead from run to run */
-	bool is_kept;
+	bool is_kept;   /* loads of dst read its rows */
 } Sink;
 Sink sink_begin(Emitter *e, KStep *step);
 void sink_put(Emitter *e, Sink *sink, LLVMValueRef value, KType type, Range range);
 /* From now on loads of dst read the rows of the sink; false, and nothing is changed, if loops inside write dst. */
 bool sink_keep(Emitter *e, Sink *sink);
-/* Nobody reads the rows of an earlier sink of buffer any more: it is written directly. */
+/* Nobody reads the rows of earlier sinks of buffer any more: it is written directly. */
 void sink_forget(Emitter *e, const KBuffer *buffer);
 void sink_end(Emitter *e, Sink *sink); /* writes dst; keeps the rows if that is possible */
 

@@ -399,12 +399,22 @@ static bool reads(Emitter *e, KStep *reader, KStep *writer)
 static void begin_sink(Emitter *e, Group *g, size_t at)
 {
 	Member *m = &g->members[at];
-	bool is_read_before = false, is_read_after = false;
-	for (size_t i = 0; i < g->count; i++)
+	bool is_read_before = false, is_read_after = false, is_second = false;
+	for (size_t i = 0; i < g->count; i++) {
 		*(i <= at ? &is_read_before : &is_read_after) |= reads(e, g->members[i].step, m->step);
+		is_second |= i < at && g->members[i].sink.memory && g->members[i].step->dst == m->step->dst;
+	}
 	m->sink = sink_begin(e, m->step);
-	if (m->sink.memory && is_read_after && (is_read_before || !sink_keep(e, &m->sink)))
+	if (m->sink.is_kept)
+		return;
+	if (m->sink.memory && is_read_after && (is_read_before || is_second || !sink_keep(e, &m->sink)))
 		m->sink.memory = NULL;
+	if (m->sink.memory)
+		return;
+	sink_forget(e, m->step->dst);
+	for (size_t i = 0; i < at; i++) /* what is written directly must not be written over later */
+		if (g->members[i].step->dst == m->step->dst)
+			g->members[i].sink.memory = NULL;
 }
 
 void emit_group(Emitter *e, KStep **steps, size_t count)

@@ -407,6 +407,41 @@ static Linear *sink_offset(Emitter *e, const Sink *sink, int64_t lane)
 	return linear_scaled(e, offset, store_equal(sink->step->store, sink->step->dst->store) ? sink->bytes : 1);
 }
 
+/* The rows that a sink of one run collects, as a stage. */
+static Stage *stage_of_sink(Emitter *e, const Sink *sink)
+{
+	Stage *stage = arena_new_of(e->k->c->arena, Stage);
+	*stage =
+		(Stage){.buffer = sink->step->dst, .store = sink->step->store, .bytes = sink->bytes, .memory = sink->memory};
+	stage->is_encoded = true;
+	stage->uniform = sink_offset(e, sink, -1);
+	stage->factor = linear_take(stage->uniform, e->vector_index);
+	for (uint32_t i = 0; i < sink->step->domain_count; i++) {
+		int64_t least, most, factor = linear_take(stage->uniform, sink->step->domain[i]);
+		facts_index_range(sink->step->domain[i], &least, &most);
+		stage->least += factor * least;
+		stage->most += factor * most;
+	}
+	return stage;
+}
+
+/* Rows that an earlier sink of the same elements left: writing there is like writing to dst. */
+static bool sink_reuse(Emitter *e, Sink *sink)
+{
+	Stage *own = sink->outer > 0 ? NULL : stage_of_sink(e, sink);
+	for (size_t i = 0; own && i < e->stages.count; i++) {
+		Stage *stage = e->stages.at[i];
+		if (!stage->is_encoded || stage->buffer != own->buffer || !store_equal(stage->store, own->store) ||
+			stage->factor != own->factor || !linear_equal(stage->uniform, own->uniform) || stage->least != own->least ||
+			stage->most != own->most)
+			continue;
+		sink->memory = stage->memory;
+		sink->is_kept = true;
+		return true;
+	}
+	return false;
+}
+
 Sink sink_begin(Emitter *e, KStep *step)
 {
 	Sink sink = {.step = step};
@@ -443,7 +478,8 @@ Sink sink_begin(Emitter *e, KStep *step)
 			return sink;
 	if (sink.run < 2 || total > STAGE_MOST)
 		return sink;
-	sink.memory = memory_of_function(e, (uint64_t)(total * sink.bytes * e->width), "sink");
+	if (!sink_reuse(e, &sink))
+		sink.memory = memory_of_function(e, (uint64_t)(total * sink.bytes * e->width), "sink");
 	return sink;
 }
 
@@ -609,18 +645,7 @@ bool sink_keep(Emitter *e, Sink *sink)
 		return false;
 	sink_forget(e, buffer);
 	sink->is_kept = true;
-	Stage *stage = arena_new_of(e->k->c->arena, Stage);
-	*stage = (Stage){.buffer = buffer, .store = sink->step->store, .bytes = sink->bytes, .memory = sink->memory};
-	stage->is_encoded = true;
-	stage->uniform = sink_offset(e, sink, -1);
-	stage->factor = linear_take(stage->uniform, e->vector_index);
-	for (uint32_t i = 0; i < sink->step->domain_count; i++) {
-		int64_t least, most, factor = linear_take(stage->uniform, sink->step->domain[i]);
-		facts_index_range(sink->step->domain[i], &least, &most);
-		stage->least += factor * least;
-		stage->most += factor * most;
-	}
-	vec_push(e->k->c->arena, &e->stages, stage);
+	vec_push(e->k->c->arena, &e->stages, stage_of_sink(e, sink));
 	return true;
 }
 
