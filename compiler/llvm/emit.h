@@ -219,11 +219,32 @@ LLVMTypeRef place_element_type(Emitter *e, KBuffer *buffer, Place *place);
 LLVMValueRef encode_place(Emitter *e, KStep *step, Place *place, LLVMValueRef value, KType type, Range range);
 LLVMValueRef decode_place(Emitter *e, KBuffer *buffer, Place *place, Store store, LLVMValueRef raw);
 
+/* ---- emit_transpose.c ---- */
+
+enum { LANES_MOST = 64 };
+typedef LLVMValueRef Rows[LANES_MOST];
+LLVMValueRef emit_shuffle(Emitter *e, LLVMValueRef a, LLVMValueRef b, const uint32_t *mask, uint32_t count);
+/* n vectors of n elements: element j of rows[i] becomes element i of rows[j] */
+void emit_transpose(Emitter *e, Rows rows, uint32_t n);
+LLVMValueRef emit_resize(Emitter *e, LLVMValueRef v, uint32_t from, uint32_t to); /* elements */
+LLVMValueRef lane_add_bytes(Emitter *e, LLVMValueRef pointer, LLVMValueRef count, int64_t bytes);
+/* first + lane * bytes for each lane; lanes that are not live stay with the last live one. */
+void lane_pointers(Emitter *e, LLVMValueRef first, int64_t bytes, Rows pointers);
+
 /* ---- emit_lanes.c: staging by transposes ---- */
 
+enum {
+	STAGE_MOST = 4096,  /* elements a lane in rows */
+	TILES_UNROLLED = 2, /* more of them are moved in a loop */
+	DENSE_MOST = 8,     /* elements of blocks that touch, moved as one run of memory */
+};
 void emit_lane_loop(Emitter *e, KStep *loop);
 /* the staged value of a load, NULL if it is not staged */
 LLVMValueRef stage_find(Emitter *e, KExpr *load);
+bool steps_write(const KStepVec *steps, const KBuffer *buffer);
+
+/* ---- emit_sink.c ---- */
+
 /* Stores of a step to a buffer outside the lane loop are collected and written transposed. */
 typedef struct Sink {
 	KStep *step;
