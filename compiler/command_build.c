@@ -69,6 +69,12 @@ static bool has_runtime(Compiler *c, const char *folder, const char *triple)
 
 bool build_executable(Compilation *k)
 {
+	if (!strstr(k->facts.triple, "-linux")) {
+		diag_fatal(k->c, "executables are made for Linux, the target's triple is \"%s\"", k->facts.triple);
+		diag_help(k->c,
+			"--emit=obj makes the object for it; `host native` after the target makes the executable for this machine");
+		return false;
+	}
 	const char *triple = short_triple(k->c, k->facts.triple), *runtimes = path_runtimes(k->c);
 	if (!has_runtime(k->c, runtimes, triple))
 		return false;

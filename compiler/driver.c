@@ -91,7 +91,11 @@ static bool find_machine(Compilation *k)
 	k->machine = (ModuleTarget){.triple = target_text(k, host, "triple"),
 		.cpu = cpu ? cpu : "native",
 		.features = target_text(k, host, "features")};
-	return target_facts(k->c, &k->machine, &k->facts);
+	if (target_facts(k->c, &k->machine, &k->facts))
+		return true;
+	if (host)
+		diag_note(k->c, host->node->loc, "target %s is declared here", host->name);
+	return false;
 }
 
 static Name optional_name(Compiler *c, const char *text)

@@ -113,7 +113,25 @@ static void report_failure(Compiler *c, const char *compiler, char *text)
 	diag_fatal(c, "%s could not link the executable: %s", compiler, *line ? line : "it says nothing");
 }
 
-static bool run_command(Compiler *c, Words *words)
+/* "x86_64-linux-gnu" as it is in the names of packages, which have no underscores. */
+static const char *package_name(Compiler *c, const char *triple)
+{
+	char *name = arena_copy(c->arena, triple, strlen(triple));
+	for (char *at = name; *at; at++)
+		*at = *at == '_' ? '-' : *at;
+	return name;
+}
+
+static void report_no_compiler(Compiler *c, const LinkOptions *o, const char *compiler)
+{
+	diag_fatal(c, "there is no %s here to link the executable with", compiler);
+	if (strcmp(o->triple, o->host_triple) == 0)
+		diag_help(c, "Debian's packages are gcc and libc6-dev; `cmpc run` needs none");
+	else
+		diag_help(c, "Debian's package is gcc-%s; `--emit=obj` needs none", package_name(c, o->triple));
+}
+
+static bool run_command(Compiler *c, const LinkOptions *o, Words *words)
 {
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC) != 0) {
@@ -130,7 +148,7 @@ static bool run_command(Compiler *c, Words *words)
 	close(ends[1]);
 	bool is_done = false;
 	if (code == ENOENT) {
-		diag_fatal(c, "there is no %s here to link the executable with; `cmpc run` needs none", words->at[0]);
+		report_no_compiler(c, o, words->at[0]);
 	} else if (code != 0) {
 		diag_fatal(c, "cannot start %s: %s", words->at[0], strerror(code));
 	} else {
@@ -154,7 +172,7 @@ bool link_executable(Compiler *c, const LinkOptions *o)
 	const char *own = arena_printf(c->arena, "%.*s.%s.%ld", folder, o->output, o->output + folder, (long)getpid());
 	const char *object = arena_printf(c->arena, "%s.o", own), *made = arena_printf(c->arena, "%s.exe", own);
 	Words words = command_of(c, o, object, made);
-	bool is_done = write_file(c, object, o->object, o->object_count) && run_command(c, &words);
+	bool is_done = write_file(c, object, o->object, o->object_count) && run_command(c, o, &words);
 	if (is_done && rename(made, o->output) != 0) {
 		diag_fatal(c, "cannot write %s: %s", o->output, strerror(errno));
 		is_done = false;

@@ -310,6 +310,10 @@ void emit_scan_grouped(Emitter *e, KStep *step);
 
 bool cpu_is_known(const char *triple, const char *cpu);
 const char *cpu_triple(const char *host, const char *cpu); /* host, if it knows the CPU, else one that does; NULL */
+/* NULL: none is near, or this process has asked before: LLVM lists its CPUs once. */
+Name cpu_nearest(Compiler *c, const char *triple, const char *cpu);
+/* The first of "+a,-b" that this CPU's architecture does not have, NULL: it has all. */
+const char *unknown_feature(Compiler *c, const char *triple, const char *cpu, const char *features);
 
 /* ---- emit_linalg.c ---- */
 

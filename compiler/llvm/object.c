@@ -86,6 +86,51 @@ static bool same_machine(const char *a, const char *b)
 	return strncmp(a, b, length + 1) == 0 && (!os_a == !os_b);
 }
 
+static void report_cpu(Compiler *c, const char *cpu, const char *triple, const char *host)
+{
+	const char *other = cpu_triple(host, cpu);
+	if (other && strcmp(other, triple) != 0) {
+		diag_fatal(c, "cpu \"%s\" does not fit the triple \"%s\"", cpu, triple);
+		diag_help(c, "its triple is \"%s\"", other);
+		return;
+	}
+	Name nearest = cpu_nearest(c, triple, cpu);
+	diag_fatal(c, "no cpu of %s is called \"%s\"", triple, cpu);
+	if (nearest)
+		diag_help(c, "did you mean \"%s\"?", nearest);
+	else
+		diag_help(c, "the names are LLVM's: llc -mtriple=%s -mcpu=help lists them; \"native\" is the CPU that compiles",
+			triple);
+}
+
+/* The triple of a target: what it says, else one that knows its CPU. NULL: reported. */
+static const char *target_triple(Compiler *c, const ModuleTarget *target, const char *cpu, const char *host)
+{
+	bool is_native = strcmp(cpu, "native") == 0;
+	if (!target->triple) {
+		const char *triple = is_native ? host : cpu_triple(host, cpu);
+		if (!triple)
+			report_cpu(c, cpu, host, host);
+		return triple;
+	}
+	const char *triple = taken(c, LLVMNormalizeTargetTriple(target->triple));
+	LLVMTargetRef llvm;
+	char *message = NULL;
+	if (LLVMGetTargetFromTriple(triple, &llvm, &message)) {
+		diag_fatal(c, "no code can be made for the triple \"%s\"", target->triple);
+		diag_help(c, "one is \"x86_64-linux-gnu\", another \"aarch64-linux-gnu\"");
+		LLVMDisposeMessage(message);
+		return NULL;
+	}
+	if (is_native ? same_machine(triple, host) : cpu_is_known(triple, cpu))
+		return triple;
+	if (is_native)
+		diag_fatal(c, "cpu \"native\" is of this machine, whose triple is \"%s\", not \"%s\"", host, target->triple);
+	else
+		report_cpu(c, cpu, triple, host);
+	return NULL;
+}
+
 bool target_open(
 	Compiler *c, const ModuleTarget *target, LLVMTargetMachineRef *machine, TargetFacts *facts, bool *has_f16)
 {
@@ -93,18 +138,15 @@ bool target_open(
 	const char *host = taken(c, LLVMGetDefaultTargetTriple());
 	const char *cpu = target->cpu ? target->cpu : "generic", *features = target->features ? target->features : "";
 	const char *detected = NULL;
-	bool is_native = strcmp(cpu, "native") == 0;
-	facts->triple = target->triple ? taken(c, LLVMNormalizeTargetTriple(target->triple))
-					: is_native    ? host
-								   : cpu_triple(host, cpu);
-	if (!facts->triple || (target->triple && !is_native && !cpu_is_known(facts->triple, cpu))) {
-		diag_fatal(c, "unknown cpu \"%s\"", cpu);
-		diag_help(c, "the names are LLVM's: llc -mcpu=help lists them; \"native\" is the CPU that compiles");
+	facts->triple = target_triple(c, target, cpu, host);
+	if (!facts->triple)
 		return false;
-	}
 	facts->is_host = same_machine(facts->triple, host);
-	if (is_native && !facts->is_host) {
-		diag_fatal(c, "cpu \"native\" is of this machine, the target is %s", facts->triple);
+	bool is_native = strcmp(cpu, "native") == 0;
+	const char *unknown = unknown_feature(c, facts->triple, is_native ? "" : cpu, features);
+	if (unknown) {
+		diag_fatal(c, "there is no feature \"%s\" of %s", unknown, facts->triple);
+		diag_help(c, "features are written \"+one,-another\"; llc -mtriple=%s -mattr=help lists them", facts->triple);
 		return false;
 	}
 	if (is_native) {
@@ -115,7 +157,7 @@ bool target_open(
 	LLVMTargetRef llvm;
 	char *message = NULL;
 	if (LLVMGetTargetFromTriple(facts->triple, &llvm, &message)) {
-		diag_fatal(c, "no code can be made for target %s: %s", facts->triple, message);
+		diag_fatal(c, "internal: no code can be made for %s: %s", facts->triple, message);
 		LLVMDisposeMessage(message);
 		return false;
 	}
