@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * diag.c: collects what the user is told about the program and prints it with
- * the source line and carets under the place. Lines are shown as they are,
- * except that control characters and broken UTF-8 become `?`, and that of a very
- * long line only the part around the place is shown.
+ * the source line and carets under the place. Lines are shown as they are, except
+ * that control characters and broken UTF-8 become `?`, and that of a very long line
+ * only the part around the place is shown. Messages and paths may hold what a
+ * checkpoint says: there such characters are written as \x1b.
  */
 #include "base.h"
 
@@ -125,15 +126,18 @@ static void print_line(const Compiler *c, FILE *to, const Source *source, Loc lo
 static void print_diag(const Compiler *c, const Diag *diag, FILE *to)
 {
 	const char *on = c->options.color ? kinds[diag->kind].color : "", *off = c->options.color ? "\033[0m" : "";
+	Text said = {.arena = c->arena}, path = {.arena = c->arena};
+	text_shown(&said, diag->text, strlen(diag->text));
 	if (!diag->has_loc) {
 		const char *who = diag->kind == DIAG_HELP || diag->kind == DIAG_NOTE ? "" : "cmpc: ";
-		fprintf(to, "%s%s%s:%s %s\n", who, on, kinds[diag->kind].text, off, diag->text);
+		fprintf(to, "%s%s%s:%s %s\n", who, on, kinds[diag->kind].text, off, said.at);
 		return;
 	}
 	uint32_t line, column;
 	source_place(c, diag->loc, &line, &column);
 	const Source *source = source_of(c, diag->loc.file);
-	fprintf(to, "%s:%u:%u: %s%s:%s %s\n", source->path, line, column, on, kinds[diag->kind].text, off, diag->text);
+	text_shown(&path, source->path, strlen(source->path));
+	fprintf(to, "%s:%u:%u: %s%s:%s %s\n", path.at, line, column, on, kinds[diag->kind].text, off, said.at);
 	print_line(c, to, source, diag->loc, line);
 }
 
