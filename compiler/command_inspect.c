@@ -17,15 +17,27 @@ typedef struct DtypeSum {
 } DtypeSum;
 typedef VEC(DtypeSum) DtypeSumVec;
 
+/* The container's type, or what the metadata say that its bytes are. */
+static const char *dtype_shown(const Model *model, const CkTensor *tensor)
+{
+	const char *coded = stored_rows_dtype(model, tensor);
+	Text text = {.arena = model->c->arena};
+	if (!coded)
+		return tensor->dtype;
+	text_shown(&text, coded, strlen(coded));
+	return text.at;
+}
+
 static void sum_dtypes(const Model *model, DtypeSumVec *to)
 {
 	for (int64_t i = 0; i < model->checkpoint->tensor_count; i++) {
 		const CkTensor *tensor = &model->checkpoint->tensors[i];
+		const char *dtype = dtype_shown(model, tensor);
 		size_t at = 0;
-		while (at < to->count && strcmp(to->at[at].dtype, tensor->dtype) != 0)
+		while (at < to->count && strcmp(to->at[at].dtype, dtype) != 0)
 			at++;
 		if (at == to->count) {
-			DtypeSum fresh = {.dtype = tensor->dtype};
+			DtypeSum fresh = {.dtype = dtype};
 			vec_push(model->c->arena, to, fresh);
 		}
 		to->at[at].tensors++;
@@ -99,7 +111,7 @@ static void print_tensors(const Model *model, bool is_split, Text *to)
 		begin = to->count;
 		print_shape(group->first->file, to);
 		pad(to, begin, 18);
-		text_printf(to, " %-8s ", group->first->file->dtype);
+		text_printf(to, " %-8s ", dtype_shown(model, group->first->file));
 		print_roles(group->first, to);
 		while (to->at[to->count - 1] == ' ')
 			to->at[--to->count] = '\0';
@@ -129,7 +141,7 @@ static void print_metadata(const Checkpoint *checkpoint, bool is_full, Text *to)
 
 /* ---- JSON ---- */
 
-static json_t *tensor_json(const Checkpoint *checkpoint, const PlanTensor *tensor)
+static json_t *tensor_json(const Model *model, const PlanTensor *tensor)
 {
 	const CkTensor *file = tensor->file;
 	json_t *shape = json_array(), *roles = json_array();
@@ -137,9 +149,9 @@ static json_t *tensor_json(const Checkpoint *checkpoint, const PlanTensor *tenso
 		json_array_append_new(shape, json_integer(file->shape[axis]));
 	for (size_t i = 0; i < tensor->roles.count; i++)
 		json_array_append_new(roles, json_string(tensor->roles.at[i]));
-	json_t *object = json_pack("{s:s, s:s, s:o, s:I, s:s, s:I, s:o}", "name", file->name, "dtype", file->dtype, "shape",
-		shape, "bytes", (json_int_t)file->bytes, "file", checkpoint->files[file->file], "offset",
-		(json_int_t)file->offset, "roles", roles);
+	json_t *object = json_pack("{s:s, s:s, s:o, s:I, s:s, s:I, s:o}", "name", file->name, "dtype",
+		dtype_shown(model, file), "shape", shape, "bytes", (json_int_t)file->bytes, "file",
+		model->checkpoint->files[file->file], "offset", (json_int_t)file->offset, "roles", roles);
 	if (tensor->layer >= 0)
 		json_object_set_new(object, "layer", json_integer(tensor->layer));
 	return object;
@@ -158,7 +170,7 @@ static void print_json(const Model *model)
 			json_pack("{s:s, s:I, s:I, s:I}", "dtype", sums.at[i].dtype, "tensors", (json_int_t)sums.at[i].tensors,
 				"parameters", (json_int_t)sums.at[i].parameters, "bytes", (json_int_t)sums.at[i].bytes));
 	for (size_t i = 0; i < model->facts->tensors.count; i++)
-		json_array_append_new(tensors, tensor_json(checkpoint, &model->facts->tensors.at[i]));
+		json_array_append_new(tensors, tensor_json(model, &model->facts->tensors.at[i]));
 	for (int64_t i = 0; i < checkpoint->meta_count; i++)
 		json_object_set_new(meta, checkpoint->meta[i].key, json_text(checkpoint->meta[i].value));
 	json_line(json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "path", json_text(checkpoint->path), "format",

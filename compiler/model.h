@@ -9,15 +9,23 @@
 #include "driver.h"
 #include "plan.h"
 
+/* A dtype as a checkpoint's metadata declare it. */
+typedef struct DeclaredDtype {
+	const char *label; /* with its arguments */
+	Program *program;
+	const DtypeRef *dtype;
+} DeclaredDtype;
+
 /* ---- model.c ---- */
 
 typedef struct Model {
 	Compiler *c;
 	Program *library; /* the standard library: roles, dtypes */
 	Checkpoint *checkpoint;
-	Plan *facts;        /* its tensors with roles, layers, rows and columns; nothing is planned */
-	int64_t file_bytes; /* of all files */
-	int64_t parameters; /* elements of all tensors */
+	Plan *facts;                 /* its tensors with roles, layers, rows and columns; nothing is planned */
+	int64_t file_bytes;          /* of all files */
+	int64_t parameters;          /* elements of all tensors */
+	VEC(DeclaredDtype) declared; /* those met so far */
 } Model;
 
 Model *model_open(Compiler *c, const char *path); /* NULL: reported */
@@ -51,16 +59,23 @@ typedef struct StoredTensor {
 	int64_t rank, shape[CMPRT_MAX_RANK];
 	int64_t bytes;                      /* of all its parts */
 	const CkTensor *parts[MOST_PLANES]; /* one; or the planes that hold fields, in the dtype's order */
+	bool is_single[MOST_PLANES];        /* the part holds arguments of the dtype, no rows */
 	uint32_t part_count;
 	Store store;           /* plain numbers; STORE_NONE: see `coded` */
 	const DtypeRef *coded; /* NULL: no dtype is known that reads it */
-	const Node *form;      /* LAYOUT or PLANES of `coded` */
-	Store input;           /* planes: what the dtype calls `input` */
+	Program *program;      /* in which `coded` is declared */
+	const Node *form;      /* LAYOUT or PLANES of `coded`; the DTYPE itself: rows of bytes */
+	Store input;           /* PLANES, DTYPE: what the dtype calls `input` */
 } StoredTensor;
 typedef VEC(StoredTensor) StoredTensorVec;
 
 bool stored_tensors(Model *model, StoredTensorVec *to); /* in the order of the file; false: reported */
 int64_t stored_elements(const StoredTensor *tensor);
+
+/* ---- stored_rows.c: rows of bytes ---- */
+
+const char *stored_rows_dtype(const Model *model, const CkTensor *tensor); /* with its arguments; NULL: it is none */
+bool stored_rows(Model *model, StoredTensor *tensor);                      /* a tensor of its own; false: reported */
 
 /* ---- values.c: their values as f32 ---- */
 

@@ -2,12 +2,12 @@
  *
  * stored.c: which tensors a checkpoint has, as a reader of the model counts them.
  * A block type is the dtype of the library whose layout has its code. Tensors that
- * are the planes of one dtype are one tensor: config.json names forms and schemes,
- * the dtype with the same form and scheme names the planes. No format is known here.
+ * are the planes of one dtype are one tensor: config.json, or the metadata of a
+ * single file, name forms and schemes, the dtype with the same form and scheme names
+ * the planes. No format is known here.
  */
 #include "model.h"
 
-#include <ctype.h>
 #include <jansson.h>
 #include <string.h>
 
@@ -57,17 +57,6 @@ static bool scheme_fits(Program *p, const Node *planes, const json_t *weights)
 	return false;
 }
 
-/* Does a plane tell an argument of the dtype? Such a tensor's values depend on a number that only its file knows. */
-static bool tells_argument(const Node *params, const Node *node)
-{
-	bool is_told = false;
-	for (uint32_t i = 0; i < params->kid_count && node->kind == N_NAME; i++)
-		is_told |= params->kids[i]->name == node->name;
-	for (uint32_t i = 0; i < node->kid_count && !is_told; i++)
-		is_told = node->kids[i] && tells_argument(params, node->kids[i]);
-	return is_told;
-}
-
 static void add_forms(Model *model, const json_t *group, const char *format, FormVec *to)
 {
 	Program *p = model->library;
@@ -81,8 +70,6 @@ static void add_forms(Model *model, const json_t *group, const char *format, For
 		const Node *planes = dtype_planes(dtype);
 		if (!planes || strcmp(planes->text, format) != 0 || !scheme_fits(p, planes, weights))
 			continue;
-		if (tells_argument(decl_params(decl), planes)) /* left as they lie in the file */
-			continue;
 		Form form = {.dtype = dtype, .planes = planes, .targets = json_object_get(group, "targets")};
 		vec_push(model->c->arena, to, form);
 	}
@@ -91,9 +78,9 @@ static void add_forms(Model *model, const json_t *group, const char *format, For
 static json_t *find_forms(Model *model, FormVec *to)
 {
 	json_error_t error;
-	const char *text = model->checkpoint->config;
-	json_t *root = text ? json_loads(text, JSON_REJECT_DUPLICATES, &error) : NULL;
-	const json_t *config = json_object_get(root, "quantization_config");
+	const char *text = model->checkpoint->config, *own = checkpoint_meta(model->checkpoint, "cmpc.quantization_config");
+	json_t *root = text || own ? json_loads(own ? own : text, JSON_REJECT_DUPLICATES, &error) : NULL;
+	const json_t *config = own ? root : json_object_get(root, "quantization_config");
 	const char *key;
 	json_t *group;
 	json_object_foreach(json_object_get(config, "config_groups"), key, group)
@@ -166,6 +153,14 @@ static size_t find_input(Model *model, Form *form, const char *module)
 	return INPUT_TYPES;
 }
 
+static bool same_shape(const Plane *plane, const CkTensor *file)
+{
+	bool is_same = plane->rank == file->rank;
+	for (uint32_t d = 0; d < plane->rank && is_same; d++)
+		is_same = plane->shape[d] == file->shape[d];
+	return is_same;
+}
+
 /* Rows and columns follow from the first plane that holds fields; every other must agree. */
 static bool take_planes(Model *model, const Form *form, size_t input, const char *module, StoredTensor *to)
 {
@@ -177,6 +172,13 @@ static bool take_planes(Model *model, const Form *form, size_t input, const char
 		to->bytes += file->bytes;
 		if (!plane->buffer)
 			continue;
+		to->is_single[to->part_count] = plane->is_single;
+		if (plane->is_single) {
+			if (to->part_count == MOST_PLANES || !same_shape(plane, file))
+				return false;
+			to->parts[to->part_count++] = file;
+			continue;
+		}
 		if (file->rank != 2 || plane->shape[0] <= 0 || plane->shape[1] <= 0 || to->part_count == MOST_PLANES)
 			return false;
 		if (!rows) {
@@ -194,6 +196,7 @@ static bool take_planes(Model *model, const Form *form, size_t input, const char
 	to->shape[1] = cols;
 	to->dtype = form->dtype->label;
 	to->coded = form->dtype;
+	to->program = model->library;
 	to->form = form->planes;
 	to->input = store_find(name_of(model->c, input_types[input]));
 	return rows > 0 && cols > 0;
@@ -236,6 +239,7 @@ static void take_plain(Model *model, const CkTensor *tensor, StoredTensor *to)
 		if (!layout || (int64_t)layout->number != tensor->code)
 			continue;
 		to->coded = dtype;
+		to->program = model->library;
 		to->form = layout;
 	}
 }
@@ -250,6 +254,8 @@ bool stored_tensors(Model *model, StoredTensorVec *to)
 		StoredTensor stored;
 		if (!forms.count || !is_plane(model, &forms, tensor, &stored)) {
 			take_plain(model, tensor, &stored);
+			if (!stored_rows(model, &stored))
+				break;
 		} else {
 			Name name = name_of(model->c, stored.name); /* planes of one module may lie apart */
 			bool is_known = false;

@@ -17,8 +17,9 @@
 /* A kernel that reads `rows` x `cols` elements, or any number of blocks. */
 typedef struct Decoder {
 	const Node *form; /* NULL: plain numbers, PLAIN_COLS in a block */
+	const DtypeRef *coded;
 	Store input;
-	int64_t rows, cols; /* planes; 0 of a layout */
+	int64_t rows, cols; /* planes, rows of bytes; 0 of a layout */
 	int64_t block_bytes;
 	Kernel *kernel;
 	Jit *jit;
@@ -134,24 +135,46 @@ static Kernel *plain_kernel(Compiler *c, Store store)
 
 static Kernel *make_kernel(Values *values, const StoredTensor *tensor, Decoder *decoder)
 {
-	Program *p = values->model->library;
+	Program *p = tensor->program;
 	PlaneVec planes = {0};
 	if (!tensor->form)
 		return plain_kernel(values->model->c, tensor->store);
 	if (tensor->form->kind == N_LAYOUT)
 		return decode_layout(p, tensor->coded, tensor->form, &decoder->block_bytes);
-	return decode_planes(p, tensor->coded, tensor->form, tensor->input, decoder->rows, decoder->cols, &planes);
+	if (tensor->form->kind == N_PLANES)
+		return decode_planes(p, tensor->coded, tensor->form, tensor->input, decoder->rows, decoder->cols, &planes);
+	const CkTensor *file = tensor->parts[0];
+	int64_t bytes = 0, found = file->shape[file->rank - 1];
+	Kernel *kernel = decode_rows(p, tensor->coded, tensor->input, decoder->rows, decoder->cols, &bytes);
+	if (!kernel || bytes == found)
+		return kernel;
+	diag_fatal(values->model->c, "\"%s\": its rows have %lld bytes, but %lld elements of %s take %lld", tensor->name,
+		(long long)found, (long long)decoder->cols, tensor->dtype, (long long)bytes);
+	return NULL;
+}
+
+static int64_t row_length(const StoredTensor *tensor)
+{
+	return tensor->shape[tensor->rank - 1];
+}
+
+static int64_t row_count(const StoredTensor *tensor)
+{
+	return stored_elements(tensor) / row_length(tensor);
 }
 
 static Decoder *find_decoder(Values *values, const StoredTensor *tensor, int64_t rows)
 {
 	Compiler *c = values->model->c;
-	Decoder wanted = {.form = tensor->form, .input = tensor->form ? tensor->input : tensor->store, .rows = rows};
-	wanted.cols = tensor->form && tensor->form->kind == N_PLANES ? tensor->shape[1] : 0;
+	Decoder wanted = {.form = tensor->form,
+		.coded = tensor->coded,
+		.input = tensor->form ? tensor->input : tensor->store,
+		.rows = rows};
+	wanted.cols = tensor->form && tensor->form->kind != N_LAYOUT ? row_length(tensor) : 0;
 	for (size_t i = 0; i < values->decoders.count; i++) {
 		Decoder *known = values->decoders.at[i];
-		if (known->form == wanted.form && known->rows == rows && known->cols == wanted.cols &&
-			store_equal(known->input, wanted.input))
+		if (known->form == wanted.form && known->coded == wanted.coded && known->rows == rows &&
+			known->cols == wanted.cols && store_equal(known->input, wanted.input))
 			return known->run ? known : NULL;
 	}
 	Decoder *decoder = arena_new_of(c->arena, Decoder);
@@ -237,12 +260,14 @@ static bool read_blocks(Values *values, const StoredTensor *tensor, int64_t firs
 /* Rows that are decoded in one go: some, where planes can be cut between them, else all. */
 static int64_t panel_rows(Values *values, const StoredTensor *tensor)
 {
-	int64_t rows = tensor->shape[0];
+	int64_t rows = row_count(tensor);
 	if (rows <= PANEL_ROWS)
 		return rows;
 	const Decoder *decoder = find_decoder(values, tensor, PANEL_ROWS);
 	for (uint32_t i = 0; decoder && i < tensor->part_count; i++) {
 		int64_t tall = 0;
+		if (tensor->form->kind != N_PLANES || tensor->is_single[i])
+			continue;
 		kexpr_is_const(decoder->kernel->inputs.at[i]->extent[0], &tall);
 		if (tensor->parts[i]->shape[0] != (rows * tall + PANEL_ROWS - 1) / PANEL_ROWS)
 			return rows;
@@ -252,7 +277,7 @@ static int64_t panel_rows(Values *values, const StoredTensor *tensor)
 
 static bool read_panel(Values *values, const StoredTensor *tensor, int64_t panel, int64_t step, float *to)
 {
-	int64_t rows = tensor->shape[0] - panel * step;
+	int64_t rows = row_count(tensor) - panel * step;
 	const Decoder *decoder = find_decoder(values, tensor, rows < step ? rows : step);
 	const Decoder *full = find_decoder(values, tensor, step);
 	int64_t all = 0, at = 0;
@@ -264,7 +289,7 @@ static bool read_panel(Values *values, const StoredTensor *tensor, int64_t panel
 		return false;
 	for (uint32_t i = 0; i < tensor->part_count; i++) {
 		int64_t bytes = buffer_bytes(decoder->kernel->inputs.at[i], 1);
-		int64_t offset = panel * buffer_bytes(full->kernel->inputs.at[i], 1);
+		int64_t offset = tensor->is_single[i] ? 0 : panel * buffer_bytes(full->kernel->inputs.at[i], 1);
 		if (!read_bytes(values, tensor->parts[i], values->bytes + at, offset, bytes))
 			return false;
 		at += bytes;
@@ -274,7 +299,7 @@ static bool read_panel(Values *values, const StoredTensor *tensor, int64_t panel
 
 static bool read_panels(Values *values, const StoredTensor *tensor, int64_t first, int64_t count, float *to)
 {
-	int64_t step = panel_rows(values, tensor), cols = tensor->shape[1];
+	int64_t step = panel_rows(values, tensor), cols = row_length(tensor);
 	for (int64_t done = 0; done < count && step; done += step * cols)
 		if (!read_panel(values, tensor, (first + done) / (step * cols), step, to + done))
 			return false;
@@ -288,14 +313,14 @@ bool values_bytes(Values *values, const StoredTensor *tensor, void *to)
 
 int64_t values_unit(Values *values, const StoredTensor *tensor)
 {
-	if (tensor->store.kind != STORE_NONE)
+	if (tensor->store.kind != STORE_NONE || stored_elements(tensor) == 0)
 		return 1;
 	if (!tensor->coded) {
 		diag_fatal(values->model->c, "\"%s\" is stored as %s, for which the library has no dtype", tensor->name,
 			tensor->dtype);
 		return 0;
 	}
-	return tensor->form->kind == N_LAYOUT ? tensor->parts[0]->block : panel_rows(values, tensor) * tensor->shape[1];
+	return tensor->form->kind == N_LAYOUT ? tensor->parts[0]->block : panel_rows(values, tensor) * row_length(tensor);
 }
 
 bool values_read(Values *values, const StoredTensor *tensor, int64_t first, int64_t count, float *to)

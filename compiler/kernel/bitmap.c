@@ -108,10 +108,11 @@ static void pack(Store store, const Bits *v, Bit *bits)
 		return;
 	}
 	bool is_integer = store.kind == STORE_UINT || store.kind == STORE_INT;
+	bool is_kept = is_real && store_keeps_bits(v->image, store);
 	for (int i = 0; i < store.bits; i++) {
 		Bit high = v->type == T_BOOL ? BIT_ZERO : v->at[v->image.bits - 1];
-		if (is_real ? store_equal(store, v->image) : is_integer)
-			bits[i] = i < v->image.bits ? v->at[i] : high;
+		if (is_real ? is_kept : is_integer)
+			bits[i] = i < v->image.bits ? v->at[i] : is_real ? BIT_ZERO : high;
 		else
 			bits[i] = !is_real && store.kind == STORE_BOOL ? truth(v) : BIT_UNKNOWN;
 	}

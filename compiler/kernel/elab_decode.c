@@ -36,14 +36,55 @@ static Elab *open_kernel(Program *p, const char *name, Store input)
 	return el;
 }
 
-static bool open_reader(Reader *r, Program *p, const DtypeRef *dtype, Store input, int64_t rows, int64_t cols, Loc loc)
+static bool names_it(const Node *e, Name name)
+{
+	bool is_named = e->kind == N_NAME && e->name == name;
+	for (uint32_t i = 0; i < e->kid_count && !is_named; i++)
+		is_named = e->kids[i] && names_it(e->kids[i], name);
+	return is_named;
+}
+
+/* Arguments that an item of the planes holds are fields of the tensor: a buffer in both kernels. */
+static void open_arguments(Reader *r, const DtypeRef *dtype, const Node *planes, Env *packed, Env *read)
+{
+	const Node *params = decl_params(dtype->decl);
+	for (uint32_t i = 0; i < params->kid_count; i++) {
+		const Node *param = params->kids[i];
+		bool is_held = false;
+		for (uint32_t k = 0; k < planes->kid_count && !is_held; k++)
+			is_held = planes->kids[k]->kind == N_DEFINE && names_it(planes->kids[k]->kids[2], param->name);
+		if (!is_held)
+			continue;
+		Elab *sides[2] = {r->pack, r->read};
+		Env *names[2] = {packed, read};
+		KBufferVec *buffers[2] = {&r->fields, &r->made};
+		for (int side = 0; side < 2; side++) {
+			Kernel *k = sides[side]->k;
+			Store store = param->kids[1] ? elab_store(sides[side], param->kids[1]) : store_of_type(T_F32);
+			KExpr *one = kexpr_int(k, T_I32, 1), *first = kexpr_int(k, T_I32, 0);
+			KBuffer *buffer = kbuffer_new(k, BUFFER_TEMP, param->name, store, 1, &one);
+			env_define(sides[side], names[side], param->name, ENTITY_EXPR, param->loc)->expr =
+				kexpr_load(k, buffer, &first);
+			vec_push(sides[side]->c->arena, buffers[side], buffer);
+		}
+	}
+}
+
+/* planes NULL: the form holds no arguments */
+static bool open_reader(
+	Reader *r, Program *p, const DtypeRef *dtype, const Node *planes, Store input, int64_t rows, int64_t cols, Loc loc)
 {
 	Store f32 = store_of_type(T_F32);
 	*r = (Reader){.pack = open_kernel(p, "pack", input), .read = open_kernel(p, "decode", input)};
 	View x = view_whole(r->pack, matrix(r->pack, BUFFER_INPUT, "x", f32, row_count(r->pack, rows), cols));
 	View y = view_whole(r->read, matrix(r->read, BUFFER_OUTPUT, "out", f32, row_count(r->read, rows), cols));
-	r->coded = coded_encode(r->pack, dtype, NULL, &x, loc);
-	r->opened = coded_open(r->read, dtype, &y, loc);
+	Env *packed = arena_new_of(p->c->arena, Env), *read = arena_new_of(p->c->arena, Env);
+	if (planes)
+		open_arguments(r, dtype, planes, packed, read);
+	r->coded = coded_encode(r->pack, dtype, packed->names.count ? packed : NULL, &x, loc);
+	r->opened = r->coded ? coded_open(r->read, dtype, &y, loc) : NULL;
+	for (size_t i = 0; r->opened && i < read->names.count; i++)
+		*env_define(r->read, r->opened->fields, read->names.at[i].name, ENTITY_EXPR, loc) = *read->names.at[i].entity;
 	return r->coded && r->opened;
 }
 
@@ -133,7 +174,7 @@ Kernel *decode_layout(Program *p, const DtypeRef *dtype, const Node *layout, int
 	Reader r;
 	int64_t block = dtype_block_elements(p, dtype);
 	Store u8 = {STORE_UINT, 8};
-	if (!block || !open_reader(&r, p, dtype, store_of_type(T_F32), 0, block, layout->loc) || !open_fields(&r))
+	if (!block || !open_reader(&r, p, dtype, NULL, store_of_type(T_F32), 0, block, layout->loc) || !open_fields(&r))
 		return NULL;
 	*block_bytes = coded_layout(r.pack, r.coded, layout, NULL);
 	if (!*block_bytes)
@@ -150,7 +191,7 @@ Kernel *decode_planes(
 	Program *p, const DtypeRef *dtype, const Node *planes, Store input, int64_t rows, int64_t cols, PlaneVec *to)
 {
 	Reader r;
-	if (!open_reader(&r, p, dtype, input, rows, cols, planes->loc) || !open_fields(&r) ||
+	if (!open_reader(&r, p, dtype, planes, input, rows, cols, planes->loc) || !open_fields(&r) ||
 		!coded_planes(r.pack, r.coded, planes, to))
 		return NULL;
 	for (size_t i = 0; i < to->count; i++) {
@@ -160,4 +201,22 @@ Kernel *decode_planes(
 		vec_push(p->c->arena, &r.inputs, copy_buffer(r.read, BUFFER_INPUT, to->at[i].buffer));
 	}
 	return invert(&r, NULL, 0) ? finish(&r, planes->loc) : NULL;
+}
+
+Kernel *decode_rows(Program *p, const DtypeRef *dtype, Store input, int64_t rows, int64_t cols, int64_t *row_bytes)
+{
+	Reader r;
+	Loc loc = dtype->decl->node->loc;
+	Store u8 = {STORE_UINT, 8};
+	if (!open_reader(&r, p, dtype, NULL, input, rows, cols, loc) || !open_fields(&r))
+		return NULL;
+	*row_bytes = coded_rows(r.pack, r.coded, NULL);
+	if (!*row_bytes)
+		return NULL;
+	KBuffer *to = matrix(r.pack, BUFFER_OUTPUT, "rows", u8, row_count(r.pack, rows), *row_bytes);
+	if (!coded_rows(r.pack, r.coded, to))
+		return NULL;
+	vec_push(p->c->arena, &r.outputs, to);
+	vec_push(p->c->arena, &r.inputs, copy_buffer(r.read, BUFFER_INPUT, to));
+	return invert(&r, NULL, 0) ? finish(&r, loc) : NULL;
 }

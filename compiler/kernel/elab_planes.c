@@ -171,6 +171,7 @@ static void write_computed(Elab *el, Item *item, Plane *plane)
 		item_axis(el, item, name_of(el->c, plane->name), kexpr_int(el->k, T_I32, 1), item->node->loc);
 	if (!el->failed && write_item(el, item, plane)) {
 		plane->rank = item->count;
+		plane->is_single = true;
 		for (uint32_t i = 0; i < item->count; i++)
 			if (!kexpr_is_const(item->extent[i], &plane->shape[i]))
 				elab_error(el, item->node->loc, "planes: an item that reads no field needs constant extents");

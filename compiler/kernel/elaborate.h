@@ -348,6 +348,7 @@ typedef struct Plane {
 	uint32_t rank;
 	int64_t shape[K_MAX_RANK]; /* shape[0] is -1 where it is the number of rows, any number of them */
 	KBuffer *buffer; /* [rows, elements of a row]; NULL: the same for every tensor of the shape (plane_constant) */
+	bool is_single;  /* of its buffer: the tensor has it once, made of arguments that are computed */
 } Plane;
 typedef VEC(Plane) PlaneVec;
 
@@ -361,9 +362,13 @@ Store elab_store(Elab *el, const Node *type); /* a storage type by name, `input`
 
 /* blocks u8 [n, block_bytes] -> f32 [n, elements of a block]; n is PARAM 0 */
 Kernel *decode_layout(Program *p, const DtypeRef *dtype, const Node *layout, int64_t *block_bytes);
-/* The planes that have a buffer -> f32 [rows, cols]. `input` is what the dtype calls so. Adds all planes to `to`. */
+/* The planes that have a buffer -> f32 [rows, cols]. `input` is what the dtype calls so. Adds all planes to `to`. Of
+ * arguments that a plane holds only the plane is believed. */
 Kernel *decode_planes(
 	Program *p, const DtypeRef *dtype, const Node *planes, Store input, int64_t rows, int64_t cols, PlaneVec *to);
+/* Rows of bytes, u8 [rows, row_bytes] -> f32 [rows, cols]. */
+Kernel *decode_rows(
+	Program *p, const DtypeRef *dtype, Store input, int64_t rows, int64_t cols, int64_t *row_bytes);
 
 /* ---- elaborate.c: whole kernels ---- */
 

@@ -63,6 +63,7 @@ bool store_equal(Store a, Store b);
 double store_round(Store store, double value);      /* through storage and back (float kinds; integers saturate) */
 uint64_t store_encode(Store store, double value);   /* storage bits, zero-extended */
 double store_decode(Store store, uint64_t bits);
+bool store_keeps_bits(Store from, Store to); /* a real rounded to `from` has the same code in `to` */
 uint64_t store_pack(Store store, KType type, KValue value); /* storage bits of a computed value; integers exactly */
 KValue store_unpack(Store store, uint64_t bits);            /* a value of store_type(store); bits above the store's are ignored */
 KValue store_load(Store store, const void *at);             /* an element as it lies in memory, unaligned */

@@ -278,6 +278,20 @@ double store_round(Store store, double value)
 	return store_decode(store, store_encode(store, value));
 }
 
+bool store_keeps_bits(Store from, Store to)
+{
+	if (store_equal(from, to))
+		return true;
+	if (from.bits > 16 || to.bits < from.bits || store_type(from) != T_F32 || store_type(to) != T_F32)
+		return false;
+	for (uint64_t code = 0; code < (uint64_t)1 << from.bits; code++) {
+		double value = store_decode(from, code);
+		if (store_encode(from, value) == code && store_encode(to, value) != code)
+			return false;
+	}
+	return true;
+}
+
 uint64_t store_pack(Store store, KType type, KValue value)
 {
 	if (type == T_F32 || type == T_F64)

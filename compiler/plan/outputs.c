@@ -9,6 +9,7 @@
 #include "plan.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -127,7 +128,7 @@ static bool add_rows(Plan *plan, Tables *t, const PlanTensor *tensor, const Plan
 	const CkTensor *file = tensor->file;
 	int64_t shape[K_MAX_RANK + 1] = {0}, rank = file->rank > 0 ? file->rank : 1;
 	for (int64_t d = 0; d + 1 < rank; d++)
-		shape[d] = tensor->is_transposed ? tensor->rows : file->shape[d];
+		shape[d] = tensor->is_transposed && d + 2 == rank ? tensor->rows : file->shape[d];
 	shape[rank - 1] = kernel->built.row_bytes;
 	CmprtOutput output = {.name = file->name,
 		.container_dtype = "U8",
@@ -421,7 +422,7 @@ static void collect_names(Plan *plan, const Node *node, DeclVec *to)
 			collect_names(plan, node->kids[i], to);
 }
 
-/* What rows of bytes mean: their dtype's declaration, and which tensors have it. */
+/* What rows of bytes mean: which tensors are, what a row was before, and their dtypes' declarations. */
 static void declare_rows(Plan *plan, Tables *t)
 {
 	NameVec declared = {0};
@@ -431,7 +432,10 @@ static void declare_rows(Plan *plan, Tables *t)
 		const DtypeRef *dtype = kernel ? kernel->built.dtype : NULL;
 		if (!dtype || kernel->built.planes.count || dtype_layout(dtype, plan->output_format->name))
 			continue;
+		const char *input = store_name(kernel->chain.input, &(Text){.arena = plan->c->arena});
+		const char *row = arena_printf(plan->c->arena, "%s[%" PRId64 "]", input, tensor->cols);
 		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.tensor.%s", tensor->file->name), "string", dtype->label);
+		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.row.%s", tensor->file->name), "string", row);
 		bool is_declared = false;
 		for (size_t d = 0; d < declared.count; d++)
 			is_declared |= declared.at[d] == dtype->decl->name;
@@ -503,8 +507,10 @@ static void add_inputs(Plan *plan, Tables *t)
 static CmprtProgram *make_program(Plan *plan, Tables *t)
 {
 	CmprtProgram *program = arena_new_of(plan->c->arena, CmprtProgram);
-	const char *hash = source_hash(plan);
+	const char *hash = source_hash(plan), *quantization = plan_quantization_config(plan);
 	provenance(plan, t, hash);
+	if (quantization && !plan->into_folder) /* a file has no config.json */
+		add_meta(plan, t, "cmpc.quantization_config", "string", quantization);
 	*program = (CmprtProgram){.cmpc_version = plan->options->version,
 		.pipeline = plan->pipeline->name,
 		.source_hash = hash,
@@ -522,7 +528,7 @@ static CmprtProgram *make_program(Plan *plan, Tables *t)
 		.selects = t->selects.at,
 		.meta_count = (int64_t)t->meta.count,
 		.meta = t->meta.at,
-		.quantization_config = plan_quantization_config(plan),
+		.quantization_config = quantization,
 		.report_path = plan->report ? plan->report->text : NULL,
 		.memory = plan->memory,
 		.cores = plan->cores};

@@ -110,6 +110,7 @@ const Format *format_at(int number);
 Checkpoint *checkpoint_open(const char *path, CmprtError *error);  /* NULL: error says why */
 void checkpoint_close(Checkpoint *checkpoint);
 const CkTensor *checkpoint_find(const Checkpoint *checkpoint, const char *name);
+const char *checkpoint_meta(const Checkpoint *checkpoint, const char *key); /* NULL: it has none */
 /* pread of the whole range or an error; fd from open() of files[tensor->file] */
 bool file_read(int fd, const char *path, void *to, int64_t bytes, int64_t offset, CmprtError *error);
 void layout_free(CkLayout *layout);

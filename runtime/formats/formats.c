@@ -160,6 +160,14 @@ const CkTensor *checkpoint_find(const Checkpoint *checkpoint, const char *name)
 	return NULL;
 }
 
+const char *checkpoint_meta(const Checkpoint *checkpoint, const char *key)
+{
+	for (int64_t i = 0; i < checkpoint->meta_count; i++)
+		if (strcmp(checkpoint->meta[i].key, key) == 0)
+			return checkpoint->meta[i].value;
+	return NULL;
+}
+
 /* ---- layouts ---- */
 
 CkLayout *layout_new(const CmprtProgram *program, int64_t files)

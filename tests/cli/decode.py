@@ -34,6 +34,7 @@ def check(name, pairs):
 
 
 def check_blocks(name, folder):
+    """The blocks of a GGUF file."""
     code, elements, size, reader = BLOCKS[name]
     coded, plain = os.path.join(folder, name + ".gguf"), os.path.join(folder, name + ".safetensors")
     run("quantize", MODEL, name, "-o", coded, "--quiet")
@@ -49,9 +50,24 @@ def check_blocks(name, folder):
     return check(name, pairs)
 
 
-def check_planes(name, folder):
-    coded, plain = os.path.join(folder, name), os.path.join(folder, name + ".planes.safetensors")
+def check_single(name, folder):
+    """One safetensors file of rows of bytes, or of planes: the values are those of the GGUF file."""
+    coded, plain = os.path.join(folder, name + ".single.safetensors"), os.path.join(folder, "single.safetensors")
     run("quantize", MODEL, name, "-o", coded, "--quiet")
+    run("decode", coded, "-o", plain)
+    values, wanted = read_safetensors(plain), read_safetensors(os.path.join(folder, name + ".safetensors"))
+    assert values.keys() == wanted.keys()
+    return check(name + " in one file", [(np.frombuffer(wanted[t][2], F), np.frombuffer(values[t][2], F)) for t in wanted])
+
+
+def check_planes(name, folder, *program):
+    coded, plain = os.path.join(folder, name), os.path.join(folder, name + ".planes.safetensors")
+    if program:
+        with open(coded + ".cmp", "w", encoding="utf-8") as file:
+            file.write(f'model m from "{MODEL}"\npipeline p of m {{\n  {program[0]}\n  save "{coded}"\n}}\n')
+        run("run", coded + ".cmp", "--quiet", "--force")
+    else:
+        run("quantize", MODEL, name, "-o", coded, "--quiet")
     run("decode", coded, "-o", plain)
     tensors, values, pairs = read_safetensors(os.path.join(coded, "model.safetensors")), read_safetensors(plain), []
     for tensor in tensors:
@@ -64,4 +80,6 @@ def check_planes(name, folder):
 
 with tempfile.TemporaryDirectory() as work:
     results = [check_blocks(name, work) for name in BLOCKS] + [check_planes(name, work) for name in PLANES]
+    results += [check_single(name, work) for name in ("q5_0", "q3_K", "q6_K", "mxfp4")]
+    results.append(check_planes("nvfp4", work, "quantize.nvfp4 on linear"))  # with a scale of the whole tensor
 sys.exit(not all(results))

@@ -13,7 +13,7 @@ import numpy as np
 
 F = np.float32
 IQ4_NL = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], F)
-E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6], F)
+E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], F)
 
 
 def read_safetensors(path):
@@ -240,5 +240,14 @@ def planes_mxfp4(t, m):
     return value * np.repeat(np.ldexp(F(1), scale - 127).astype(F), 32, 1)
 
 
+def planes_nvfp4(t, m):
+    packed, shape = t[m + "weight_packed"][2], t[m + "weight_packed"][1]
+    b = np.frombuffer(packed, np.uint8).reshape(shape)
+    value = E2M1[np.stack([b & 15, b >> 4], -1).reshape(shape[0], -1)]
+    scale = e4m3(t[m + "weight_scale"][2]).reshape(t[m + "weight_scale"][1])
+    whole = np.frombuffer(t[m + "weight_global_scale"][2], F)
+    return value * np.repeat((scale / whole).astype(F), 16, 1)
+
+
 PLANES = {"int8": planes_int8, "f8_e4m3": planes_f8, "int4_g128": planes_int4, "int4_g128_asym": planes_int4,
-          "mxfp4": planes_mxfp4}
+          "mxfp4": planes_mxfp4, "nvfp4": planes_nvfp4}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * stored_rows.c: rows of bytes, the form of a dtype that the container has none for
+ * (stdlib/dtypes/README.md). The checkpoint's metadata say which tensors are that,
+ * what their rows were, and declare their dtypes: the library may know other ones by
+ * these names, or none. All of it comes from a file and is checked as a program is.
+ */
+#include "model.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *find_meta(const Model *model, const char *key, const char *name)
+{
+	return checkpoint_meta(model->checkpoint, arena_printf(model->c->arena, "cmpc.%s.%s", key, name));
+}
+
+const char *stored_rows_dtype(const Model *model, const CkTensor *tensor)
+{
+	return strcmp(tensor->dtype, "U8") == 0 ? find_meta(model, "tensor", tensor->name) : NULL;
+}
+
+/* "bf16[4096]": what a row was before. */
+static bool read_row(const Model *model, const char *text, Store *input, int64_t *cols)
+{
+	char *end = NULL;
+	size_t length = text ? strcspn(text, "[") : 0;
+	if (!length || !text[length])
+		return false;
+	*input = store_find(name_intern(model->c, text, length));
+	*cols = strtoll(text + length + 1, &end, 10);
+	return input->kind != STORE_NONE && strcmp(end, "]") == 0 && *cols > 0 && *cols <= INT32_MAX;
+}
+
+/* Nothing of a file's text is followed anywhere. */
+static bool has_only_methods(const Node *tree)
+{
+	for (uint32_t i = 0; i < tree->kid_count; i++)
+		if (tree->kids[i]->kind != N_FN && tree->kids[i]->kind != N_LET && tree->kids[i]->kind != N_DTYPE)
+			return false;
+	return true;
+}
+
+/* The declarations and `label`, a dtype with its arguments, as a program of its own. */
+static bool load_declared(const Model *model, const char *label, const char *text, DeclaredDtype *to)
+{
+	Compiler *c = model->c;
+	Program *p = program_new(c, path_stdlib(c));
+	const char *path = arena_printf(c->arena, "%s: cmpc.dtype, %s", model->checkpoint->path, label);
+	const char *whole = arena_printf(c->arena, "%s\nlet stored = %s\n", text, label);
+	uint32_t file = source_add(c, path, whole, strlen(whole));
+	Node *tree = parse_file(c, file);
+	if (tree && !has_only_methods(tree)) {
+		diag_fatal(c, "%s: holds more than dtypes, functions and values", path);
+		return false;
+	}
+	if (!tree || !program_load_tree(p, file, tree) || !program_index_stdlib(p) || !program_check(p))
+		return false;
+	const Decl *let = program_find(p, DECL_LET, name_of(c, "stored"));
+	Value value = let ? value_eval(p, NULL, let->node->kids[0]) : (Value){.kind = VALUE_ERROR};
+	if (value.kind != VALUE_DTYPE) {
+		if (value.kind != VALUE_ERROR)
+			diag_fatal(c, "%s: is no dtype", path);
+		return false;
+	}
+	*to = (DeclaredDtype){.label = label, .program = p, .dtype = value.dtype};
+	return true;
+}
+
+/* NULL: reported. */
+static const DeclaredDtype *find_declared(Model *model, const char *label)
+{
+	for (size_t i = 0; i < model->declared.count; i++)
+		if (strcmp(model->declared.at[i].label, label) == 0)
+			return &model->declared.at[i];
+	const char *name = arena_copy(model->c->arena, label, strcspn(label, "( \n"));
+	const char *text = find_meta(model, "dtype", name);
+	DeclaredDtype declared;
+	if (!text) {
+		diag_fatal(model->c, "%s: tensors are stored as %s, which the file's metadata do not declare",
+			model->checkpoint->path, label);
+		return NULL;
+	}
+	if (!load_declared(model, label, text, &declared))
+		return NULL;
+	vec_push(model->c->arena, &model->declared, declared);
+	return &model->declared.at[model->declared.count - 1];
+}
+
+/* false: reported. Where nothing is said of it, the tensor is left as it is. */
+bool stored_rows(Model *model, StoredTensor *tensor)
+{
+	const CkTensor *file = tensor->parts[0];
+	const char *label = stored_rows_dtype(model, file), *row = find_meta(model, "row", file->name);
+	int64_t cols;
+	if (!label || !row || file->rank == 0)
+		return true;
+	if (!read_row(model, row, &tensor->input, &cols)) {
+		diag_fatal(model->c, "%s: cmpc.row.%s is \"%s\", expected the type and length of a row, such as bf16[4096]",
+			model->checkpoint->path, file->name, row);
+		return false;
+	}
+	const DeclaredDtype *declared = find_declared(model, label);
+	if (!declared)
+		return false;
+	tensor->shape[file->rank - 1] = cols;
+	tensor->store = (Store){0};
+	tensor->dtype = label;
+	tensor->program = declared->program;
+	tensor->coded = declared->dtype;
+	tensor->form = declared->dtype->decl->node;
+	return true;
+}
