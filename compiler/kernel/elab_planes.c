@@ -75,13 +75,17 @@ typedef struct Item {
 	uint32_t count;
 } Item;
 
-static void item_axis(Elab *el, Item *item, Name name, KExpr *extent, Loc loc)
+static void item_index(Elab *el, Item *item, KIndex *index, KExpr *extent, Loc loc)
 {
-	KIndex *index = elab_index(el, name, extent);
-	env_define(el, el->env, name, ENTITY_INDEX, loc)->index = index;
+	env_define(el, el->env, index->name, ENTITY_INDEX, loc)->index = index;
 	el->domain[el->domain_count++] = index;
 	item->extent[item->count] = extent;
 	item->index[item->count++] = index;
+}
+
+static void item_axis(Elab *el, Item *item, Name name, KExpr *extent, Loc loc)
+{
+	item_index(el, item, elab_index(el, name, extent), extent, loc);
 }
 
 static void item_axes(Elab *el, Item *item)
@@ -187,6 +191,8 @@ static void constant_shape(Elab *el, const Item *item, Plane *plane)
 			elab_error(el, item->node->loc, "planes: an item that reads no field needs constant extents");
 }
 
+/* The rows and blocks that a short header implies are the item's first axes, under the indices that the fields were
+ * elaborated under. */
 static bool plane_of(Elab *el, Coded *coded, const Node *node, Plane *plane)
 {
 	Item item = {.node = node};
@@ -194,9 +200,9 @@ static bool plane_of(Elab *el, Coded *coded, const Node *node, Plane *plane)
 	*plane = (Plane){.name = item_name(node), .node = node};
 	env_push(el);
 	if (reads && coded->row)
-		item_axis(el, &item, coded->row->name, coded->rows, node->loc);
+		item_index(el, &item, coded->row, coded->rows, node->loc);
 	if (reads && coded->group)
-		item_axis(el, &item, coded->group->name, el->bound[coded->group->id], node->loc);
+		item_index(el, &item, coded->group, el->bound[coded->group->id], node->loc);
 	item_axes(el, &item);
 	bool ok = !el->failed;
 	el->may_pass_end = true;
@@ -214,41 +220,12 @@ static bool plane_of(Elab *el, Coded *coded, const Node *node, Plane *plane)
 	return !el->failed;
 }
 
-/* The fields with the rows and blocks that short headers imply as their first own axes. */
-static Env *open_fields(Elab *el, const Coded *coded)
-{
-	Env *env = arena_new_of(el->c->arena, Env);
-	env->outer = coded->stored;
-	for (size_t i = 0; i < coded->stored->names.count; i++) {
-		const Binding *field = &coded->stored->names.at[i];
-		Entity *made = env_define(el, env, field->name, ENTITY_VIEW, field->entity->loc);
-		made->view = field->entity->view;
-	}
-	return env;
-}
-
-/* Loads made under the ambient indices, moved to the item's own first axes. */
-static void rename_ambient(Elab *el, const Coded *coded, size_t first_step)
-{
-	for (size_t s = first_step; s < el->out->count; s++) {
-		KStep *step = el->out->at[s];
-		for (uint32_t a = 0; a < coded->ambient_count; a++) {
-			KIndex *old = coded->ambient[a];
-			for (uint32_t d = 0; d < step->domain_count; d++) {
-				if (step->domain[d]->name != old->name || step->domain[d] == old)
-					continue;
-				step->value = kexpr_substitute(el->k, step->value, old, kexpr_index(el->k, step->domain[d]));
-				break;
-			}
-		}
-	}
-}
-
 bool coded_planes(Elab *el, Coded *coded, const Node *planes, PlaneVec *to)
 {
 	Env *outer = el->env;
 	uint32_t domain_count = el->domain_count, ambient_count = el->ambient_count;
-	el->env = open_fields(el, coded);
+	el->env = arena_new_of(el->c->arena, Env);
+	el->env->outer = coded->stored;
 	el->domain_count = el->ambient_count = 0;
 	el->origin = coded->dtype->decl->name;
 	if (coded->row)
@@ -261,7 +238,6 @@ bool coded_planes(Elab *el, Coded *coded, const Node *planes, PlaneVec *to)
 		Plane plane;
 		size_t first = el->out->count;
 		if (plane_of(el, coded, planes->kids[i], &plane)) {
-			rename_ambient(el, coded, first);
 			for (size_t s = first; s < el->out->count; s++)
 				el->out->at[s]->value = guard_loads(el, el->out->at[s]->value);
 			vec_push(el->c->arena, to, plane);
