@@ -166,7 +166,7 @@ static const CmprtJob *jobs_with_scratch(
 static void take_scratch(Compilation *k)
 {
 	CmprtProgram *program = k->plan->program;
-	const char *const *kernel_names = k->plan->kernel_names;
+	const char *const *kernel_names = k->plan->kernel_names.at;
 	CmprtSelect *selects = arena_array(k->c->arena, CmprtSelect, program->select_count + 1);
 	program->jobs = jobs_with_scratch(k, program->jobs, program->job_count, kernel_names);
 	kernel_names += program->job_count;
@@ -187,7 +187,7 @@ static bool run_llvm(Compilation *k)
 		if (!module_add_kernel(k->module, k->plan->kernels.at[i].built.kernel))
 			return false;
 	take_scratch(k);
-	return module_add_program(k->module, k->plan->program, k->plan->kernel_names, !k->runs_here);
+	return module_add_program(k->module, k->plan->program, k->plan->kernel_names.at, !k->runs_here);
 }
 
 static bool verify_llvm(Compilation *k)

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * outputs.c: what the result consists of. Every input tensor becomes one output
- * tensor, or several where its dtype has planes, in the order of the input; every
- * kernel's work becomes jobs with the places of its rows; the format lays the
- * files out, and sizes are known to the byte. All of it is written as the
- * constant tables that the runtime runs.
+ * tensor, or several where its dtype has planes, in the order of the input; jobs.c
+ * says how they are made; the format lays the files out, and sizes are known to
+ * the byte. All of it is written as the constant tables that the runtime runs.
  */
 #include "plan.h"
 
@@ -17,27 +16,8 @@ typedef struct Tables {
 	VEC(CmprtSource) sources;
 	VEC(CmprtInput) inputs;
 	VEC(CmprtOutput) outputs;
-	VEC(CmprtJob) jobs;
 	VEC(CmprtMeta) meta;
-	VEC(const char *) kernel_names;
-	VEC(CmprtSelect) selects;
 } Tables;
-
-static const int64_t *copy_ints(Plan *plan, const int64_t *from, int64_t count)
-{
-	int64_t *to = arena_array(plan->c->arena, int64_t, count + 1);
-	if (count)
-		memcpy(to, from, sizeof *to * (size_t)count);
-	return to;
-}
-
-static const CmprtPort *copy_ports(Plan *plan, const CmprtPort *from, int64_t count)
-{
-	CmprtPort *to = arena_array(plan->c->arena, CmprtPort, count + 1);
-	if (count)
-		memcpy(to, from, sizeof *to * (size_t)count);
-	return to;
-}
 
 /* ---- names of plain types in containers ---- */
 
@@ -92,7 +72,7 @@ static bool add_plain(Plan *plan, Tables *t, const PlanTensor *tensor, Store sto
 		.container_dtype = file->dtype,
 		.container_code = file->code,
 		.rank = file->rank,
-		.shape = copy_ints(plan, file->shape, file->rank),
+		.shape = plan_ints(plan, file->shape, file->rank),
 		.bytes = bytes};
 	if (!is_same_format || tensor->links.count) {
 		if (store.kind == STORE_NONE) {
@@ -116,7 +96,7 @@ static bool add_packed(Plan *plan, Tables *t, const PlanTensor *tensor, const Pl
 		.container_dtype = kernel->built.dtype->label,
 		.container_code = (int64_t)layout->number,
 		.rank = file->rank,
-		.shape = copy_ints(plan, file->shape, file->rank),
+		.shape = plan_ints(plan, file->shape, file->rank),
 		.bytes = tensor->stack * tensor->rows * kernel->built.row_bytes};
 	add_output(plan, t, tensor, output);
 	return true;
@@ -134,7 +114,7 @@ static bool add_rows(Plan *plan, Tables *t, const PlanTensor *tensor, const Plan
 		.container_dtype = "U8",
 		.container_code = -1,
 		.rank = rank,
-		.shape = copy_ints(plan, shape, rank),
+		.shape = plan_ints(plan, shape, rank),
 		.bytes = tensor->stack * tensor->rows * kernel->built.row_bytes};
 	add_output(plan, t, tensor, output);
 	return true;
@@ -178,7 +158,7 @@ static bool add_plane(Plan *plan, Tables *t, const PlanTensor *tensor, const Pla
 	for (uint32_t i = 0; i < plane->rank; i++)
 		count *= shape[i];
 	output.rank = is_self ? tensor->file->rank : plane->rank;
-	output.shape = copy_ints(plan, is_self ? tensor->file->shape : shape, output.rank);
+	output.shape = plan_ints(plan, is_self ? tensor->file->shape : shape, output.rank);
 	output.bytes = count * store_bytes(plane->store);
 	if (!plane->buffer && !add_constant(plan, tensor, plane, &output))
 		return false;
@@ -205,164 +185,6 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 	}
 	tensor->output_count = t->outputs.count - tensor->first_output;
 	return ok;
-}
-
-/* ---- jobs ---- */
-
-static void add_job(Plan *plan, Tables *t, CmprtJob job, const char *kernel_name)
-{
-	vec_push(plan->c->arena, &t->jobs, job);
-	vec_push(plan->c->arena, &t->kernel_names, kernel_name);
-}
-
-static void copy_job(Plan *plan, Tables *t, int64_t input, const PlanTensor *tensor)
-{
-	CmprtPort in = {.tensor = input, .row_bytes = tensor->file->bytes, .rows = 1};
-	CmprtPort out = {.tensor = (int64_t)tensor->first_output, .row_bytes = tensor->file->bytes, .rows = 1};
-	add_job(plan, t,
-		(CmprtJob){.label = tensor->file->name,
-			.passes = "",
-			.rows = 1,
-			.port_in_count = 1,
-			.ports_in = copy_ports(plan, &in, 1),
-			.port_out_count = 1,
-			.ports_out = copy_ports(plan, &out, 1),
-			.error_port = -1},
-		NULL);
-}
-
-static const char *passes_text(Plan *plan, const PlanTensor *tensor)
-{
-	Text text = {.arena = plan->c->arena};
-	for (size_t i = 0; i < tensor->links.count; i++)
-		text_printf(&text, "%s%s", i ? ", " : "", tensor->links.at[i].label);
-	return text.at;
-}
-
-static int64_t buffer_bytes(const KBuffer *buffer, int64_t rows)
-{
-	int64_t bytes = store_bytes(buffer->store), extent;
-	for (uint32_t i = 0; i < buffer->rank; i++)
-		bytes *= kexpr_is_const(buffer->extent[i], &extent) ? extent : rows;
-	return bytes;
-}
-
-static int64_t output_ports(
-	const Plan *plan, const PlanTensor *tensor, const PlanKernel *kernel, int64_t slice, CmprtPort *out)
-{
-	const KBufferVec *outputs = &kernel->built.kernel->outputs;
-	int64_t count = 0, plane = 0;
-	for (size_t i = 0; i < outputs->count; i++) {
-		const KBuffer *buffer = outputs->at[i];
-		int64_t row_bytes = buffer_bytes(buffer, 1), rows = tensor->rows, known;
-		if (kexpr_is_const(buffer->extent[0], &known)) {
-			rows = known;
-			row_bytes = buffer_bytes(buffer, 1) / known;
-		}
-		bool is_error = plan->wants_error && i + 1 == outputs->count;
-		int64_t number = (int64_t)tensor->first_output;
-		if (kernel->built.planes.count && !is_error) {
-			while (!kernel->built.planes.at[plane].buffer)
-				plane++;
-			number += plane++;
-		}
-		int64_t all = kernel->is_whole ? rows : rows * tensor->stack;
-		out[count++] = (CmprtPort){
-			.tensor = is_error ? -1 : number, .row_bytes = row_bytes, .rows = all, .offset = slice * rows * row_bytes};
-	}
-	return count;
-}
-
-/* What the kernel has to know of selections: params after the number of rows, two for each. */
-static void add_shares(Plan *plan, const PlanTensor *tensor, size_t count, int64_t first, CmprtJob *job)
-{
-	CmprtShare *shares = arena_array(plan->c->arena, CmprtShare, count + 1);
-	for (size_t i = 0; i < count; i++)
-		shares[i] = (CmprtShare){.select = (int64_t)tensor->shares.at[i].select,
-			.first = tensor->shares.at[i].first + first,
-			.row_elements = tensor->cols,
-			.param = 1 + 2 * (int64_t)i};
-	int64_t *params = arena_array(plan->c->arena, int64_t, 1 + 2 * count);
-	memset(params, 0, sizeof *params * (1 + 2 * count));
-	params[0] = job->rows;
-	job->param_count = 1 + 2 * (int64_t)count;
-	job->params = params;
-	job->share_count = (int64_t)count;
-	job->shares = shares;
-}
-
-/* A job of matrix `slice` of the tensor's stack, or of all of it where any rows will do; outputs are the caller's. */
-static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, size_t shares, int64_t slice)
-{
-	const PlanTensor *tensor = &plan->tensors.at[number];
-	const Kernel *k = kernel->built.kernel;
-	int64_t rows = kernel->is_whole ? tensor->rows : tensor->rows * tensor->stack;
-	int64_t row_bytes = tensor->file->bytes / (tensor->stack * tensor->rows);
-	VEC(int64_t) work = {0};
-	for (size_t i = 0; i < k->buffers.count; i++)
-		if (k->buffers.at[i]->kind == BUFFER_TEMP && !k->buffers.at[i]->scope)
-			vec_push(plan->c->arena, &work, buffer_bytes(k->buffers.at[i], tensor->rows));
-	CmprtPort *in = arena_array(plan->c->arena, CmprtPort, 1 + kernel->built.inputs.count);
-	in[0] = (CmprtPort){
-		.tensor = (int64_t)number, .row_bytes = row_bytes, .rows = rows, .offset = slice * rows * row_bytes};
-	for (size_t i = 0; i < kernel->built.inputs.count; i++)
-		in[1 + i] = (CmprtPort){.tensor = (int64_t)(plan->tensors.count + tensor->reads.at[i]),
-			.row_bytes = plan->reads.at[tensor->reads.at[i]].file->bytes,
-			.rows = 1};
-	CmprtJob job = {.label = tensor->file->name,
-		.passes = passes_text(plan, tensor),
-		.rows = rows,
-		.whole = kernel->is_whole,
-		.port_in_count = 1 + (int64_t)kernel->built.inputs.count,
-		.ports_in = in,
-		.work_count = (int64_t)work.count,
-		.work_bytes = copy_ints(plan, work.at, (int64_t)work.count),
-		.error_port = -1};
-	add_shares(plan, tensor, shares, slice * rows * tensor->cols, &job);
-	return job;
-}
-
-static void kernel_jobs(Plan *plan, Tables *t, size_t number)
-{
-	const PlanTensor *tensor = &plan->tensors.at[number];
-	const PlanKernel *kernel = &plan->kernels.at[tensor->kernel];
-	int64_t slices = kernel->is_whole ? tensor->stack : 1;
-	for (int64_t s = 0; s < slices; s++) {
-		CmprtJob job = make_job(plan, number, kernel, tensor->shares.count, s);
-		CmprtPort out[64];
-		job.port_out_count = output_ports(plan, tensor, kernel, s, out);
-		job.ports_out = copy_ports(plan, out, job.port_out_count);
-		job.error_port = plan->wants_error ? job.port_out_count - 1 : -1;
-		job.dtype = kernel->built.dtype ? kernel->built.dtype->label : tensor->file->dtype;
-		add_job(plan, t, job, kernel->built.kernel->name);
-	}
-}
-
-/* The jobs that make a selection's keys. Their kernels' names follow those of all other jobs. */
-static void add_select(Plan *plan, Tables *t, const PlanSelect *select)
-{
-	const PlanTensor *first = &plan->tensors.at[select->keys.at[0].tensor];
-	CmprtSelect out = {.limit = select->limit};
-	VEC(CmprtJob) jobs = {0};
-	size_t link;
-	if (tensor_is_member(first, select->statement, &link))
-		out.label = first->links.at[link].label;
-	for (size_t i = 0; i < select->keys.count; i++) {
-		const PlanKeys *keys = &select->keys.at[i];
-		const PlanTensor *tensor = &plan->tensors.at[keys->tensor];
-		const PlanKernel *kernel = &plan->kernels.at[keys->kernel];
-		for (int64_t s = 0; s < (kernel->is_whole ? tensor->stack : 1); s++) {
-			CmprtJob job = make_job(plan, keys->tensor, kernel, keys->shares, s);
-			CmprtPort port = {.tensor = -1, .row_bytes = tensor->cols * (int64_t)sizeof(float), .rows = job.rows};
-			job.port_out_count = 1;
-			job.ports_out = copy_ports(plan, &port, 1);
-			vec_push(plan->c->arena, &jobs, job);
-			vec_push(plan->c->arena, &t->kernel_names, kernel->built.kernel->name);
-		}
-	}
-	out.job_count = (int64_t)jobs.count;
-	out.jobs = jobs.at;
-	vec_push(plan->c->arena, &t->selects, out);
 }
 
 /* ---- metadata ---- */
@@ -483,7 +305,7 @@ static void add_input(Plan *plan, Tables *t, const CkTensor *file, int64_t sourc
 	CmprtInput input = {.name = file->name,
 		.dtype = file->dtype,
 		.rank = file->rank,
-		.shape = copy_ints(plan, file->shape, file->rank),
+		.shape = plan_ints(plan, file->shape, file->rank),
 		.bytes = file->bytes,
 		.source = source};
 	vec_push(plan->c->arena, &t->inputs, input);
@@ -522,10 +344,6 @@ static CmprtProgram *make_program(Plan *plan, Tables *t)
 		.inputs = t->inputs.at,
 		.output_count = (int64_t)t->outputs.count,
 		.outputs = t->outputs.at,
-		.job_count = (int64_t)t->jobs.count,
-		.jobs = t->jobs.at,
-		.select_count = (int64_t)t->selects.count,
-		.selects = t->selects.at,
 		.meta_count = (int64_t)t->meta.count,
 		.meta = t->meta.at,
 		.quantization_config = quantization,
@@ -541,7 +359,7 @@ static CmprtProgram *make_program(Plan *plan, Tables *t)
 	}
 	program->require_count = (int64_t)plan->requires.count;
 	program->requires = requires;
-	plan->kernel_names = t->kernel_names.at;
+	plan_jobs(plan, program);
 	return program;
 }
 
@@ -554,15 +372,9 @@ bool plan_outputs(Plan *plan)
 	for (size_t i = 0; i < plan->tensors.count && ok; i++) {
 		PlanTensor *tensor = &plan->tensors.at[i];
 		ok = add_outputs(plan, &t, tensor);
-		if (ok && tensor->kernel == SIZE_MAX)
-			copy_job(plan, &t, (int64_t)i, tensor);
-		else if (ok)
-			kernel_jobs(plan, &t, i);
 	}
 	if (!ok)
 		return false;
-	for (size_t i = 0; i < plan->selects.count; i++)
-		add_select(plan, &t, &plan->selects.at[i]);
 	plan->program = make_program(plan, &t);
 	plan->layout = plan->output_format->lay_out(plan->program, plan->checkpoint, plan->into_folder, &error);
 	if (!plan->layout) {

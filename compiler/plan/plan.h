@@ -14,7 +14,8 @@
  *   legal.c    can each tensor become that, and can the target execute it
  *   kernels.c  one kernel per (chain, input type, row length), shared
  *   family.c   what is decided over whole selections before the sweep, and the kernels for it
- *   outputs.c  output tensors, jobs, sizes, as the CmprtProgram that the runtime runs
+ *   outputs.c  output tensors and sizes, as the CmprtProgram that the runtime runs
+ *   jobs.c     what of that is done by which kernel
  *   print.c    the dry run's text
  */
 #ifndef CMPC_PLAN_H
@@ -152,7 +153,7 @@ struct Plan {
 	VEC(PlanSelect) selects; /* in the order they are decided */
 	/* outputs.c */
 	CmprtProgram *program;
-	const char **kernel_names; /* per job, those of the selects last; NULL: a copy */
+	VEC(const char *) kernel_names; /* jobs.c: of all jobs, in the order of the tables; NULL: a copy */
 	CkLayout *layout;
 };
 
@@ -171,7 +172,9 @@ bool plan_legal(Plan *plan);
 bool plan_kernels(Plan *plan);
 bool plan_families(Plan *plan);
 bool plan_outputs(Plan *plan);
-const char *plan_quantization_config(Plan *plan); /* JSON; NULL: none is needed */
+const char *plan_quantization_config(Plan *plan);                         /* JSON; NULL: none is needed */
+void plan_jobs(Plan *plan, CmprtProgram *program);                        /* its jobs and selects */
+const int64_t *plan_ints(Plan *plan, const int64_t *from, int64_t count); /* copied to the arena */
 
 /* ---- reads.c ---- */
 
