@@ -131,6 +131,12 @@ static void print_plan(Compilation *k, Text *to)
 
 /* ---- kernels to object ---- */
 
+/* An executable can be told at any time not to fuse. */
+static bool run_kernels(Compilation *k)
+{
+	return k->runs_here || plan_unfused(k->plan);
+}
+
 static bool verify_kernels(Compilation *k)
 {
 	bool is_good = true;
@@ -176,6 +182,7 @@ static void take_scratch(Compilation *k)
 		kernel_names += selects[i].job_count;
 	}
 	program->selects = selects;
+	program->unfused = jobs_with_scratch(k, program->unfused, program->unfused_count, kernel_names);
 }
 
 static bool run_llvm(Compilation *k)
@@ -229,7 +236,7 @@ static const Stage stages[] = {
 	/* every name is known, every argument fits its parameter */
 	{"plan", run_plan, NULL, print_plan, "the dry run"},
 	/* every tensor has its passes in order, every output its size */
-	{"kernels", NULL, verify_kernels, print_kernels, "the loops of each kernel"},
+	{"kernels", run_kernels, verify_kernels, print_kernels, "the loops of each kernel"},
 	/* subscripts are in their buffers, every element is written before it is read */
 	{"llvm", run_llvm, verify_llvm, print_llvm, "LLVM IR before optimization"},
 	{"asm", run_asm, verify_llvm, print_asm, "assembly after it"},

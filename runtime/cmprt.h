@@ -76,7 +76,7 @@ typedef struct CmprtOptions {
 	const char *model, *output; /* NULL: as the program says */
 	int64_t threads;            /* 0: one per core */
 	int64_t memory;             /* bytes; 0: as the program says */
-	bool no_sync, dry_run, json, quiet, force;
+	bool no_fuse, no_sync, dry_run, json, quiet, force;
 	int nonfinite;              /* CMPRT_NONFINITE_* */
 } CmprtOptions;
 enum { CMPRT_NONFINITE_ERROR, CMPRT_NONFINITE_KEEP, CMPRT_NONFINITE_ZERO };

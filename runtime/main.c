@@ -95,6 +95,7 @@ static bool set_nonfinite(CmprtOptions *options, const char *value)
 		(void)value;                                                                                                   \
 		return options->field = true;                                                                                  \
 	}
+DEFINE_FLAG(no_fuse)
 DEFINE_FLAG(no_sync)
 DEFINE_FLAG(dry_run)
 DEFINE_FLAG(json)
@@ -108,6 +109,7 @@ static const Option option_rows[] = {
 	{"memory", "SIZE", set_memory, "never hold more than this: 256MiB, 2GiB, 1GB, or bytes"},
 	{"nonfinite", "error|keep|zero", set_nonfinite,
 		"weights that are NaN or infinite: stop (default), keep, or make 0"},
+	{"no-fuse", NULL, set_no_fuse, "run the passes of a tensor one after the other, in memory; the bytes are the same"},
 	{"no-sync", NULL, set_no_sync, "do not wait for the disk before the result takes its name"},
 	{"force", NULL, set_force, "replace an output that is not a checkpoint"},
 	{"dry-run", NULL, set_dry_run, "print the plan and what the run will take; write nothing"},

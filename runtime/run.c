@@ -170,7 +170,12 @@ static void free_run(Run *run)
 
 int cmprt_run(const CmprtProgram *program, const CmprtOptions *options)
 {
-	Run run = {.program = program, .options = options};
+	CmprtProgram chosen = *program;
+	if (options->no_fuse && program->unfused_count) {
+		chosen.jobs = program->unfused;
+		chosen.job_count = program->unfused_count;
+	}
+	Run run = {.program = &chosen, .options = options};
 	CmprtError error = {.text = ""};
 	int threads = omp_get_max_threads();
 	bool is_done = prepare(&run, &error);

@@ -331,6 +331,38 @@ int64_t dtype_row_bytes(Program *p, const DtypeRef *dtype, const Node *layout, i
 	return bytes ? bytes * (block ? cols / block : 1) : -1;
 }
 
+/* The matrix as the last pass left it, in the form that the container wants. False: reported, or it needs all rows. */
+static bool write_result(Elab *el, const Chain *chain, Entity *subject, KExpr *rows, KExpr *cols, ChainKernel *out)
+{
+	bool is_transposed = chain->is_transposed;
+	out->dtype = subject->coded ? subject->coded->dtype : NULL;
+	if (subject->factors && (chain->values_only || chain->wants_error))
+		subject->view = factors_product(el, subject->factors);
+	if (chain->values_only) {
+		KBuffer *to = matrix(el, BUFFER_OUTPUT, "out", store_of_type(T_F32), rows, cols);
+		copy_matrix(el, to, &subject->view, name_of(el->c, "write"));
+	} else if (subject->coded) {
+		out->needs_all_rows = !write_coded(el, chain, subject->coded, rows, out) && el->needs_rows;
+		return !el->failed;
+	} else if (subject->factors) {
+		write_factors(el, chain, subject->factors, out);
+	} else {
+		KBuffer *to =
+			matrix(el, BUFFER_OUTPUT, "out", chain->input, is_transposed ? cols : rows, is_transposed ? rows : cols);
+		View from = is_transposed ? transpose(subject->view) : subject->view;
+		out->row_bytes = (is_transposed ? chain->rows : chain->cols) * store_bytes(chain->input);
+		copy_matrix(el, to, &from, name_of(el->c, "write"));
+	}
+	return true;
+}
+
+/* The steps from number `first` on are the link's. */
+static void set_sweep(Kernel *k, const Chain *chain, size_t first, size_t link)
+{
+	for (size_t i = first; i < k->steps.count && chain->is_unfused; i++)
+		k->steps.at[i]->sweep = (uint32_t)link;
+}
+
 bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 {
 	Kernel *k = kernel_new(p->c, chain->name);
@@ -345,36 +377,23 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	Entity subject = {.kind = ENTITY_VIEW, .view = read_input(el, chain, rows, cols)};
 	View original = subject.view;
 	*out = (ChainKernel){.kernel = k};
+	size_t first = 0;
 	for (; el->link < chain->link_count; el->link++) {
-		if (run_pass(el, chain, &chain->links[el->link], &subject, out))
+		bool is_run = run_pass(el, chain, &chain->links[el->link], &subject, out);
+		set_sweep(k, chain, first, el->link);
+		first = k->steps.count;
+		if (is_run)
 			continue;
 		out->needs_all_rows = el->needs_rows;
 		return el->needs_rows || (el->has_keys && kernel_verify(k));
 	}
 	out->selects = el->selects;
-	out->dtype = subject.coded ? subject.coded->dtype : NULL;
-	if (subject.factors && (chain->values_only || chain->wants_error))
-		subject.view = factors_product(el, subject.factors);
-	if (chain->values_only) {
-		KBuffer *to = matrix(el, BUFFER_OUTPUT, "out", store_of_type(T_F32), rows, cols);
-		copy_matrix(el, to, &subject.view, name_of(p->c, "write"));
-	} else if (subject.coded) {
-		out->needs_all_rows = !write_coded(el, chain, subject.coded, rows, out) && el->needs_rows;
-		if (el->failed)
-			return el->needs_rows;
-	} else if (subject.factors) {
-		write_factors(el, chain, subject.factors, out);
-	} else {
-		bool is_transposed = chain->is_transposed;
-		KBuffer *to =
-			matrix(el, BUFFER_OUTPUT, "out", chain->input, is_transposed ? cols : rows, is_transposed ? rows : cols);
-		View from = is_transposed ? transpose(subject.view) : subject.view;
-		out->row_bytes = (is_transposed ? chain->rows : chain->cols) * store_bytes(chain->input);
-		copy_matrix(el, to, &from, name_of(p->c, "write"));
-	}
+	if (!write_result(el, chain, &subject, rows, cols, out))
+		return el->needs_rows;
 	if (chain->wants_error) {
 		original = keep_original(el, &original);
 		add_error(el, &original, &subject.view, rows);
 	}
+	set_sweep(k, chain, first, chain->link_count - 1);
 	return !el->failed && kernel_verify(k);
 }

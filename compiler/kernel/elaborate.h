@@ -392,6 +392,7 @@ typedef struct Chain {
 	                        * and nothing after it; 0: the whole chain */
 	bool values_only;      /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
 	bool is_transposed;    /* the file holds [cols, rows] */
+	bool is_unfused;       /* each link is a sweep of its own over all rows; between them the matrix lies there in f32 */
 	bool wants_error;      /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
 	/* Rank, shape and storage type of a VALUE_TENSOR that a parameter is given; false: reported. NULL: there are none.
 	 */

@@ -181,6 +181,7 @@ struct KStep {
 	KStepKind kind;
 	Loc loc;
 	Name origin;          /* the pass or dtype that asked for it, for dumps and remarks */
+	uint32_t sweep;       /* of a step at the top of a flat kernel: steps of different ones share no loop */
 
 	KBuffer *dst;         /* MAP, REDUCE, SCAN */
 	KExpr **dst_subs;     /* one per axis of dst: affine in domain (SCAN: and over), outer indices */

@@ -263,7 +263,8 @@ static bool try_inline(Kernel *k, KStepVec *steps, size_t at, Use *uses)
 		return false;
 	KStep *reader = uses[map->dst->id].reader;
 	size_t to = find_step(steps, reader);
-	if (to <= at || to == steps->count || !reads_each_once(reader, map->dst) || !inputs_survive(k, steps, at, to))
+	if (to <= at || to == steps->count || reader->sweep != map->sweep || !reads_each_once(reader, map->dst) ||
+		!inputs_survive(k, steps, at, to))
 		return false;
 	step_rewrite(reader, replace_loads, &in);
 	move_reads(uses, map->value, reader);

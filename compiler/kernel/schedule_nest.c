@@ -4,6 +4,7 @@
  * buffers form a class. Steps that share a class, one turn of which needs nothing
  * that another turn of it makes, go into one loop over that class; then the same
  * inside the loop. A step may move up past others it has nothing to do with.
+ * Steps of different sweeps stay apart.
  */
 #include "schedule.h"
 
@@ -344,6 +345,14 @@ static KStepVec nest(Nester *n, KStepVec items)
 void schedule_nest(Kernel *k)
 {
 	Nester n = {.k = k};
+	KStepVec all = k->steps, out = {0};
 	find_classes(&n);
-	k->steps = nest(&n, k->steps);
+	for (size_t first = 0, end; first < all.count; first = end) {
+		for (end = first; end < all.count && all.at[end]->sweep == all.at[first]->sweep;)
+			end++;
+		KStepVec nested = nest(&n, (KStepVec){.at = all.at + first, .count = end - first});
+		for (size_t i = 0; i < nested.count; i++)
+			vec_push(k->c->arena, &out, nested.at[i]);
+	}
+	k->steps = out;
 }

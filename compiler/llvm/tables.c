@@ -10,7 +10,7 @@
 
 typedef struct Tables {
 	Module *m;
-	const char *const *kernel_names; /* by job, those of the selects after the others */
+	const char *const *kernel_names; /* by job, in the order of the program's tables */
 	int64_t jobs;                    /* emitted so far */
 } Tables;
 
@@ -137,7 +137,7 @@ static void add_main(Tables *t, LLVMValueRef program)
 bool module_add_program(Module *m, const CmprtProgram *program, const char *const *kernel_names, bool with_main)
 {
 	Tables t = {.m = m, .kernel_names = kernel_names};
-	int64_t jobs = program->job_count;
+	int64_t jobs = program->job_count + program->unfused_count;
 	for (int64_t i = 0; i < program->select_count; i++)
 		jobs += program->selects[i].job_count;
 	for (int64_t i = 0; i < jobs; i++) {

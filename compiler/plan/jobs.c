@@ -142,10 +142,10 @@ static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, si
 	return job;
 }
 
-static void kernel_jobs(Plan *plan, JobVec *to, size_t number)
+static void kernel_jobs(Plan *plan, JobVec *to, size_t number, size_t kernel_number)
 {
 	const PlanTensor *tensor = &plan->tensors.at[number];
-	const PlanKernel *kernel = &plan->kernels.at[tensor->kernel];
+	const PlanKernel *kernel = &plan->kernels.at[kernel_number];
 	int64_t slices = kernel->is_whole ? tensor->stack : 1;
 	for (int64_t s = 0; s < slices; s++) {
 		CmprtJob job = make_job(plan, number, kernel, tensor->shares.count, s);
@@ -184,20 +184,34 @@ static CmprtSelect make_select(Plan *plan, const PlanSelect *select)
 	return out;
 }
 
-void plan_jobs(Plan *plan, CmprtProgram *program)
+static JobVec make_jobs(Plan *plan, bool is_unfused)
 {
 	JobVec jobs = {0};
-	CmprtSelect *selects = arena_array(plan->c->arena, CmprtSelect, plan->selects.count + 1);
 	for (size_t i = 0; i < plan->tensors.count; i++) {
-		if (plan->tensors.at[i].kernel == SIZE_MAX)
+		const PlanTensor *tensor = &plan->tensors.at[i];
+		if (tensor->kernel == SIZE_MAX)
 			copy_job(plan, &jobs, i);
 		else
-			kernel_jobs(plan, &jobs, i);
+			kernel_jobs(plan, &jobs, i, is_unfused ? tensor->unfused : tensor->kernel);
 	}
+	return jobs;
+}
+
+void plan_jobs(Plan *plan, CmprtProgram *program)
+{
+	JobVec jobs = make_jobs(plan, false);
+	CmprtSelect *selects = arena_array(plan->c->arena, CmprtSelect, plan->selects.count + 1);
 	for (size_t i = 0; i < plan->selects.count; i++)
 		selects[i] = make_select(plan, &plan->selects.at[i]);
 	program->jobs = jobs.at;
 	program->job_count = (int64_t)jobs.count;
 	program->selects = selects;
 	program->select_count = (int64_t)plan->selects.count;
+}
+
+void plan_unfused_jobs(Plan *plan)
+{
+	JobVec jobs = make_jobs(plan, true);
+	plan->program->unfused = jobs.at;
+	plan->program->unfused_count = (int64_t)jobs.count;
 }

@@ -8,21 +8,31 @@
 
 #include <string.h>
 
+/* Which of the tensor's kernels is meant. */
+typedef struct Wanted {
+	const PlanTensor *tensor;
+	size_t keys_of;  /* Chain.keys_of */
+	bool is_unfused; /* Chain.is_unfused */
+} Wanted;
+
 /* The links of the tensor's chain that a kernel has: those up to the keys it is for, or all. */
-static size_t link_count(const Plan *plan, const PlanTensor *tensor, size_t keys_of)
+static size_t link_count(const Plan *plan, const Wanted *wanted)
 {
-	return keys_of ? plan->kernels.at[tensor->kernel].built.selects.at[keys_of - 1].link + 1 : tensor->links.count;
+	const PlanTensor *tensor = wanted->tensor;
+	return wanted->keys_of ? plan->kernels.at[tensor->kernel].built.selects.at[wanted->keys_of - 1].link + 1
+						   : tensor->links.count;
 }
 
-static const char *key_of(Plan *plan, const PlanTensor *tensor, bool is_whole, size_t keys_of)
+static const char *key_of(Plan *plan, const Wanted *wanted, bool is_whole)
 {
 	Text key = {.arena = plan->c->arena};
+	const PlanTensor *tensor = wanted->tensor;
 	text_printf(&key, "%s %lld", tensor->file->dtype, (long long)tensor->cols);
 	if (is_whole)
 		text_printf(&key, " x %lld", (long long)tensor->rows);
 	if (tensor->is_transposed)
 		text_printf(&key, " transposed");
-	for (size_t i = 0; i < link_count(plan, tensor, keys_of); i++) {
+	for (size_t i = 0; i < link_count(plan, wanted); i++) {
 		const PlanLink *link = &tensor->links.at[i];
 		text_printf(&key, "; %s", link->label);
 		if (link->statement->facts.is_family) /* its equations know how large the selection is */
@@ -35,8 +45,10 @@ static const char *key_of(Plan *plan, const PlanTensor *tensor, bool is_whole, s
 		for (int64_t d = 0; d < read->rank; d++)
 			text_printf(&key, " %lld", (long long)read->shape[d]);
 	}
-	if (keys_of)
-		text_printf(&key, "; keys %zu", keys_of);
+	if (wanted->keys_of)
+		text_printf(&key, "; keys %zu", wanted->keys_of);
+	if (wanted->is_unfused)
+		text_printf(&key, "; not fused");
 	return key.at;
 }
 
@@ -125,9 +137,10 @@ static bool check_input(Plan *plan, const PlanTensor *tensor)
 	return false;
 }
 
-static void make_chain(Plan *plan, const PlanTensor *tensor, PlanKernel *kernel, bool is_whole, size_t keys_of)
+static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, bool is_whole)
 {
-	size_t count = link_count(plan, tensor, keys_of);
+	const PlanTensor *tensor = wanted->tensor;
+	size_t count = link_count(plan, wanted);
 	ChainLink *links = arena_array(plan->c->arena, ChainLink, count);
 	for (size_t i = 0; i < count; i++) {
 		const PlanLink *link = &tensor->links.at[i];
@@ -147,8 +160,9 @@ static void make_chain(Plan *plan, const PlanTensor *tensor, PlanKernel *kernel,
 		.container = plan->output_format->name,
 		.tensor_shape = read_shape,
 		.context = plan,
-		.keys_of = keys_of,
+		.keys_of = wanted->keys_of,
 		.is_transposed = tensor->is_transposed,
+		.is_unfused = wanted->is_unfused,
 		.wants_error = plan->wants_error};
 	kernel->is_whole = is_whole;
 }
@@ -161,18 +175,19 @@ static bool is_unbuilt(const Plan *plan, Name key)
 	return false;
 }
 
-/* The kernel of the whole chain, or of keys. False: reported. */
-static bool find_or_build(Plan *plan, const PlanTensor *tensor, size_t keys_of, size_t *number)
+/* False: reported. */
+static bool find_or_build(Plan *plan, const Wanted *wanted, size_t *number)
 {
-	for (int is_whole = tensor->is_transposed; is_whole < 2; is_whole++) {
-		const char *key = key_of(plan, tensor, is_whole, keys_of);
+	const PlanTensor *tensor = wanted->tensor;
+	for (int is_whole = tensor->is_transposed || wanted->is_unfused; is_whole < 2; is_whole++) {
+		const char *key = key_of(plan, wanted, is_whole);
 		*number = find_kernel(plan, tensor, key);
 		if (*number < plan->kernels.count)
 			break;
 		PlanKernel kernel = {.key = key};
 		if (is_unbuilt(plan, name_of(plan->c, key)))
 			return false;
-		make_chain(plan, tensor, &kernel, is_whole, keys_of);
+		make_chain(plan, wanted, &kernel, is_whole);
 		if (!build(plan, &kernel)) {
 			vec_push(plan->c->arena, &plan->unbuilt, name_of(plan->c, key));
 			if (diag_errors(plan->c))
@@ -191,13 +206,14 @@ static bool find_or_build(Plan *plan, const PlanTensor *tensor, size_t keys_of, 
 
 bool kernel_for_keys(Plan *plan, const PlanTensor *tensor, size_t keys_of, size_t *number)
 {
-	return find_or_build(plan, tensor, keys_of, number);
+	return find_or_build(plan, &(Wanted){.tensor = tensor, .keys_of = keys_of}, number);
 }
 
 static bool kernel_for(Plan *plan, PlanTensor *tensor)
 {
 	size_t number;
-	if (!check_input(plan, tensor) || !find_or_build(plan, tensor, 0, &number))
+	Wanted wanted = {.tensor = tensor, .is_unfused = plan->options->no_fuse && tensor->links.count > 1};
+	if (!check_input(plan, tensor) || !find_or_build(plan, &wanted, &number))
 		return false;
 	tensor->kernel = number;
 	return true;
@@ -210,4 +226,19 @@ bool plan_kernels(Plan *plan)
 		if (plan->tensors.at[i].links.count)
 			ok &= kernel_for(plan, &plan->tensors.at[i]);
 	return ok;
+}
+
+bool plan_unfused(Plan *plan)
+{
+	size_t before = plan->kernels.count;
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		PlanTensor *tensor = &plan->tensors.at[i];
+		Wanted wanted = {.tensor = tensor, .is_unfused = true};
+		tensor->unfused = tensor->kernel;
+		if (!plan->options->no_fuse && tensor->links.count > 1 && !find_or_build(plan, &wanted, &tensor->unfused))
+			return false;
+	}
+	if (plan->kernels.count > before)
+		plan_unfused_jobs(plan);
+	return true;
 }

@@ -89,6 +89,7 @@ typedef struct PlanTensor {
 	Scope *facts;
 	VEC(PlanLink) links;   /* in the order they run */
 	size_t kernel;         /* number in plan->kernels; SIZE_MAX: copied */
+	size_t unfused;        /* the same, of the kernel that does not fuse its passes; that kernel itself if it has one */
 	VEC(size_t) reads;     /* numbers in plan->reads, in the order of the kernel's inputs after the tensor itself */
 	VEC(PlanShare) shares; /* in the order of kernel's selects */
 	size_t first_output, output_count;
@@ -159,6 +160,8 @@ struct Plan {
 
 /* NULL: errors reported. Closes nothing: plan_free. */
 Plan *plan_new(Program *p, const PlanOptions *options);
+/* Another set of jobs for the program, which do not fuse passes: what its --no-fuse runs. False: reported. */
+bool plan_unfused(Plan *plan);
 void plan_free(Plan *plan);
 /* The dry run: legal .cmp with the order made explicit, figures as comments. */
 void plan_print(const Plan *plan, Text *to);
@@ -172,8 +175,9 @@ bool plan_legal(Plan *plan);
 bool plan_kernels(Plan *plan);
 bool plan_families(Plan *plan);
 bool plan_outputs(Plan *plan);
-const char *plan_quantization_config(Plan *plan);                         /* JSON; NULL: none is needed */
-void plan_jobs(Plan *plan, CmprtProgram *program);                        /* its jobs and selects */
+const char *plan_quantization_config(Plan *plan);  /* JSON; NULL: none is needed */
+void plan_jobs(Plan *plan, CmprtProgram *program); /* its jobs and selects */
+void plan_unfused_jobs(Plan *plan);
 const int64_t *plan_ints(Plan *plan, const int64_t *from, int64_t count); /* copied to the arena */
 
 /* ---- reads.c ---- */

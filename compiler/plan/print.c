@@ -184,9 +184,10 @@ static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 		text_printf(to, ": copied byte for byte\n");
 		return;
 	}
-	text_printf(to, ", %.3f bits a weight; %zu kernel%s, one sweep", 8.0 * (double)group.after / (double)group.elements,
-		group.kernels, group.kernels == 1 ? "" : "s");
-	text_printf(to, plan->kernels.at[like->kernel].is_whole ? " over whole tensors" : "");
+	const PlanKernel *kernel = &plan->kernels.at[like->kernel];
+	text_printf(to, ", %.3f bits a weight; %zu kernel%s, %s sweep%s",
+		8.0 * (double)group.after / (double)group.elements, group.kernels, group.kernels == 1 ? "" : "s",
+		kernel->chain.is_unfused ? "for each pass a" : "one", kernel->is_whole ? " over whole tensors" : "");
 	for (size_t i = 0; i < like->links.count; i++)
 		if (like->links.at[i].statement->facts.is_family)
 			text_printf(to, ", %s in it", like->links.at[i].label);
