@@ -21,6 +21,15 @@ double clock_seconds(void)
 	return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+bool transfers_count(Transfers *to)
+{
+	FILE *counts = fopen("/proc/self/io", "re");
+	bool is_known = counts && fscanf(counts, "rchar: %" SCNd64 " wchar: %" SCNd64, &to->read, &to->written) == 2;
+	if (counts)
+		fclose(counts);
+	return is_known;
+}
+
 void progress_start(Run *run)
 {
 	Progress *progress = &run->progress;

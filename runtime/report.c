@@ -201,11 +201,12 @@ static json_t *totals_json(const Run *run)
 
 json_t *report_json(const Run *run)
 {
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:o, s:o}", "event", "report", "pipeline",
-		json_text(run->program->pipeline), "cmpc_version", json_text(run->program->cmpc_version), "model",
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "event", "report",
+		"pipeline", json_text(run->program->pipeline), "cmpc_version", json_text(run->program->cmpc_version), "model",
 		json_text(run->model->path), "output", json_text(run->destination.path), "bytes_before",
 		(json_int_t)run->sources[0].bytes, "bytes_after", (json_int_t)run->layout->total_bytes, "seconds", run->seconds,
-		"bytes_read", (json_int_t)run->bytes_read, "bytes_written", (json_int_t)run->bytes_written, "peak_memory",
+		"bytes_read", (json_int_t)run->bytes_read, "bytes_written", (json_int_t)run->bytes_written, "system_read",
+		(json_int_t)run->moved.read, "system_written", (json_int_t)run->moved.written, "peak_memory",
 		(json_int_t)memory_resident(true), "dtypes", totals_json(run), "tensors", tensors_json(run));
 }
 

@@ -135,11 +135,16 @@ static bool run_all(Run *run, CmprtError *error)
 static bool compress(Run *run, CmprtError *error)
 {
 	double started = clock_seconds();
+	Transfers before = {0};
+	bool are_counted = transfers_count(&before);
 	Signals old;
 	catch_signals(&old);
 	bool is_done = begin_output(run, error) && run_all(run, error) && destination_commit(run, error);
 	restore_signals(&old);
 	run->seconds = clock_seconds() - started;
+	are_counted = are_counted && transfers_count(&run->moved);
+	run->moved.read = are_counted ? run->moved.read - before.read : -1;
+	run->moved.written = are_counted ? run->moved.written - before.written : -1;
 	return is_done && report_write(run, error);
 }
 

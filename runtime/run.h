@@ -171,7 +171,13 @@ typedef struct Progress {
 	int64_t skipped;      /* of done: by the run that was interrupted */
 } Progress;
 
+/* Bytes that system calls of this process have moved, as the system counts them. */
+typedef struct Transfers {
+	int64_t read, written;
+} Transfers;
+
 double clock_seconds(void);
+bool transfers_count(Transfers *to); /* false: the system does not count */
 void progress_start(Run *run);
 void progress_add(Run *run, const Task *task, int64_t bytes); /* one thread at a time */
 void progress_end(Run *run);
@@ -248,6 +254,7 @@ struct Run {
 	char *arena;
 	Progress progress;
 	int64_t bytes_read, bytes_written; /* of tensor data, by this run */
+	Transfers moved;                   /* of everything, as the system counted; -1: it does not */
 	double seconds;
 };
 
