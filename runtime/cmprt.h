@@ -58,7 +58,9 @@ typedef void CmprtKernel(CmprtFrame *frame, int64_t begin, int64_t end);
 #define INTS(field, count) const int64_t *field;
 #define STRINGS(field, count) const char *const *field;
 #define STRUCTS(type, field, count) const Cmprt##type *field;
-#define END };
+#define END                                                                                                            \
+	}                                                                                                                  \
+	;
 #include "program.def"
 #undef STRUCT
 #undef INT
@@ -74,10 +76,12 @@ typedef void CmprtKernel(CmprtFrame *frame, int64_t begin, int64_t end);
 
 typedef struct CmprtOptions {
 	const char *model, *output; /* NULL: as the program says */
-	int64_t threads;            /* 0: one per core */
-	int64_t memory;             /* bytes; 0: as the program says */
+	const char **inputs;        /* "FILE=PATH": what the program calls FILE is read from PATH */
+	int64_t input_count;
+	int64_t threads; /* 0: one per core */
+	int64_t memory;  /* bytes; 0: as the program says */
 	bool no_fuse, no_sync, dry_run, json, quiet, force;
-	int nonfinite;              /* CMPRT_NONFINITE_* */
+	int nonfinite; /* CMPRT_NONFINITE_* */
 } CmprtOptions;
 enum { CMPRT_NONFINITE_ERROR, CMPRT_NONFINITE_KEEP, CMPRT_NONFINITE_ZERO };
 

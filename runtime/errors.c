@@ -63,6 +63,14 @@ bool error_input_unknown(CmprtError *error, const char *path, const char *name, 
 		path, name, unknown, count);
 }
 
+bool error_no_such_input(CmprtError *error, const Run *run, const char *option)
+{
+	if (run->program->source_count < 2)
+		return fail(error, "--input %s: this program reads nothing but the model", option);
+	return fail(error, "--input %s: this program reads no such file beside the model; it reads %s%s", option,
+		run->program->sources[1].path, run->program->source_count > 2 ? " and others" : "");
+}
+
 bool error_bad_table(CmprtError *error, const char *label, const char *what)
 {
 	return fail(error, "this program's tables are damaged: job \"%s\": %s", label, what);

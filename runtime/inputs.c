@@ -87,6 +87,35 @@ static bool open_source(Run *run, int64_t number, const char *path, CmprtError *
 	return true;
 }
 
+/* Does the option "FILE=PATH" speak of this file? PATH, or NULL. */
+static const char *path_for(const char *option, const char *file)
+{
+	size_t length = strlen(file);
+	return strncmp(option, file, length) == 0 && option[length] == '=' ? option + length + 1 : NULL;
+}
+
+static const char *source_path(const Run *run, int64_t source)
+{
+	const char *path = run->program->sources[source].path, *said = NULL;
+	if (source == 0)
+		return run->options->model ? run->options->model : path;
+	for (int64_t i = 0; i < run->options->input_count && !said; i++)
+		said = path_for(run->options->inputs[i], path);
+	return said ? said : path;
+}
+
+static bool check_options(const Run *run, CmprtError *error)
+{
+	for (int64_t i = 0; i < run->options->input_count; i++) {
+		bool is_known = false;
+		for (int64_t s = 1; s < run->program->source_count; s++)
+			is_known |= path_for(run->options->inputs[i], run->program->sources[s].path) != NULL;
+		if (!is_known)
+			return error_no_such_input(error, run, run->options->inputs[i]);
+	}
+	return true;
+}
+
 bool inputs_open(Run *run, CmprtError *error)
 {
 	const CmprtProgram *program = run->program;
@@ -97,9 +126,10 @@ bool inputs_open(Run *run, CmprtError *error)
 	for (int64_t i = 0; i < program->input_count; i++)
 		if (program->inputs[i].source < 0 || program->inputs[i].source >= program->source_count)
 			return error_bad_table(error, program->inputs[i].name, "an input of no file");
+	if (!check_options(run, error))
+		return false;
 	for (int64_t i = 0; i < program->source_count; i++) {
-		const char *path = i == 0 && run->options->model ? run->options->model : program->sources[i].path;
-		if (!open_source(run, i, path, error))
+		if (!open_source(run, i, source_path(run, i), error))
 			return false;
 		run->model = run->sources[0].checkpoint;
 	}

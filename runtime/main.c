@@ -45,6 +45,13 @@ static bool set_model(CmprtOptions *options, const char *value)
 	return *value;
 }
 
+/* The array has a place for each word of the command line. */
+static bool set_input(CmprtOptions *options, const char *value)
+{
+	options->inputs[options->input_count++] = value;
+	return strchr(value, '=') != NULL;
+}
+
 static bool set_output(CmprtOptions *options, const char *value)
 {
 	options->output = value;
@@ -104,6 +111,7 @@ DEFINE_FLAG(force)
 
 static const Option option_rows[] = {
 	{"model", "PATH", set_model, "read this checkpoint; its tensors must be those the program was built for"},
+	{"input", "FILE=PATH", set_input, "read PATH for FILE, another file that the program reads"},
 	{"output", "PATH", set_output, "write here instead"},
 	{"threads", "N", set_threads, "work on N threads; the result is the same for any N"},
 	{"memory", "SIZE", set_memory, "never hold more than this: 256MiB, 2GiB, 1GB, or bytes"},
@@ -117,13 +125,15 @@ static const Option option_rows[] = {
 	{"quiet", NULL, set_quiet, "print nothing but errors"},
 	{"help", NULL, NULL, "print this"},
 };
-enum { OPTION_COUNT = sizeof option_rows / sizeof *option_rows };
+enum { OPTION_COUNT = sizeof option_rows / sizeof *option_rows, HELP_WAS_PRINTED = -1 };
 
 static void print_help(const CmprtProgram *program, const char *name)
 {
 	printf("usage: %s [options]\n\n", name);
 	printf("Runs the pipeline \"%s\" (cmpc %s):\n  %s -> %s\n", program->pipeline, program->cmpc_version,
 		program->sources[0].path, program->output_path);
+	for (int64_t i = 1; i < program->source_count; i++)
+		printf("It reads %s too.\n", program->sources[i].path);
 	printf("An interrupted run resumes when it is started again.\n\noptions:\n");
 	for (int i = 0; i < OPTION_COUNT; i++) {
 		char left[48];
@@ -155,9 +165,9 @@ static const Option *find_option(const char *argument, const char **value)
 	return NULL;
 }
 
-int cmprt_main(const CmprtProgram *program, int argc, char **argv)
+/* 0: go on; else cmprt_main's status, or HELP_WAS_PRINTED. */
+static int read_options(const CmprtProgram *program, int argc, char **argv, CmprtOptions *options)
 {
-	CmprtOptions options = {.nonfinite = CMPRT_NONFINITE_ERROR};
 	const char *name = argc > 0 ? argv[0] : program->pipeline;
 	for (int i = 1; i < argc; i++) {
 		const char *value;
@@ -166,7 +176,7 @@ int cmprt_main(const CmprtProgram *program, int argc, char **argv)
 			return wrong_option(name, "no such option", argv[i]);
 		if (!option->set) {
 			print_help(program, name);
-			return 0;
+			return HELP_WAS_PRINTED;
 		}
 		if (!option->value && value)
 			return wrong_option(name, "an option that takes no value", argv[i]);
@@ -175,8 +185,21 @@ int cmprt_main(const CmprtProgram *program, int argc, char **argv)
 				return wrong_option(name, "an option without its value", argv[i]);
 			value = argv[++i];
 		}
-		if (!option->set(&options, value))
+		if (!option->set(options, value))
 			return wrong_option(name, "a wrong value", argv[i]);
 	}
-	return cmprt_run(program, &options);
+	return 0;
+}
+
+int cmprt_main(const CmprtProgram *program, int argc, char **argv)
+{
+	const char **inputs = calloc((size_t)argc + 1, sizeof *inputs);
+	CmprtOptions options = {.nonfinite = CMPRT_NONFINITE_ERROR, .inputs = inputs};
+	int status = inputs ? read_options(program, argc, argv, &options) : 1;
+	if (!inputs)
+		fprintf(stderr, "error: the system has no more memory to give\n");
+	else if (status == 0)
+		status = cmprt_run(program, &options);
+	free(inputs);
+	return status == HELP_WAS_PRINTED ? 0 : status;
 }

@@ -64,6 +64,14 @@ def bytes_of(path):
     return [(name, bytes_of(os.path.join(path, name))) for name in sorted(os.listdir(path))]
 
 
+def copy_files(folder, to):
+    """Without their modes: the source tree may be read-only."""
+    os.mkdir(to)
+    for entry in os.scandir(folder):
+        if entry.is_file():
+            shutil.copyfile(entry.path, os.path.join(to, entry.name))
+
+
 def remove(path):
     shutil.rmtree(path) if os.path.isdir(path) else os.remove(path)
 
@@ -253,8 +261,8 @@ def test_kills(exe, wanted):
     shutil.move("kept.safetensors", "calibration.safetensors")
 
 
-def test_refusals(exe):
-    """One line each, the destination as it was."""
+def test_refusals(exe, wanted):
+    """One line each, the destination as it was. A file that lies elsewhere is given by --input."""
     inputs = read_tensors("calibration.safetensors")
     name = "model.layers.1.self_attn.q_proj.weight.input"
     os.rename("calibration.safetensors", "kept.safetensors")
@@ -266,6 +274,9 @@ def test_refusals(exe):
         check(text in said and said.count("\n") == 1, f"{said} instead of {text}")
 
     refuse("calibration.safetensors: could not open: No such file or directory")
+    refuse("reads no such file beside the model; it reads calibration.safetensors", None, ("--input", "rows=kept"))
+    call(exe, "--quiet", "--output", "moved.gguf", "--input=calibration.safetensors=kept.safetensors")
+    check(bytes_of("moved.gguf") == wanted, "other bytes from a file that was moved")
     refuse(f'no tensor "{name}" (1 of 21 are missing)', {n: x for n, x in inputs.items() if n != name})
     refuse("is F32 [511, 256] instead of F32 [512, 256] (1 of 21 differ)", {**inputs, name: inputs[name][1:]})
     spoiled = inputs[name].copy()
@@ -280,16 +291,16 @@ def test_refusals(exe):
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="gptq.") as base:
-        shutil.copytree(EXAMPLE, os.path.join(base, "gptq_from_h"))
-        shutil.copytree(os.path.join(TOP, "examples", "tiny-llama"), os.path.join(base, "tiny-llama"))
+        for folder in (EXAMPLE, os.path.join(TOP, "examples", "tiny-llama")):
+            copy_files(folder, os.path.join(base, os.path.basename(folder)))
         os.chdir(os.path.join(base, "gptq_from_h"))
         said = call(sys.executable, "calibrate.py")
         check(float(said.split()[-1]) < 12, f"the network was not understood: {said}")
-        gguf_exe, _, plan = test_pipeline("gguf", "gguf.gguf")
+        gguf_exe, gguf, plan = test_pipeline("gguf", "gguf.gguf")
         ternary_exe, ternary, _ = test_pipeline("ternary", "ternary")
         compare()
         test_plan_again(plan)
         test_kills(ternary_exe, ternary)
-        test_refusals(gguf_exe)
+        test_refusals(gguf_exe, gguf)
     print("gptq:", f"{failures} failures" if failures else "all right")
     sys.exit(failures > 0)
