@@ -290,6 +290,11 @@ bool kernel_verify(Kernel *k);                /* internal errors are reported th
 void kernel_print(const Kernel *k, Text *to); /* --emit=kernels */
 const char *kstep_describe(const Kernel *k, const KStep *step); /* "map x", for messages */
 
+/* ---- cost.c ---- */
+
+/* What one core takes for so many rows of a scheduled kernel, within a small factor. */
+double kernel_cycles(Kernel *k, int64_t rows, uint32_t lanes);
+
 /* ---- interp.c: the reference; runs flat and scheduled kernels alike, on one thread ---- */
 
 /* inputs and outputs: memory laid out as the buffers say; params: param_count values. A subscript outside its

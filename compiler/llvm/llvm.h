@@ -45,8 +45,8 @@ void module_print(Module *m, Text *to);
 /* ---- tables.c ---- */
 
 /* The program as constants, called cmprt_program, and, with_main, a main that runs it. A job's kernel field
- * is not read: kernel_names[job] says which function of this module it is, NULL for a copy; the jobs of the selects
- * come after the program's own. */
+ * is not read: kernel_names[job] says which function of this module it is, NULL for a copy; they are
+ * in the order in which the tables hold jobs. */
 bool module_add_program(Module *m, const CmprtProgram *program, const char *const *kernel_names, bool with_main);
 
 /* ---- optimize.c, object.c ---- */

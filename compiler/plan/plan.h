@@ -17,6 +17,7 @@
  *   outputs.c  output tensors and sizes, as the CmprtProgram that the runtime runs
  *   jobs.c     what of that is done by which kernel
  *   print.c    the dry run's text
+ *   time.c     how long it will take, coarsely
  */
 #ifndef CMPC_PLAN_H
 #define CMPC_PLAN_H
@@ -165,6 +166,8 @@ bool plan_unfused(Plan *plan);
 void plan_free(Plan *plan);
 /* The dry run: legal .cmp with the order made explicit, figures as comments. */
 void plan_print(const Plan *plan, Text *to);
+/* A comment behind it: how long that takes, coarsely. cores: where the target does not say. No dump has it. */
+void plan_print_time(const Plan *plan, int64_t cores, Text *to);
 
 bool plan_facts(Plan *plan);
 bool plan_select(Plan *plan);

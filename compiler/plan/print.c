@@ -4,8 +4,8 @@
  * each group of tensors that get the same passes, joined by `then` in the order
  * they run; planning it again changes nothing. A pass on a whole selection is a
  * statement of its own, between those of what its members go through before and
- * after. Figures stand in comments. No times: those belong to the machine (the
- * executable's own --dry-run has them).
+ * after. Figures stand in comments. No times: those belong to the machine (time.c,
+ * and the executable's own --dry-run).
  */
 #include "plan.h"
 

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * time.c: how long the run will take, coarsely, before there is anything to measure:
+ * from the kernels' texts and rates that CPUs of the last ten years have in common.
+ * The executable's --dry-run measures instead.
+ */
+#include "plan.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A core's, and what one moves between files in the system's cache and its own. */
+#define CYCLES_PER_SECOND 3e9
+#define READ_RATE 8e9
+#define WRITE_RATE 3e9
+
+/* A selection is decided in two reads of the weights, at least. */
+enum { SELECT_READS = 2 };
+
+/* Seconds of one core. */
+typedef struct PlanTime {
+	double kernels, moves;
+} PlanTime;
+
+static double job_seconds(const Plan *plan, const CmprtJob *job, const char *kernel_name)
+{
+	for (size_t i = 0; i < plan->kernels.count && kernel_name; i++)
+		if (!strcmp(plan->kernels.at[i].built.kernel->name, kernel_name))
+			return kernel_cycles(plan->kernels.at[i].built.kernel, job->rows, plan->options->lanes) / CYCLES_PER_SECOND;
+	return 0;
+}
+
+static double port_bytes(const CmprtPort *ports, int64_t count)
+{
+	double bytes = 0;
+	for (int64_t i = 0; i < count; i++)
+		bytes += ports[i].tensor < 0 ? 0 : (double)ports[i].rows * (double)ports[i].row_bytes;
+	return bytes;
+}
+
+static void add_jobs(const Plan *plan, const CmprtJob *jobs, int64_t count, size_t first_name, int times, PlanTime *to)
+{
+	for (int64_t i = 0; i < count; i++) {
+		to->kernels += times * job_seconds(plan, &jobs[i], plan->kernel_names.at[first_name + (size_t)i]);
+		to->moves += times * port_bytes(jobs[i].ports_in, jobs[i].port_in_count) / READ_RATE;
+		to->moves += times * port_bytes(jobs[i].ports_out, jobs[i].port_out_count) / WRITE_RATE;
+	}
+}
+
+static PlanTime plan_time(const Plan *plan)
+{
+	const CmprtProgram *program = plan->program;
+	PlanTime time = {0};
+	add_jobs(plan, program->jobs, program->job_count, 0, 1, &time);
+	size_t name = (size_t)program->job_count;
+	for (int64_t i = 0; i < program->select_count; i++) {
+		add_jobs(plan, program->selects[i].jobs, program->selects[i].job_count, name, SELECT_READS, &time);
+		name += (size_t)program->selects[i].job_count;
+	}
+	return time;
+}
+
+static void print_seconds(Text *to, double seconds)
+{
+	double unit = pow(10, floor(log10(fmax(seconds, 1e-3))));
+	text_printf(to, "~%g s", round(seconds / unit) * unit);
+}
+
+void plan_print_time(const Plan *plan, int64_t cores, Text *to)
+{
+	PlanTime time = plan_time(plan);
+	int64_t used = plan->cores > 0 ? plan->cores : cores;
+	text_printf(to, "# time: ");
+	print_seconds(to, (time.kernels + time.moves) / (double)used);
+	text_printf(to, " on %lld core%s, of which kernels ", (long long)used, used == 1 ? "" : "s");
+	print_seconds(to, time.kernels / (double)used);
+	text_printf(to, "; measured by the executable's --dry-run\n");
+}
