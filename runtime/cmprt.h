@@ -91,6 +91,12 @@ int cmprt_run(const CmprtProgram *program, const CmprtOptions *options);
 
 /* ---- called by generated code; one row each in runtime.def ---- */
 
+/* What cmprt_smallest_f32 searches with. compare: of `blocks` times 64 values, which are <= each of four guesses: bit i
+ * of word j of a block, of 64 bytes of mask each, is values[i] <= guesses[j]; counts[j]: how many those are in all.
+ * spread: byte i of a block becomes bit i of the word of this number in it. */
+typedef void CmprtCompare(const float *values, int64_t blocks, const float *guesses, uint8_t *mask, int64_t *counts);
+typedef void CmprtSpread(uint8_t *mask, int64_t blocks, int64_t word);
+
 /* cmprt_parallel: body(frame, b, e), a CmprtKernel, over [begin, end) in pieces on all threads. Each runs with its own
  * frame: the same buffers and params, and its own scratch, scratch_bytes of them: a `whole` job's frame comes with
  * that many for every thread (job->scratch_bytes must be the largest that its kernel asks for here). */

@@ -306,6 +306,11 @@ LLVMValueRef emit_sorting_image(Emitter *e, KStep *step, LLVMValueRef v);
 bool scan_is_grouped(Emitter *e, KStep *step);
 void emit_scan_grouped(Emitter *e, KStep *step);
 
+/* ---- emit_select.c ---- */
+
+/* mask[i] = 1 for the `limit` elements of values that come first in ascending order; f32, bytes; limit: i64 */
+void emit_smallest(Emitter *e, LLVMValueRef values, LLVMValueRef count, LLVMValueRef limit, LLVMValueRef mask);
+
 /* ---- cpu.c ---- */
 
 bool cpu_is_known(const char *triple, const char *cpu);

@@ -268,9 +268,7 @@ static void emit_column(
 	LLVMTypeRef i64 = type_of(e, T_I64);
 	bool is_scan = step->kind == STEP_SCAN;
 	if (is_scan && step->scan == SCAN_SMALLEST && step->value->type == T_F32) {
-		LLVMValueRef args[] = {values->memory, count, LLVMBuildIntCast2(e->builder, limit, i64, true, ""),
-			results->memory, zeroed_at_entry(e, i64, "hint")};
-		emit_runtime_call(e, "cmprt_smallest_f32", args);
+		emit_smallest(e, values->memory, count, LLVMBuildIntCast2(e->builder, limit, i64, true, ""), results->memory);
 		return;
 	}
 	Column order = emit_order(e, keys ? step->key->type : step->value->type, keys ? keys : values, count);

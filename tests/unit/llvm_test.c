@@ -829,6 +829,28 @@ static void test_linalg(const char *cpu)
 	compiler_free(c);
 }
 
+static void compare_blocks(const float *values, int64_t blocks, const float *guesses, uint8_t *mask, int64_t *counts)
+{
+	memset(counts, 0, 4 * sizeof *counts);
+	for (int64_t i = 0; i < blocks * 4; i++) {
+		uint64_t bits = 0;
+		for (int k = 0; k < 64; k++)
+			bits |= (uint64_t)(values[i / 4 * 64 + k] <= guesses[i % 4]) << k;
+		memcpy(mask + i / 4 * 64 + i % 4 * 8, &bits, sizeof bits);
+		counts[i % 4] += __builtin_popcountll(bits);
+	}
+}
+
+static void spread_blocks(uint8_t *mask, int64_t blocks, int64_t word)
+{
+	for (int64_t i = 0; i < blocks; i++, mask += 64) {
+		uint64_t bits;
+		memcpy(&bits, mask + word * 8, sizeof bits);
+		for (int k = 0; k < 64; k++)
+			mask[k] = bits >> k & 1;
+	}
+}
+
 /* Selection against sorting, whatever the row before told it. */
 static void test_selection(const char *cpu)
 {
@@ -839,7 +861,7 @@ static void test_selection(const char *cpu)
 	int32_t *order = arena_array(c->arena, int32_t, MOST);
 	uint8_t *mask = arena_array(c->arena, uint8_t, MOST);
 	float hint[2] = {0, 0};
-	for (int round = 0; round < 300; round++) {
+	for (int round = 0; round < 3000; round++) {
 		int64_t count = 1 + next_random() % (round % 3 ? MOST : 200), limit = next_random() % (count + 2);
 		uint32_t kind = next_random() % 6;
 		for (int64_t i = 0; i < count; i++) {
@@ -856,7 +878,7 @@ static void test_selection(const char *cpu)
 				x[i] = ldexpf((float)(bits >> 8), (int)(kind - 4) * (int)(bits % 40)) * (bits & 1 ? 1 : -1);
 		}
 		cmprt_order_f32(x, count, order);
-		cmprt_smallest_f32(x, count, limit, mask, hint);
+		cmprt_smallest_f32(x, count, limit, mask, hint, (void *)compare_blocks, (void *)spread_blocks);
 		int64_t wrong = 0;
 		for (int64_t i = 0; i < count; i++)
 			wrong += mask[order[i]] != (i < limit);
