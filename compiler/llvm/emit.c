@@ -126,6 +126,7 @@ void bind_index(Emitter *e, KIndex *index, LLVMValueRef counter)
 static void emit_sequential(Emitter *e, KStep *step)
 {
 	LoopFrame loop = loop_begin(e, const_int(type_of(e, T_I64), 0), emit_trip_count(e, step->index), 1, "loop");
+	emit_prefetch(e, step, loop.counter, emit_trip_count(e, step->index));
 	bind_index(e, step->index, loop.counter);
 	emit_steps(e, &step->body);
 	loop_end(e, &loop, 1);
@@ -262,7 +263,9 @@ static void emit_row_range(Emitter *e, KStep *rows)
 {
 	LoopFrame loop = loop_begin(e, LLVMGetParam(e->function, 1), LLVMGetParam(e->function, 2), 1, "row");
 	bind_index(e, rows->index, loop.counter);
+	e->rows = rows;
 	emit_steps(e, &rows->body);
+	e->rows = NULL;
 	loop_end(e, &loop, 1);
 }
 

@@ -105,6 +105,7 @@ typedef struct Emitter {
 	LLVMValueRef base_value; /* i64: the value of vector_base */
 	LLVMValueRef lane_count; /* LANES: i32, how many lanes are live */
 	LLVMValueRef lanes_full; /* LANES: i1, all of them */
+	KStep *rows; /* the LOOP_ROWS whose turn is emitted; NULL: none */
 	KStep *lane_loop;
 	StageVec stages;
 	uint32_t depth, lane_depth; /* loops and conditions around the step in hand; around the steps of the lane loop */
@@ -264,6 +265,11 @@ bool sink_keep(Emitter *e, Sink *sink);
 /* Nobody reads the rows of earlier sinks of buffer any more: it is written directly. */
 void sink_forget(Emitter *e, const KBuffer *buffer);
 void sink_end(Emitter *e, Sink *sink); /* writes dst; keeps the rows if that is possible */
+
+/* ---- emit_prefetch.c ---- */
+
+/* Called at the beginning of a turn of a loop: the next row on its way, if this is where it should be. */
+void emit_prefetch(Emitter *e, KStep *loop, LLVMValueRef turn, LLVMValueRef turns);
 
 /* ---- emit_reduce.c ---- */
 

@@ -327,6 +327,7 @@ void emit_lane_loop(Emitter *e, KStep *step)
 	LLVMValueRef groups = LLVMBuildAdd(e->builder, turns, const_int(i64, step->lanes - 1), "");
 	groups = LLVMBuildUDiv(e->builder, groups, const_int(i64, step->lanes), "groups");
 	LoopFrame loop = loop_begin(e, const_int(i64, 0), groups, 1, "lanes");
+	emit_prefetch(e, step, loop.counter, groups);
 	bind_lanes(e, index, turns, loop.counter);
 	e->mode = MODE_LANES;
 	e->vector_index = index;
