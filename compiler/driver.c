@@ -174,6 +174,8 @@ static void take_scratch(Compilation *k)
 	CmprtProgram *program = k->plan->program;
 	const char *const *kernel_names = k->plan->kernel_names.at;
 	CmprtSelect *selects = arena_array(k->c->arena, CmprtSelect, program->select_count + 1);
+	program->early = jobs_with_scratch(k, program->early, program->early_count, kernel_names);
+	kernel_names += program->early_count;
 	program->jobs = jobs_with_scratch(k, program->jobs, program->job_count, kernel_names);
 	kernel_names += program->job_count;
 	for (int64_t i = 0; i < program->select_count; i++) {

@@ -104,6 +104,7 @@ static void add_program(XXH3_state_t *state, const CmprtProgram *program)
 	add_text(state, program->cmpc_version);
 	add_text(state, program->source_hash);
 	add_text(state, program->pipeline);
+	add_jobs(state, program->early, program->early_count);
 	add_jobs(state, program->jobs, program->job_count);
 	for (int64_t i = 0; i < program->select_count; i++) {
 		add_int(state, program->selects[i].limit);
@@ -319,7 +320,7 @@ static bool sum_segment(
 			continue;
 		int64_t row = task_row_bytes(task, port);
 		int64_t begin = task->is_streamed ? task_segment_begin(task, segment) : 0;
-		int64_t end = task->is_streamed ? task_segment_end(task, segment) : task_port_rows(task, port);
+		int64_t end = task->is_streamed ? task_segment_end(task, segment) : task_bytes_out(run, task, p);
 		for (; begin < end && is_read; begin += panel_rows) {
 			int64_t at = begin * row, last = (end - begin < panel_rows ? end : begin + panel_rows) * row;
 			XXH3_64bits_reset_withSeed(state, (uint64_t)begin * 16 + (uint64_t)p);

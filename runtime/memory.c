@@ -86,13 +86,16 @@ static int64_t rows_in(const Task *task, int64_t bytes)
 
 static int64_t task_count(const Run *run)
 {
-	return run->program->job_count + run->key_task_first[run->program->select_count];
+	return run->program->early_count + run->program->job_count + run->key_task_first[run->program->select_count];
 }
 
-/* Of the sweep and of all selects before it. */
+/* Of the sweep and of all that comes before it. */
 static Task *task_at(const Run *run, int64_t number)
 {
-	int64_t jobs = run->program->job_count;
+	int64_t jobs = run->program->job_count, early = run->program->early_count;
+	if (number < early)
+		return &run->early_tasks[number];
+	number -= early;
 	return number < jobs ? &run->tasks[number] : &run->key_tasks[number - jobs];
 }
 
@@ -150,7 +153,7 @@ bool memory_schedule(Run *run, CmprtError *error)
 	int64_t wanted = run->program->cores > 0 && run->program->cores < cores ? run->program->cores : cores;
 	schedule->threads = options->threads > 0 ? options->threads : wanted;
 	schedule->limit = options->memory > 0 ? options->memory : run->program->memory;
-	schedule->base = memory_resident(false);
+	schedule->base = memory_resident(false) + extents_bytes(run);
 	for (int64_t i = 0; i < run->program->job_count; i++)
 		if (run->tasks[i].is_streamed && run->tasks[i].has_error && run->tasks[i].segment_rows > schedule->slot_errors)
 			schedule->slot_errors = run->tasks[i].segment_rows;

@@ -40,10 +40,10 @@ void task_bytes(const Run *run, const Task *task, int64_t *before, int64_t *afte
 	const CmprtJob *job = task->job;
 	*before = *after = 0;
 	for (int64_t i = 0; i < job->port_in_count; i++)
-		if (run->program->inputs[job->ports_in[i].tensor].source == 0)
+		if (!job->ports_in[i].value && run->program->inputs[job->ports_in[i].tensor].source == 0)
 			*before += job->ports_in[i].rows * job->ports_in[i].row_bytes;
 	for (int64_t i = 0; i < job->port_out_count; i++)
-		*after += task_is_tensor(task, i) ? job->ports_out[i].rows * job->ports_out[i].row_bytes : 0;
+		*after += task_is_tensor(task, i) ? task_bytes_out(run, task, i) : 0;
 }
 
 DtypeTotal *report_totals(const Run *run, int64_t *count)
@@ -124,7 +124,8 @@ bool require_check(const Run *run, bool is_end, CmprtError *error)
 		if (require->metric < 0 || require->metric >= METRIC_COUNT)
 			return error_bad_table(error, require->text, "a requirement on nothing known");
 		const MetricRow *row = &metric_rows[require->metric];
-		if (row->when == RUN && !is_end)
+		bool is_open = row->when == RUN || (run->program->early_count && !run->resolved_outputs);
+		if (is_open && !is_end)
 			continue;
 		double value = report_metric(run, (Metric)require->metric);
 		bool is_met = require->is_upper ? value <= require->bound : value >= require->bound;
@@ -334,6 +335,18 @@ static void show_totals(const Run *run)
 		printf("  %-16s %8" PRId64 " %12s %12s %10s\n", totals[i].dtype, totals[i].tensors, before, after, error);
 	}
 	free(totals);
+}
+
+void report_resolved(const Run *run)
+{
+	int64_t bytes = run->layout->total_bytes;
+	char text[32];
+	format_bytes(text, bytes);
+	if (run->options->json)
+		json_line(json_pack("{s:s, s:I}", "event", "resolved", "output_bytes", (json_int_t)bytes));
+	else if (!run->options->quiet)
+		printf("output: %s, %" PRId64 " bytes\n", text, bytes);
+	fflush(stdout);
 }
 
 void report_show(const Run *run)

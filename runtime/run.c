@@ -19,9 +19,10 @@
 
 static bool lay_out(Run *run, CmprtError *error)
 {
-	if (!destination_find(run, error))
-		return false;
 	const Format *format = format_find(run->program->output_format);
+	layout_free(run->layout);
+	free(run->output_fds);
+	run->output_fds = NULL;
 	run->layout = format->lay_out(run->program, run->model, run->destination.is_folder, error);
 	if (!run->layout)
 		return false;
@@ -35,6 +36,8 @@ static bool lay_out(Run *run, CmprtError *error)
 
 static bool make_arena(Run *run, CmprtError *error)
 {
+	if (run->arena)
+		return true;
 	size_t bytes = (size_t)run->schedule.arena_bytes + 64;
 	void *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (arena == MAP_FAILED)
@@ -99,8 +102,20 @@ static void restore_signals(const Signals *old)
 /* Everything up to the first read of a weight that can be refused without leaving a trace. */
 static bool prepare(Run *run, CmprtError *error)
 {
-	return inputs_open(run, error) && tasks_build(run, error) && lay_out(run, error) && destination_check(run, error) &&
+	return inputs_open(run, error) && tasks_build(run, error) && extents_open(run, error) &&
+		   destination_find(run, error) && lay_out(run, error) && destination_check(run, error) &&
 		   report_check_path(run, error) && require_check(run, false, error) && memory_schedule(run, error);
+}
+
+/* Extents that depend on data are decided, and said, before anything is laid out in files. */
+static bool resolve(Run *run, CmprtProgram *program, CmprtError *error)
+{
+	if (!program->early_count)
+		return true;
+	if (!make_arena(run, error) || !extents_resolve(run, program, error) || !lay_out(run, error))
+		return false;
+	report_resolved(run);
+	return require_check(run, false, error);
 }
 
 /* From the lock on; a failure before the first row leaves nothing behind, a later one what can be resumed. */
@@ -132,14 +147,15 @@ static bool run_all(Run *run, CmprtError *error)
 	return false;
 }
 
-static bool compress(Run *run, CmprtError *error)
+static bool compress(Run *run, CmprtProgram *program, CmprtError *error)
 {
 	double started = clock_seconds();
 	Transfers before = {0};
 	bool are_counted = transfers_count(&before);
 	Signals old;
 	catch_signals(&old);
-	bool is_done = begin_output(run, error) && run_all(run, error) && destination_commit(run, error);
+	bool is_done = resolve(run, program, error) && begin_output(run, error) && run_all(run, error) &&
+				   destination_commit(run, error);
 	restore_signals(&old);
 	run->seconds = clock_seconds() - started;
 	are_counted = are_counted && transfers_count(&run->moved);
@@ -164,7 +180,9 @@ static void free_run(Run *run)
 		munmap(run->arena, (size_t)run->schedule.arena_bytes + 64);
 	destination_free(&run->destination);
 	layout_free(run->layout);
+	extents_close(run);
 	free(run->tasks);
+	free(run->early_tasks);
 	free(run->key_tasks);
 	free(run->key_task_first);
 	free(run->resolved);
@@ -189,7 +207,7 @@ int cmprt_run(const CmprtProgram *program, const CmprtOptions *options)
 		if (options->dry_run)
 			dry_run(&run);
 		else
-			is_done = compress(&run, &error);
+			is_done = compress(&run, &chosen, &error);
 	}
 	if (!is_done)
 		tell_error(&run, &error);

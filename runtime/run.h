@@ -38,6 +38,8 @@ bool tasks_build(Run *run, CmprtError *error);
 /* Panels of copies, and of the tensors of whole jobs, are counted in bytes, as if a row had one. */
 int64_t task_row_bytes(const Task *task, const CmprtPort *port);
 int64_t task_port_rows(const Task *task, const CmprtPort *port);
+/* Bytes that the task leaves in the file: less than its kernel makes where extents depend on data. */
+int64_t task_bytes_out(const Run *run, const Task *task, int64_t port_out);
 bool task_is_tensor(const Task *task, int64_t port_out); /* false: the error port, keys */
 bool task_is_panel(const Task *task, int64_t port_out);  /* false: the error port, whose rows are kept longer */
 void task_params(const Run *run, const Task *task, int64_t *params); /* those that hold for all panels */
@@ -57,6 +59,16 @@ typedef struct OpenCheckpoint {
 bool inputs_open(Run *run, CmprtError *error); /* and binds run->inputs */
 void inputs_close(Run *run);
 bool input_read(Run *run, int64_t number, void *to, int64_t bytes, int64_t offset, CmprtError *error);
+
+/* ---- extents.c: output extents that depend on data ---- */
+
+bool extents_open(Run *run, CmprtError *error); /* room for the program's values */
+/* Runs the early jobs and gives every output its final shape. `program` is what run->program points to. */
+bool extents_resolve(Run *run, CmprtProgram *program, CmprtError *error);
+void extents_close(Run *run);
+int64_t extents_bytes(const Run *run); /* of all values */
+/* Moves what stays of a tensor as a job made it to the front; gives its bytes. */
+int64_t extents_cut(const Run *run, int64_t tensor, char *bytes);
 
 /* ---- commit.c: where the result goes, and how it gets there whole ---- */
 
@@ -224,6 +236,7 @@ double report_metric(const Run *run, Metric metric);
 bool require_check(const Run *run, bool is_end, CmprtError *error); /* is_end: the errors are known */
 bool report_check_path(const Run *run, CmprtError *error);
 bool report_write(const Run *run, CmprtError *error); /* the program's report file */
+void report_resolved(const Run *run);                 /* the output's size, once it is decided */
 void report_show(const Run *run);                     /* summary on stdout */
 struct json_t *report_json(const Run *run);
 char *report_html(const Run *run, size_t *bytes); /* takes: free it */
@@ -242,6 +255,11 @@ struct Run {
 	CkLayout *layout;
 	int *output_fds; /* per file of the layout; -1: not open */
 	Task *tasks;
+	Task *early_tasks;
+	char **values;                 /* per program value */
+	const CmprtOutput *bounds;     /* program->outputs before extents were resolved */
+	CmprtOutput *resolved_outputs; /* and after; NULL: nothing depends on data */
+	int64_t *resolved_shapes;      /* theirs */
 	Task *key_tasks;         /* of all selects, one after the other */
 	int64_t *key_task_first; /* (select_count + 1) */
 	Resolved *resolved;      /* per select */

@@ -33,6 +33,13 @@ int64_t task_port_rows(const Task *task, const CmprtPort *port)
 	return has_rows(task->job) ? port->rows : port->rows * port->row_bytes;
 }
 
+int64_t task_bytes_out(const Run *run, const Task *task, int64_t port_out)
+{
+	const CmprtPort *port = &task->job->ports_out[port_out];
+	const CmprtOutput *output = &run->program->outputs[port->tensor];
+	return output->keep_value > 0 ? output->bytes : task_port_rows(task, port) * task_row_bytes(task, port);
+}
+
 bool task_is_tensor(const Task *task, int64_t port_out)
 {
 	return !task->has_keys && port_out != task->job->error_port;
@@ -73,6 +80,16 @@ void task_panel_params(const Run *run, const Task *task, int64_t begin, int64_t 
 	}
 }
 
+/* Where the bytes of a port lie beside tensors. */
+static bool check_value(const CmprtProgram *program, const CmprtJob *job, const CmprtPort *port, CmprtError *error)
+{
+	int64_t bytes = port->value <= program->value_count ? program->values[port->value - 1].bytes : 0;
+	if (!job->whole || port->offset < 0 || port->row_bytes < 0 || port->rows != 1 ||
+		port->row_bytes > bytes - port->offset)
+		return error_bad_table(error, job->label, "a port beyond its array");
+	return true;
+}
+
 static bool check_port(const CmprtJob *job, const CmprtPort *port, int64_t tensors, int64_t bytes, CmprtError *error)
 {
 	if (port->tensor < 0 || port->tensor >= tensors)
@@ -99,6 +116,10 @@ static bool check_inputs(const CmprtProgram *program, const CmprtJob *job, Cmprt
 {
 	for (int64_t i = 0; i < job->port_in_count; i++) {
 		const CmprtPort *port = &job->ports_in[i];
+		if (port->value > 0 && !check_value(program, job, port, error))
+			return false;
+		if (port->value > 0)
+			continue;
 		int64_t bytes =
 			port->tensor >= 0 && port->tensor < program->input_count ? program->inputs[port->tensor].bytes : 0;
 		if (!check_port(job, port, program->input_count, bytes, error))
@@ -200,9 +221,31 @@ static bool build_key_tasks(Run *run, CmprtError *error)
 	return true;
 }
 
+static bool build_early_tasks(Run *run, CmprtError *error)
+{
+	const CmprtProgram *program = run->program;
+	run->early_tasks = calloc((size_t)program->early_count + 1, sizeof *run->early_tasks);
+	if (!run->early_tasks)
+		return error_out_of_memory(error);
+	for (int64_t i = 0; i < program->early_count; i++) {
+		const CmprtJob *job = &program->early[i];
+		if (!job->kernel || !job->whole || job->error_port >= 0 || job->share_count)
+			return error_bad_table(error, job->label, "an early job of another kind");
+		if (!check_inputs(program, job, error))
+			return false;
+		for (int64_t k = 0; k < job->port_out_count; k++)
+			if (job->ports_out[k].value < 1 || !check_value(program, job, &job->ports_out[k], error))
+				return error_bad_table(error, job->label, "an early job that writes tensors");
+		build_task(&run->early_tasks[i], job, false);
+	}
+	return true;
+}
+
 bool tasks_build(Run *run, CmprtError *error)
 {
 	const CmprtProgram *program = run->program;
+	if (!build_early_tasks(run, error))
+		return false;
 	run->tasks = calloc((size_t)program->job_count + 1, sizeof *run->tasks);
 	if (!run->tasks)
 		return error_out_of_memory(error);

@@ -15,6 +15,12 @@ static bool move_port(
 {
 	const CmprtPort *port = is_output ? &task->job->ports_out[number] : &task->job->ports_in[number];
 	int64_t bytes = task_port_rows(task, port), failed = INT64_MAX;
+	if (port->value > 0) {
+		memcpy(memory, run->values[port->value - 1] + port->offset, (size_t)bytes);
+		return true;
+	}
+	if (is_output)
+		bytes = task_bytes_out(run, task, number);
 	uint64_t total = 0;
 #pragma omp parallel for schedule(dynamic, 1) reduction(+ : total) num_threads((int)run->schedule.threads)
 	for (int64_t begin = 0; begin < bytes; begin += task->panel_rows) {
@@ -75,10 +81,13 @@ static bool run_whole(
 	const CmprtJob *job = task->job;
 	if (!whole_compute(run, task, run->arena, buffers, params, error))
 		return false;
-	for (int64_t i = 0; i < job->port_out_count; i++)
-		if (task_is_tensor(task, i) &&
-			!move_port(run, task, i, true, buffers[job->port_in_count + i], &record->sum, error))
+	for (int64_t i = 0; i < job->port_out_count; i++) {
+		if (!task_is_tensor(task, i))
+			continue;
+		extents_cut(run, job->ports_out[i].tensor, buffers[job->port_in_count + i]);
+		if (!move_port(run, task, i, true, buffers[job->port_in_count + i], &record->sum, error))
 			return false;
+	}
 	const double *errors = task->has_error ? buffers[job->port_in_count + job->error_port] : NULL;
 	for (int64_t row = 0; row < job->rows && errors; row++) {
 		record->error[0] += errors[2 * row];
@@ -104,9 +113,9 @@ bool whole_task(Run *run, int64_t number, CmprtError *error)
 	free(params);
 	if (is_done) {
 		for (int64_t i = 0; i < job->port_in_count; i++)
-			run->bytes_read += job->ports_in[i].rows * job->ports_in[i].row_bytes;
+			run->bytes_read += job->ports_in[i].value ? 0 : job->ports_in[i].rows * job->ports_in[i].row_bytes;
 		for (int64_t i = 0; i < job->port_out_count; i++)
-			run->bytes_written += task_is_tensor(task, i) ? job->ports_out[i].rows * job->ports_out[i].row_bytes : 0;
+			run->bytes_written += task_is_tensor(task, i) ? task_bytes_out(run, task, i) : 0;
 		progress_add(run, task, task->bytes);
 	}
 	return is_done;

@@ -233,6 +233,58 @@ bool elab_family_axes(Elab *el, const Node *axes);
 Term elab_family_count(Elab *el, const Node *call, const KExpr *value); /* of a constant, over all elements */
 Term elab_family_selection(Elab *el, const Node *call, const Node *limit); /* rank[n, o, i](e) < limit */
 
+/* ---- elab_phases.c: passes on all (a[s][r, n], b[s][m, r]) ---- */
+
+/* An array that passes from kernel to kernel, or a tensor of a member. */
+typedef struct FamilyArray {
+	const char *label;
+	Store store;
+	uint32_t rank;
+	int64_t shape[K_MAX_RANK];
+} FamilyArray;
+typedef VEC(FamilyArray) FamilyArrayVec;
+
+/* One tensor of the tuple, as the pass's header has it. */
+typedef struct FamilySubject {
+	Name name;
+	uint32_t rank;
+	Name axis[K_MAX_RANK];
+	Name axis_after[K_MAX_RANK]; /* as its last `:=` calls them: what `keep` shortens */
+	const Node *node;
+} FamilySubject;
+
+/* keep k where c */
+typedef struct FamilyKeep {
+	Name axis, name; /* name: of the array that says which places stay */
+	Loc loc;
+} FamilyKeep;
+
+/* A pass's body by what is done when. */
+typedef struct FamilySplit {
+	const Decl *pass;
+	Name index; /* s */
+	VEC(FamilySubject) subjects;
+	NameVec members;  /* names with that index */
+	NameVec measured; /* those that lines over members read */
+	NameVec decided;  /* what these lines define */
+	NameVec shared;   /* those of it that members read */
+	VEC(FamilyKeep) keeps;
+	const Node *body;  /* of one member */
+	const Node *lines; /* over members, all elements of all members one axis */
+} FamilySplit;
+
+bool family_split(Compiler *c, const Decl *pass, FamilySplit *split); /* false: reported */
+/* Kernels to be scheduled; NULL: reported. `tensors`: of a member, one for each subject.
+ * measure: tensors -> what lines over members read, added to `measured`. */
+Kernel *family_measure(Program *p, const FamilySplit *split, Name name, const Scope *arguments,
+	const FamilyArray *tensors, FamilyArrayVec *measured);
+/* `measured`, each the elements of all members, one axis -> `decided`: shared, then a bool for each place of a keep */
+Kernel *family_decide(Program *p, const FamilySplit *split, Name name, const Scope *arguments,
+	const FamilyArrayVec *measured, FamilyArrayVec *decided);
+/* tensors, shared -> tensors of the same shapes: what is not kept is cut out later */
+Kernel *family_write(Program *p, const FamilySplit *split, Name name, const Scope *arguments,
+	const FamilyArray *tensors, const FamilyArrayVec *decided);
+
 /* ---- elab_linalg.c ---- */
 
 Entity *elab_factorization(Elab *el, const Node *call); /* svd, qr, cholesky, inverse */

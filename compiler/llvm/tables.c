@@ -137,7 +137,7 @@ static void add_main(Tables *t, LLVMValueRef program)
 bool module_add_program(Module *m, const CmprtProgram *program, const char *const *kernel_names, bool with_main)
 {
 	Tables t = {.m = m, .kernel_names = kernel_names};
-	int64_t jobs = program->job_count + program->unfused_count;
+	int64_t jobs = program->early_count + program->job_count + program->unfused_count;
 	for (int64_t i = 0; i < program->select_count; i++)
 		jobs += program->selects[i].job_count;
 	for (int64_t i = 0; i < jobs; i++) {

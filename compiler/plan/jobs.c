@@ -9,8 +9,6 @@
 
 #include <string.h>
 
-typedef VEC(CmprtJob) JobVec;
-
 const int64_t *plan_ints(Plan *plan, const int64_t *from, int64_t count)
 {
 	int64_t *to = arena_array(plan->c->arena, int64_t, count + 1);
@@ -27,8 +25,7 @@ static const CmprtPort *copy_ports(Plan *plan, const CmprtPort *from, int64_t co
 	return to;
 }
 
-/* kernel_name NULL: a copy */
-static void add_job(Plan *plan, JobVec *to, CmprtJob job, const char *kernel_name)
+void job_add(Plan *plan, JobVec *to, CmprtJob job, const char *kernel_name)
 {
 	vec_push(plan->c->arena, to, job);
 	vec_push(plan->c->arena, &plan->kernel_names, kernel_name);
@@ -39,7 +36,7 @@ static void copy_job(Plan *plan, JobVec *to, size_t number)
 	const PlanTensor *tensor = &plan->tensors.at[number];
 	CmprtPort in = {.tensor = (int64_t)number, .row_bytes = tensor->file->bytes, .rows = 1};
 	CmprtPort out = {.tensor = (int64_t)tensor->first_output, .row_bytes = tensor->file->bytes, .rows = 1};
-	add_job(plan, to,
+	job_add(plan, to,
 		(CmprtJob){.label = tensor->file->name,
 			.passes = "",
 			.rows = 1,
@@ -111,6 +108,26 @@ static void add_shares(Plan *plan, const PlanTensor *tensor, size_t count, int64
 	job->shares = shares;
 }
 
+static void work_buffers(Plan *plan, const Kernel *k, int64_t rows, CmprtJob *job)
+{
+	VEC(int64_t) work = {0};
+	for (size_t i = 0; i < k->buffers.count; i++)
+		if (k->buffers.at[i]->kind == BUFFER_TEMP && !k->buffers.at[i]->scope)
+			vec_push(plan->c->arena, &work, buffer_bytes(k->buffers.at[i], rows));
+	job->work_count = (int64_t)work.count;
+	job->work_bytes = plan_ints(plan, work.at, (int64_t)work.count);
+}
+
+void job_from_kernel(Plan *plan, const Kernel *kernel, CmprtJob *job)
+{
+	const KStep *only = kernel->steps.count == 1 ? kernel->steps.at[0] : NULL;
+	int64_t rows;
+	/* a kernel that is one loop over rows runs those that it is asked for */
+	if (only && only->kind == STEP_LOOP && only->mode == LOOP_ROWS && kexpr_is_const(only->index->hi, &rows))
+		job->rows = rows;
+	work_buffers(plan, kernel, job->rows, job);
+}
+
 /* A job of matrix `slice` of the tensor's stack, or of all of it where any rows will do; outputs are the caller's. */
 static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, size_t shares, int64_t slice)
 {
@@ -118,10 +135,6 @@ static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, si
 	const Kernel *k = kernel->built.kernel;
 	int64_t rows = kernel->is_whole ? tensor->rows : tensor->rows * tensor->stack;
 	int64_t row_bytes = tensor->file->bytes / (tensor->stack * tensor->rows);
-	VEC(int64_t) work = {0};
-	for (size_t i = 0; i < k->buffers.count; i++)
-		if (k->buffers.at[i]->kind == BUFFER_TEMP && !k->buffers.at[i]->scope)
-			vec_push(plan->c->arena, &work, buffer_bytes(k->buffers.at[i], tensor->rows));
 	CmprtPort *in = arena_array(plan->c->arena, CmprtPort, 1 + kernel->built.inputs.count);
 	in[0] = (CmprtPort){
 		.tensor = (int64_t)number, .row_bytes = row_bytes, .rows = rows, .offset = slice * rows * row_bytes};
@@ -135,9 +148,8 @@ static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, si
 		.whole = kernel->is_whole,
 		.port_in_count = 1 + (int64_t)kernel->built.inputs.count,
 		.ports_in = in,
-		.work_count = (int64_t)work.count,
-		.work_bytes = plan_ints(plan, work.at, (int64_t)work.count),
 		.error_port = -1};
+	work_buffers(plan, k, tensor->rows, &job);
 	add_shares(plan, tensor, shares, slice * rows * tensor->cols, &job);
 	return job;
 }
@@ -154,7 +166,7 @@ static void kernel_jobs(Plan *plan, JobVec *to, size_t number, size_t kernel_num
 		job.ports_out = copy_ports(plan, out, job.port_out_count);
 		job.error_port = plan->wants_error ? job.port_out_count - 1 : -1;
 		job.dtype = kernel->built.dtype ? kernel->built.dtype->label : tensor->file->dtype;
-		add_job(plan, to, job, kernel->built.kernel->name);
+		job_add(plan, to, job, kernel->built.kernel->name);
 	}
 }
 
@@ -176,7 +188,7 @@ static CmprtSelect make_select(Plan *plan, const PlanSelect *select)
 			CmprtPort port = {.tensor = -1, .row_bytes = tensor->cols * (int64_t)sizeof(float), .rows = job.rows};
 			job.port_out_count = 1;
 			job.ports_out = copy_ports(plan, &port, 1);
-			add_job(plan, &jobs, job, kernel->built.kernel->name);
+			job_add(plan, &jobs, job, kernel->built.kernel->name);
 		}
 	}
 	out.job_count = (int64_t)jobs.count;
@@ -189,7 +201,9 @@ static JobVec make_jobs(Plan *plan, bool is_unfused)
 	JobVec jobs = {0};
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		const PlanTensor *tensor = &plan->tensors.at[i];
-		if (tensor->kernel == SIZE_MAX)
+		if (tensor->family != SIZE_MAX)
+			tuple_jobs(plan, &jobs, i);
+		else if (tensor->kernel == SIZE_MAX)
 			copy_job(plan, &jobs, i);
 		else
 			kernel_jobs(plan, &jobs, i, is_unfused ? tensor->unfused : tensor->kernel);
@@ -199,6 +213,11 @@ static JobVec make_jobs(Plan *plan, bool is_unfused)
 
 void plan_jobs(Plan *plan, CmprtProgram *program)
 {
+	JobVec early = {0};
+	early_jobs(plan, &early);
+	plan_values(plan, program);
+	program->early = early.at;
+	program->early_count = (int64_t)early.count;
 	JobVec jobs = make_jobs(plan, false);
 	CmprtSelect *selects = arena_array(plan->c->arena, CmprtSelect, plan->selects.count + 1);
 	for (size_t i = 0; i < plan->selects.count; i++)

@@ -172,6 +172,8 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 	bool ok = true;
 	if (tensor->kernel == SIZE_MAX) {
 		ok = add_plain(plan, t, tensor, tensor_store(plan, tensor->file), tensor->file->bytes);
+		if (ok && tensor->family != SIZE_MAX)
+			tuple_output(plan, (size_t)(tensor - plan->tensors.at), &t->outputs.at[tensor->first_output]);
 	} else {
 		const PlanKernel *kernel = &plan->kernels.at[tensor->kernel];
 		if (!kernel->built.dtype)
@@ -216,6 +218,8 @@ static const char *all_passes(Plan *plan)
 			if (!text.at || !strstr(text.at, name))
 				text_printf(&text, "%s%s", text.count ? ", " : "", name);
 		}
+	for (size_t i = 0; i < plan->families.count; i++)
+		text_printf(&text, "%s%s", text.count ? ", " : "", plan->families.at[i].statement->pass->name);
 	return text.at ? text.at : "";
 }
 

@@ -8,6 +8,7 @@
  * errors it finds:
  *   facts.c    tensors, their roles, layers and other facts
  *   select.c   statements (recipes opened) x tensors
+ *   tuples.c   statements on families of tuples, and the kernels of their three phases
  *   require.c  what must hold before anything is saved
  *   order.c    the order of the passes on each tensor
  *   reads.c    tensors of other checkpoints that passes are given
@@ -93,8 +94,29 @@ typedef struct PlanTensor {
 	size_t unfused;        /* the same, of the kernel that does not fuse its passes; that kernel itself if it has one */
 	VEC(size_t) reads;     /* numbers in plan->reads, in the order of the kernel's inputs after the tensor itself */
 	VEC(PlanShare) shares; /* in the order of kernel's selects */
+	size_t family; /* number in plan->families: it is in a tuple of it, and in nothing else; SIZE_MAX: in none */
 	size_t first_output, output_count;
 } PlanTensor;
+
+/* A member of a family of tuples: one tensor for each subject of the pass. */
+typedef struct PlanTuple {
+	VEC(size_t) tensors;
+	FamilyArrayVec measured;
+	size_t measure, write; /* numbers of its kernels */
+} PlanTuple;
+
+/* A statement on all (a[s][..], b[s][..]). */
+typedef struct PlanFamily {
+	const Statement *statement;
+	FamilySplit split;
+	const Scope *arguments;
+	const char *label;
+	VEC(PlanTuple) tuples;
+	FamilyArrayVec measured, decided; /* of all members */
+	size_t decide;                    /* number of the kernel */
+} PlanFamily;
+
+typedef VEC(CmprtJob) JobVec;
 
 typedef struct PlanKernel {
 	const char *key;    /* what it is shared by */
@@ -144,6 +166,8 @@ struct Plan {
 	const Node *save, *report;
 	/* select.c */
 	VEC(Statement *) statements;
+	/* tuples.c */
+	VEC(PlanFamily) families;
 	/* require.c */
 	VEC(PlanRequire) requires;
 	/* reads.c */
@@ -171,6 +195,7 @@ void plan_print_time(const Plan *plan, int64_t cores, Text *to);
 
 bool plan_facts(Plan *plan);
 bool plan_select(Plan *plan);
+bool plan_tuples(Plan *plan);
 bool plan_requires(Plan *plan);
 bool plan_order(Plan *plan);
 bool plan_reads(Plan *plan);
@@ -182,6 +207,16 @@ const char *plan_quantization_config(Plan *plan);  /* JSON; NULL: none is needed
 void plan_jobs(Plan *plan, CmprtProgram *program); /* its jobs and selects */
 void plan_unfused_jobs(Plan *plan);
 const int64_t *plan_ints(Plan *plan, const int64_t *from, int64_t count); /* copied to the arena */
+
+/* ---- jobs.c, tuples.c ---- */
+
+void job_add(Plan *plan, JobVec *to, CmprtJob job, const char *kernel_name); /* kernel_name NULL: a copy */
+void job_from_kernel(Plan *plan, const Kernel *kernel, CmprtJob *job);       /* its work buffers, for job->rows */
+bool statement_has_tuples(const Statement *statement);
+void tuple_output(const Plan *plan, size_t tensor, CmprtOutput *output); /* what of it depends on data */
+void plan_values(Plan *plan, CmprtProgram *program);
+void early_jobs(Plan *plan, JobVec *to);
+void tuple_jobs(Plan *plan, JobVec *to, size_t tensor); /* of the tuple that it is the first of */
 
 /* ---- reads.c ---- */
 
@@ -199,6 +234,8 @@ bool kernel_for_keys(Plan *plan, const PlanTensor *tensor, size_t keys_of, size_
 
 bool pattern_is_match(const char *pattern, const char *name, int64_t *layer); /* globs with {layer} */
 bool selection_is_match(Plan *plan, const Scope *scope, const Node *selection, const PlanTensor *tensor, bool *is_rest);
+/* "prune.nm(n: 2, m: 4)"; tensor NULL: on no single one */
+const char *statement_label(Plan *plan, const Statement *statement, const PlanTensor *tensor, const Scope *arguments);
 void tensor_names(const Plan *plan, NameVec *to);
 void role_names(const Plan *plan, NameVec *to);
 Store tensor_store(const Plan *plan, const CkTensor *tensor); /* STORE_NONE: a block type */

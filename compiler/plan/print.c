@@ -35,7 +35,7 @@ static int64_t output_bytes(const Plan *plan, const PlanTensor *tensor)
 
 static bool same_chain(const PlanTensor *a, const PlanTensor *b)
 {
-	if (a->links.count != b->links.count)
+	if (a->links.count != b->links.count || a->family != b->family)
 		return false;
 	for (size_t i = 0; i < a->links.count; i++)
 		if (strcmp(a->links.at[i].label, b->links.at[i].label))
@@ -172,6 +172,33 @@ static void print_family(const Plan *plan, const Statement *family, Text *to)
 	text_printf(to, "\n");
 }
 
+static void print_tuples(const Plan *plan, const PlanFamily *family, Text *to)
+{
+	const Node *patterns = family->statement->selection;
+	int64_t before = 0, after = 0;
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		bool is_member = plan->tensors.at[i].family == (size_t)(family - plan->families.at);
+		before += is_member ? plan->tensors.at[i].file->bytes : 0;
+		after += is_member ? output_bytes(plan, &plan->tensors.at[i]) : 0;
+	}
+	text_printf(to, "\n  # %zu tuples of %u tensors together, ", family->tuples.count, patterns->kid_count);
+	print_bytes(to, before);
+	text_printf(to, " -> %s", family->split.keeps.count ? "at most " : "");
+	print_bytes(to, after);
+	text_printf(to, ": measured, decided on together, written\n  %s on (", family->label);
+	for (uint32_t i = 0; i < patterns->kid_count; i++)
+		text_printf(to, "%s\"%s\"", i ? ", " : "", patterns->kids[i]->text);
+	text_printf(to, ")\n");
+}
+
+static bool has_bounds(const Plan *plan)
+{
+	for (size_t i = 0; i < plan->families.count; i++)
+		if (plan->families.at[i].split.keeps.count)
+			return true;
+	return false;
+}
+
 static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 {
 	Group group = group_of(plan, like);
@@ -246,7 +273,7 @@ static void print_reads(const Plan *plan, Text *to)
 
 static void print_tail(const Plan *plan, Text *to)
 {
-	int64_t before = 0, moved = 0, counted = 0;
+	int64_t before = 0, moved = 0, counted = 0, measured = 0;
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		before += plan->tensors.at[i].file->bytes;
 		moved += output_bytes(plan, &plan->tensors.at[i]);
@@ -267,24 +294,34 @@ static void print_tail(const Plan *plan, Text *to)
 	if (counted)
 		text_printf(to, "# first, weights are read for what is selected: %lld bytes, or %lld\n", 2 * (long long)counted,
 			3 * (long long)counted);
+	for (int64_t i = 0; i < plan->program->early_count; i++)
+		for (int64_t k = 0; k < plan->program->early[i].port_in_count; k++)
+			measured +=
+				plan->program->early[i].ports_in[k].value ? 0 : port_bytes(&plan->program->early[i].ports_in[k], 1);
+	if (measured)
+		text_printf(to, "# first, members are measured: %lld bytes are read\n", (long long)measured);
 	text_printf(
 		to, "# weights are read once, %lld bytes, and written once, %lld bytes\n", (long long)before, (long long)moved);
 	print_reads(plan, to);
-	text_printf(to, "# output: %lld bytes (", (long long)plan->program->output_bytes);
+	text_printf(
+		to, "# output: %s%lld bytes (", has_bounds(plan) ? "at most " : "", (long long)plan->program->output_bytes);
 	print_bytes(to, plan->program->output_bytes);
-	text_printf(to, ") in %lld file%s, %.1f%% of the input; to the byte\n", (long long)plan->layout->file_count,
+	text_printf(to, ") in %lld file%s, %.1f%% of the input; %s\n", (long long)plan->layout->file_count,
 		plan->layout->file_count == 1 ? "" : "s",
-		before ? 100.0 * (double)plan->program->output_bytes / (double)before : 0.0);
+		before ? 100.0 * (double)plan->program->output_bytes / (double)before : 0.0,
+		has_bounds(plan) ? "the run says the size to the byte before it writes" : "to the byte");
 }
 
 void plan_print(const Plan *plan, Text *to)
 {
 	print_head(plan, to);
 	for (size_t i = 0; i < plan->statements.count; i++)
-		if (plan->statements.at[i]->facts.is_family)
+		if (plan->statements.at[i]->facts.is_family && !statement_has_tuples(plan->statements.at[i]))
 			print_family(plan, plan->statements.at[i], to);
+	for (size_t i = 0; i < plan->families.count; i++)
+		print_tuples(plan, &plan->families.at[i], to);
 	for (size_t i = 0; i < plan->tensors.count; i++)
-		if (is_first_of_group(plan, i))
+		if (is_first_of_group(plan, i) && plan->tensors.at[i].family == SIZE_MAX)
 			print_group(plan, &plan->tensors.at[i], to);
 	print_tail(plan, to);
 }

@@ -154,9 +154,10 @@ static Statement *open_apply(Plan *plan, const Node *node, const Scope *scope, c
 		diag_error(plan->c, node->loc, "pass %s looks at activations, which need a net: not supported yet", pass->name);
 		return NULL;
 	}
-	if (statement->facts.is_family && !is_plain_family(pass)) {
+	if (statement->facts.is_family && !is_plain_family(pass) && !statement_has_tuples(statement)) {
 		diag_error(plan->c, node->loc,
-			"pass %s works on a whole selection at once, and not as `on all w[n][o, i]`: not supported yet",
+			"pass %s works on a whole selection at once, and not as `on all w[n][o, i]` or `on all (a[s][r, n], "
+			"b[s][m, r])`: not supported yet",
 			pass->name);
 		return NULL;
 	}
@@ -202,7 +203,7 @@ static bool open_body(Plan *plan, const Node *body, const Scope *scope, const De
 static void print_argument(const PlanTensor *tensor, Value value, Text *to)
 {
 	Text name = {.arena = to->arena};
-	const char *own = tensor->file->name, *at = NULL;
+	const char *own = tensor ? tensor->file->name : "", *at = NULL;
 	if (value.kind == VALUE_TENSOR && *own)
 		at = strstr(value.tensor, own);
 	if (at) {
@@ -212,7 +213,7 @@ static void print_argument(const PlanTensor *tensor, Value value, Text *to)
 	value_print(&value, to);
 }
 
-static const char *label_of(Plan *plan, const Statement *statement, const PlanTensor *tensor, const Scope *arguments)
+const char *statement_label(Plan *plan, const Statement *statement, const PlanTensor *tensor, const Scope *arguments)
 {
 	Text text = {.arena = plan->c->arena};
 	text_printf(&text, "%s(", statement->pass->name);
@@ -242,7 +243,7 @@ static bool take(Plan *plan, Statement *statement, PlanTensor *tensor)
 	if (!value_bind(plan->p, facts_in_recipe(plan, statement, tensor), statement->pass, call, arguments))
 		return false;
 	PlanLink link = {.statement = statement, .arguments = arguments};
-	link.label = label_of(plan, statement, tensor, arguments);
+	link.label = statement_label(plan, statement, tensor, arguments);
 	vec_push(plan->c->arena, &tensor->links, link);
 	statement->matched++;
 	statement->family.members++;
@@ -271,7 +272,7 @@ static bool says_rest(const Node *node)
 
 static bool select_for(Plan *plan, Statement *statement, bool with_rest)
 {
-	if (says_rest(statement->selection) != with_rest)
+	if (says_rest(statement->selection) != with_rest || statement_has_tuples(statement))
 		return true;
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		PlanTensor *tensor = &plan->tensors.at[i];
@@ -322,7 +323,7 @@ static bool check_matched(Plan *plan)
 		for (size_t j = 0; statement->recipe && j < plan->statements.count; j++)
 			if (plan->statements.at[j]->recipe == statement->recipe)
 				of_recipe += plan->statements.at[j]->matched;
-		if (statement->matched || of_recipe)
+		if (statement->matched || of_recipe || statement_has_tuples(statement))
 			continue;
 		bool is_first = !i || plan->statements.at[i - 1]->recipe != statement->recipe || !statement->recipe;
 		if (is_first)

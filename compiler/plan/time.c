@@ -51,8 +51,10 @@ static PlanTime plan_time(const Plan *plan)
 {
 	const CmprtProgram *program = plan->program;
 	PlanTime time = {0};
-	add_jobs(plan, program->jobs, program->job_count, 0, 1, &time);
-	size_t name = (size_t)program->job_count;
+	size_t name = (size_t)program->early_count;
+	add_jobs(plan, program->early, program->early_count, 0, 1, &time);
+	add_jobs(plan, program->jobs, program->job_count, name, 1, &time);
+	name += (size_t)program->job_count;
 	for (int64_t i = 0; i < program->select_count; i++) {
 		add_jobs(plan, program->selects[i].jobs, program->selects[i].job_count, name, SELECT_READS, &time);
 		name += (size_t)program->selects[i].job_count;

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""examples/para: one threshold over all pairs of an adapter, against NumPy: ranks, products, sizes; on an adapter made
+here and, where they are, on real ones. The size that is said before anything is written is the file's; the same bytes
+for any threads, by `run` and `build`, and after a kill."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy
+
+TOP = os.environ.get("TOP_SRCDIR", ".")
+CMPC = os.environ.get("CMPC", "cmpc")
+sys.path.insert(0, os.path.join(TOP, "tests", "reference"))
+from para_reference import best, distance, ranks, singular_values  # noqa: E402
+
+failures = 0
+
+
+def check(is_true, what):
+    global failures
+    if not is_true:
+        failures += 1
+        print("FAILED:", what)
+
+
+def read(path):
+    with open(path, "rb") as file:
+        head = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = file.read()
+    head.pop("__metadata__", None)
+    types = {"F16": "<f2", "F32": "<f4"}
+    return {n: numpy.frombuffer(data[slice(*t["data_offsets"])], types[t["dtype"]]).reshape(t["shape"]) for n, t in head.items()}
+
+
+def run(*arguments):
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    check(done.returncode == 0, f"{arguments}: {done.stderr}")
+    return done.stdout
+
+
+def pairs_of(tensors):
+    names = [name[: -len(":down")] for name in tensors if name.endswith(":down")]
+    return names, [(tensors[name + ":down"], tensors[name + ":up"]) for name in names]
+
+
+def compare(adapter, out, energy, close):
+    names, before = pairs_of(read(adapter))
+    after = read(out)
+    kept, gap = ranks(before, energy)
+    found = [after[name + ":down"].shape[0] for name in names]
+    check(gap > 1e-5, f"{adapter}: NumPy itself cannot tell where to cut")
+    check(found == kept, f"{adapter}: ranks {found}, NumPy {kept}")
+    for name, (down, up), rank in zip(names, before, kept):
+        own, values = (after[name + ":down"], after[name + ":up"]), singular_values(down, up)
+        size = numpy.sqrt((values**2).sum())
+        off = abs(distance(down, up, *own) - numpy.sqrt((values[rank:] ** 2).sum())) / size  # of the best there is
+        if down.shape[1] * up.shape[0] < 1 << 15:
+            off = max(off, numpy.linalg.norm(own[1].astype(float) @ own[0] - best(down, up, rank)) / size)
+        check(off < close, f"{adapter}: {name} is off by {off}")
+    check(all((after[name] == values).all() for name, values in read(adapter).items() if ":" not in name), "other tensors")
+    print(f"{os.path.basename(adapter)}: {len(names)} pairs, {sum(d.shape[0] for d, _ in before)} directions, {sum(kept)} kept")
+
+
+def example(folder, adapter, energy):
+    with open(os.path.join(TOP, "examples", "para", "para.cmp")) as file:
+        text = file.read()
+    text = text.replace('"adapter.safetensors"', json.dumps(adapter)).replace("energy: 90%", f"energy: {energy * 100:g}%")
+    path = os.path.join(folder, "para.cmp")
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
+def try_adapter(folder, adapter, energy, close):
+    source, out = example(folder, adapter, energy), os.path.join(folder, "cut.safetensors")
+    plan = run(CMPC, "plan", source)
+    bound = int(re.search(r"output: at most (\d+) bytes", plan).group(1))
+    said = run(CMPC, "run", source, "-o", out, "--force", "--no-sync")
+    size = int(re.search(r"^output: .* (\d+) bytes$", said, re.M).group(1))
+    check(size == os.path.getsize(out) <= bound, f"said {size} bytes, at most {bound}, wrote {os.path.getsize(out)}")
+    compare(adapter, out, energy, close)
+    exe = os.path.join(folder, "exe")
+    run(CMPC, "build", source, "-o", exe)
+    with open(out, "rb") as file:
+        wanted = file.read()
+    for threads in "1", "2", "7":
+        run(exe, "--output", out, "--force", "--no-sync", "--quiet", "--threads", threads)
+        with open(out, "rb") as file:
+            check(file.read() == wanted, f"{threads} threads give other bytes")
+    return exe, out, wanted
+
+
+def kill_some(exe, out, wanted):
+    """After a kill at any point the next run ends in the same bytes and leaves nothing else."""
+    os.remove(out)
+    started = time.monotonic()
+    run(exe, "--output", out, "--quiet")
+    whole = time.monotonic() - started
+    for turn in range(8):
+        os.remove(out)
+        process = subprocess.Popen([exe, "--output", out, "--quiet"], stdout=subprocess.DEVNULL)
+        time.sleep(whole * (turn + 1) / 9)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        run(exe, "--output", out, "--quiet", "--force")
+        with open(out, "rb") as file:
+            check(file.read() == wanted, f"other bytes after kill {turn}")
+        names = [name for name in os.listdir(os.path.dirname(out)) if name.startswith("cut.") or name.startswith(".cut.")]
+        check(names == ["cut.safetensors"], f"left behind: {names}")
+
+
+def refuse(folder, adapter):
+    """Tuples that are none."""
+    source = example(folder, adapter, 0.9)
+    with open(source) as file:
+        text = file.read()
+    for selection, message in (
+        ('("*:down", "*:sideways")', "has no partner"),
+        ('("*:down")', "needs 2 patterns"),
+        ("all", "needs 2 patterns"),
+        ('("*:sideways", "*:above")', "takes no tensor"),
+    ):
+        with open(source, "w") as file:
+            file.write(text.replace('("*:down", "*:up")', selection))
+        done = subprocess.run([CMPC, "plan", source], capture_output=True, text=True)
+        check(done.returncode == 1 and message in done.stderr and done.stderr.count("error") == 1, f"{selection}: {done.stderr}")
+
+
+folder = tempfile.mkdtemp()
+made = os.path.join(folder, "made.safetensors")
+for dtype, close in ("f32", 1e-5), ("f16", 2e-3):
+    run(sys.executable, os.path.join(TOP, "examples", "para", "make_adapter.py"), made, dtype)
+    result = try_adapter(folder, made, 0.9, close)
+kill_some(*result)
+refuse(folder, made)
+for name, energy, close in ("analog_svd_rank4", 0.9, 2e-3), ("lora_disney", 0.8, 1e-5):
+    real = os.path.abspath(os.path.join(TOP, "..", "shared", "models", "lora", name + ".safetensors"))
+    if os.path.exists(real):
+        started = time.monotonic()
+        try_adapter(folder, real, energy, close)
+shutil.rmtree(folder)
+sys.exit(failures > 0)
