@@ -124,17 +124,53 @@ static bool build(Plan *plan, PlanKernel *kernel)
 	return kernel_verify(kernel->built.kernel);
 }
 
-static bool check_input(Plan *plan, const PlanTensor *tensor)
+static bool is_readable(const Plan *plan, const PlanTensor *tensor)
 {
 	Store store = tensor_store(plan, tensor->file);
-	const PlanLink *link = &tensor->links.at[0];
-	if (store.kind != STORE_NONE && store_type(store) >= T_F32)
-		return true;
-	diag_error(plan->c, link->statement->loc, "\"%s\" is stored as %s: %s works on f32, f16, bf16 or f64",
-		tensor->file->name, tensor->file->dtype, link->statement->pass->name);
-	if (tensor->file->block > 1)
-		diag_help(plan->c, "it is quantized already; start from the original checkpoint");
-	return false;
+	return store.kind != STORE_NONE && store_type(store) >= T_F32;
+}
+
+/* Is this one refused as `first` is: by the same statement, for the same type? */
+static bool is_refused_alike(const Plan *plan, const PlanTensor *first, const PlanTensor *tensor)
+{
+	return tensor->links.count && !is_readable(plan, tensor) &&
+		   tensor->links.at[0].statement == first->links.at[0].statement &&
+		   !strcmp(tensor->file->dtype, first->file->dtype);
+}
+
+/* Reports those like tensor `number`, unless one before it did. */
+static void refuse_input(Plan *plan, size_t number)
+{
+	const PlanTensor *tensor = &plan->tensors.at[number];
+	const Statement *statement = tensor->links.at[0].statement;
+	size_t others = 0;
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		if (!is_refused_alike(plan, tensor, &plan->tensors.at[i]))
+			continue;
+		if (i < number)
+			return;
+		others += i > number;
+	}
+	diag_error(plan->c, statement->loc, "\"%s\"%s is stored as %s: %s works on f32, f16, bf16 or f64",
+		tensor->file->name, others ? arena_printf(plan->c->arena, " (and %zu more)", others) : "", tensor->file->dtype,
+		statement->pass->name);
+	diag_help(plan->c,
+		"%s; start from the original checkpoint, or read this one as f32 first: cmpc decode %s -o f32.safetensors",
+		tensor->file->block > 1 ? "it is quantized already" : "integers are codes of a quantized model, as a rule",
+		plan->model_path);
+}
+
+/* Every tensor that a pass works on is in floats. */
+static bool check_inputs(Plan *plan)
+{
+	bool ok = true;
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		if (!plan->tensors.at[i].links.count || is_readable(plan, &plan->tensors.at[i]))
+			continue;
+		refuse_input(plan, i);
+		ok = false;
+	}
+	return ok;
 }
 
 static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, bool is_whole)
@@ -213,7 +249,7 @@ static bool kernel_for(Plan *plan, PlanTensor *tensor)
 {
 	size_t number;
 	Wanted wanted = {.tensor = tensor, .is_unfused = plan->options->no_fuse && tensor->links.count > 1};
-	if (!check_input(plan, tensor) || !find_or_build(plan, &wanted, &number))
+	if (!find_or_build(plan, &wanted, &number))
 		return false;
 	tensor->kernel = number;
 	return true;
@@ -221,6 +257,8 @@ static bool kernel_for(Plan *plan, PlanTensor *tensor)
 
 bool plan_kernels(Plan *plan)
 {
+	if (!check_inputs(plan))
+		return false;
 	bool ok = true;
 	for (size_t i = 0; i < plan->tensors.count; i++)
 		if (plan->tensors.at[i].links.count)
