@@ -36,6 +36,7 @@ typedef struct GgufState {
 typedef struct GgufType {
 	const char *name; /* NULL: retired, or never given out */
 	int64_t block, bytes;
+	int64_t file_type; /* general.file_type of files that are mostly of it; -1: none is given out */
 } GgufType;
 
 const GgufType *gguf_type(int64_t code); /* NULL: no such type */

@@ -3,13 +3,15 @@
  * gguf_write.c: lays out a GGUF output, always one file.
  *
  * The source's key-values are carried over byte for byte, in their order, except
- * those that the program replaces and those of a split set, which ends here. The
+ * those that the program replaces, those of a split set, which ends here, and, where
+ * dtypes change, general.file_type: it is that of the type that most weights have. The
  * tensor infos stand in the order of the outputs; each tensor is padded, the last
  * one too.
  */
 #include "gguf.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,10 +106,57 @@ static GgufPair *find_pair(Writer *w, const char *key)
 	return NULL;
 }
 
+static bool codes_tensors(const CmprtProgram *program)
+{
+	for (int64_t i = 0; i < program->job_count; i++)
+		if (program->jobs[i].dtype)
+			return true;
+	return false;
+}
+
+/* Of the type that most weights of the outputs have; -1: it has none. */
+static int64_t main_file_type(const CmprtProgram *program)
+{
+	int64_t most = 0, found = -1;
+	for (int64_t code = 0; code <= gguf_last_type(); code++) {
+		const GgufType *type = gguf_type(code);
+		int64_t weights = 0;
+		for (int64_t i = 0; type && i < program->output_count; i++)
+			if (program->outputs[i].container_code == code)
+				weights += program->outputs[i].bytes / type->bytes * type->block;
+		if (weights > most) {
+			most = weights;
+			found = type->file_type;
+		}
+	}
+	return found;
+}
+
+/* What the source says of its own type holds no longer; what the program says, does. */
+static bool replace_file_type(Writer *w)
+{
+	static const char key[] = "general.file_type";
+	char value[24];
+	CmprtMeta meta = {key, "u32", value};
+	for (int64_t i = 0; i < w->program->meta_count; i++)
+		if (strcmp(w->program->meta[i].key, key) == 0)
+			return true;
+	int64_t file_type = main_file_type(w->program);
+	GgufPair *pair = find_pair(w, key);
+	if (file_type < 0) {
+		if (pair)
+			memmove(pair, pair + 1, (size_t)(w->pairs + --w->pair_count - pair) * sizeof *pair);
+		return true;
+	}
+	snprintf(value, sizeof value, "%lld", (long long)file_type);
+	w->pair_count += !pair;
+	return encode_meta(w, &meta, pair ? pair : &w->pairs[w->pair_count - 1]);
+}
+
 static bool collect_pairs(Writer *w, const GgufState *source)
 {
 	int64_t carried = source ? source->pair_count : 0;
-	w->pairs = pool_array(w->pool, GgufPair, carried + w->program->meta_count);
+	w->pairs = pool_array(w->pool, GgufPair, carried + w->program->meta_count + 1);
 	for (int64_t i = 0; i < carried; i++)
 		if (strncmp(source->pairs[i].key, "split.", 6) != 0)
 			w->pairs[w->pair_count++] = source->pairs[i];
@@ -117,6 +166,8 @@ static bool collect_pairs(Writer *w, const GgufState *source)
 			return false;
 		w->pair_count += !pair;
 	}
+	if (codes_tensors(w->program) && !replace_file_type(w))
+		return false;
 	GgufPair *alignment = find_pair(w, "general.alignment");
 	w->alignment =
 		alignment ? (int64_t)gguf_number(alignment->raw + alignment->raw_bytes - 4, 4) : GGUF_DEFAULT_ALIGNMENT;
