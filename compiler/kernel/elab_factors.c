@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * elab_factors.c: `keep` and `factors`. `keep r where c` leaves of every array that
- * has an axis r the elements for which c holds, in order; c may read indices and
- * parameters, so that extents are known before anything is read. `w := factors(a, b)`
- * is a pass's last word on w: two matrices take its place.
+ * has an axis r the elements for which c holds, in order. Where c reads indices and
+ * parameters only, the extents are known before anything is read; where it reads data,
+ * arrays stay whole, and what is left of r is cut when they are written. `w :=
+ * factors(a, b)` is a pass's last word on w: two matrices take its place.
  */
 #include "elaborate.h"
 
@@ -44,7 +45,8 @@ static bool find_extent(Elab *el, const Node *axis, int64_t *extent)
 	return !el->failed;
 }
 
-static bool is_kept(Elab *el, const Node *node, int64_t at)
+/* is_data: the condition depends on data. */
+static bool is_kept(Elab *el, const Node *node, int64_t at, bool *is_data)
 {
 	KStepVec nowhere = {0}, *out = el->out;
 	Env *env = env_push(el);
@@ -54,13 +56,36 @@ static bool is_kept(Elab *el, const Node *node, int64_t at)
 	Term term = elab_expr(el, node->kids[1]);
 	el->out = out;
 	env_pop(el);
-	if (!el->failed && term.expr) {
-		elab_error(el, node->kids[1]->loc, "how much of \"%s\" stays would depend on the weights", node->kids[0]->name);
-		diag_help(el->c, "a condition on indices and parameters is decided before anything is read");
-	} else if (!el->failed && term.value.kind != VALUE_BOOL) {
+	*is_data = !el->failed && term.expr;
+	if (!el->failed && !term.expr && term.value.kind != VALUE_BOOL)
 		elab_error(el, node->kids[1]->loc, "keep needs a condition");
+	return !el->failed && !term.expr && term.value.is_true;
+}
+
+/* The condition for each place of the axis, as an array. */
+static bool keep_places(Elab *el, const Node *node, int64_t extent)
+{
+	Name axis = node->kids[0]->name;
+	if (el->places.axis || el->in_loop || el->guard || el->ambient_count) {
+		elab_error(el, node->loc, "what is kept by a condition on the weights is one axis of one tensor, said once");
+		return false;
 	}
-	return !el->failed && term.value.is_true;
+	Env *env = env_push(el);
+	KIndex *index = elab_index(el, axis, kexpr_int(el->k, T_I32, extent));
+	env_define(el, env, axis, ENTITY_INDEX, node->loc)->index = index;
+	el->domain[el->domain_count++] = index;
+	KExpr *condition = term_expr(el, elab_expr(el, node->kids[1]));
+	el->domain_count--;
+	env_pop(el);
+	if (!el->failed && condition->type != T_BOOL)
+		elab_error(el, node->kids[1]->loc, "keep needs a condition");
+	if (el->failed)
+		return false;
+	KExpr *at = kexpr_index(el->k, index);
+	KBuffer *mask = elab_temp(el, name_of(el->c, "kept"), store_of_type(T_BOOL), &index, 1);
+	elab_add_step(el, kstep_map(el->k, mask, &at, &index, 1, condition), node->loc);
+	el->places = (Places){axis, extent, mask};
+	return true;
 }
 
 static void make_table(Elab *el, Kept *kept)
@@ -105,9 +130,12 @@ bool elab_keep(Elab *el, const Node *node)
 	if (!find_extent(el, node->kids[0], &kept.extent))
 		return false;
 	kept.at = arena_array(el->c->arena, int32_t, kept.extent + 1);
-	for (int64_t i = 0; i < kept.extent && !el->failed; i++)
-		if (is_kept(el, node, i))
+	bool is_data = false;
+	for (int64_t i = 0; i < kept.extent && !el->failed && !is_data; i++)
+		if (is_kept(el, node, i, &is_data))
 			kept.at[kept.count++] = (int32_t)i;
+	if (is_data)
+		return keep_places(el, node, kept.extent);
 	if (!el->failed && !kept.count)
 		elab_error(el, node->loc, "nothing of \"%s\" stays", kept.axis);
 	if (el->failed)
@@ -168,6 +196,8 @@ View factors_product(Elab *el, const Factors *factors)
 	KExpr *a = kexpr_cast(el->k, T_F32, view_load(el, left, at_left));
 	KExpr *b = kexpr_cast(el->k, T_F32, view_load(el, right, at_right));
 	KBuffer *buffer = kbuffer_new(el->k, BUFFER_TEMP, name_of(el->c, "product"), store_of_type(T_F32), 2, extent);
+	if (el->places.axis && left->formal[1]->name == el->places.axis)
+		a = kexpr_select(el->k, kexpr_load(el->k, el->places.mask, &at_right[0]), a, kexpr_real(el->k, T_F32, 0));
 	KStep *step = kstep_reduce(el->k, REDUCE_SUM, buffer, to, domain, 2, &r, 1, kexpr_binary(el->k, OP_MUL, a, b));
 	step->is_contraction = true;
 	elab_add_step(el, step, factors->loc);

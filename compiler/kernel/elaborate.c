@@ -308,10 +308,13 @@ static void write_factors(Elab *el, const Chain *chain, const Factors *factors, 
 {
 	for (uint32_t i = 0; i < 2; i++) {
 		View from = chain->is_transposed ? transpose(factors->views[i]) : factors->views[i];
-		Plane plane = {.name = factors->names[i], .store = chain->input, .rank = 2};
-		for (uint32_t d = 0; d < 2; d++)
+		Plane plane = {.name = factors->names[i], .store = chain->input, .rank = 2, .kept = -1};
+		for (uint32_t d = 0; d < 2; d++) {
 			if (!kexpr_is_const(from.extent[d], &plane.shape[d]))
 				elab_need_rows(el, factors->loc);
+			if (el->places.axis && from.formal[d]->name == el->places.axis)
+				plane.kept = d;
+		}
 		plane.buffer = matrix(el, BUFFER_OUTPUT, plane.name, plane.store, from.extent[0], from.extent[1]);
 		copy_matrix(el, plane.buffer, &from, name_of(el->c, "write"));
 		vec_push(el->c->arena, &out->factors, plane);
@@ -336,6 +339,22 @@ static bool write_result(Elab *el, const Chain *chain, Entity *subject, KExpr *r
 {
 	bool is_transposed = chain->is_transposed;
 	out->dtype = subject->coded ? subject->coded->dtype : NULL;
+	out->places = el->places;
+	if (el->places.axis && !subject->factors) {
+		elab_error(el, chain->links[chain->link_count - 1].loc,
+			"what is left of \"%s\" depends on the weights: only factors can be cut to that", el->places.axis);
+		return false;
+	}
+	if (chain->places_only) {
+		KExpr *extent = kexpr_int(el->k, T_I32, el->places.extent);
+		KBuffer *to = kbuffer_new(el->k, BUFFER_OUTPUT, el->places.axis, el->places.mask->store, 1, &extent);
+		KIndex *index = elab_index(el, el->places.axis, extent);
+		KExpr *at = kexpr_index(el->k, index);
+		KStep *step = kstep_map(el->k, to, &at, &index, 1, kexpr_load(el->k, el->places.mask, &at));
+		step->origin = name_of(el->c, "write");
+		vec_push(el->c->arena, el->out, step);
+		return true;
+	}
 	if (subject->factors && (chain->values_only || chain->wants_error))
 		subject->view = factors_product(el, subject->factors);
 	if (chain->values_only) {
@@ -390,7 +409,7 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	out->selects = el->selects;
 	if (!write_result(el, chain, &subject, rows, cols, out))
 		return el->needs_rows;
-	if (chain->wants_error) {
+	if (chain->wants_error && !chain->places_only) {
 		original = keep_original(el, &original);
 		add_error(el, &original, &subject.view, rows);
 	}

@@ -111,6 +111,13 @@ typedef struct FamilySelect {
 } FamilySelect;
 typedef VEC(FamilySelect) FamilySelectVec;
 
+/* What `keep k where c` leaves of the axis k, c a condition on data: every array has the axis whole still. */
+typedef struct Places {
+	Name axis; /* NULL: nothing was kept so */
+	int64_t extent;
+	KBuffer *mask; /* bool [extent]; as an output of a kernel, after it */
+} Places;
+
 struct Elab {
 	Program *p;
 	Compiler *c;
@@ -137,6 +144,7 @@ struct Elab {
 	size_t link;          /* in hand */
 	FamilySelectVec selects;
 	size_t keys_of; /* Chain.keys_of */
+	Places places;  /* of a `keep` that depends on data */
 	bool has_keys;  /* and they are written: what follows is not needed; failed then, unreported */
 };
 
@@ -401,6 +409,7 @@ typedef struct Plane {
 	int64_t shape[K_MAX_RANK]; /* shape[0] is -1 where it is the number of rows, any number of them */
 	KBuffer *buffer; /* [rows, elements of a row]; NULL: the same for every tensor of the shape (plane_constant) */
 	bool is_single;  /* of its buffer: the tensor has it once, made of arguments that are computed */
+	int64_t kept;    /* of a factor: the axis that is cut to what data leaves of it; -1: none */
 } Plane;
 typedef VEC(Plane) PlaneVec;
 
@@ -442,6 +451,7 @@ typedef struct Chain {
 	const char *container; /* "gguf", "safetensors" */
 	size_t keys_of;        /* k: one output, f32 [rows, cols], what the k-th selection over a family orders, from 1 on,
 	                        * and nothing after it; 0: the whole chain */
+	bool places_only;      /* one output, bool: the places that a `keep` on data leaves */
 	bool values_only;      /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
 	bool is_transposed;    /* the file holds [cols, rows] */
 	bool is_unfused;       /* each link is a sweep of its own over all rows; between them the matrix lies there in f32 */
@@ -468,6 +478,7 @@ typedef struct ChainKernel {
 	int64_t row_bytes;      /* of the first output, where there is one packed output */
 	PlaneVec planes;        /* safetensors forms: all tensors in order; outputs are those with a buffer */
 	PlaneVec factors;       /* of a matrix that became two: named as the pass names them; the outputs, in order */
+	Places places;          /* of an axis of theirs, which is whole in the kernel's outputs */
 	VEC(ChainInput) inputs; /* what kernel->inputs has after the matrix itself, in order */
 	FamilySelectVec selects; /* over families, in order; PARAM 1 + 2 k, 2 + 2 k of the k-th: see program.def, Share */
 	bool needs_all_rows;    /* something wants the whole matrix: nothing was built; build again with `rows` given */

@@ -245,7 +245,8 @@ bool plan_facts(Plan *plan)
 	Name head = name_of(plan->c, "head");
 	bool is_tied = true;
 	for (int64_t i = 0; i < plan->checkpoint->tensor_count; i++) {
-		PlanTensor tensor = {.file = &plan->checkpoint->tensors[i], .kernel = SIZE_MAX, .family = SIZE_MAX};
+		PlanTensor tensor = {
+			.file = &plan->checkpoint->tensors[i], .kernel = SIZE_MAX, .family = SIZE_MAX, .places = SIZE_MAX};
 		take_roles(plan, &tensor);
 		if (tensor.layer >= plan->layers)
 			plan->layers = tensor.layer + 1;

@@ -77,12 +77,14 @@ static int64_t output_ports(
 			row_bytes = buffer_bytes(buffer, 1) / known;
 		}
 		bool is_error = plan->wants_error && i + 1 == outputs->count;
+		bool is_factor = kernel->built.factors.count && !is_error;
 		int64_t number = (int64_t)tensor->first_output;
 		if (kernel->built.planes.count && !is_error) {
 			while (!kernel->built.planes.at[plane].buffer)
 				plane++;
 			number += plane++;
 		}
+		number += is_factor ? (int64_t)i : 0;
 		int64_t all = kernel->is_whole ? rows : rows * tensor->stack;
 		out[count++] = (CmprtPort){
 			.tensor = is_error ? -1 : number, .row_bytes = row_bytes, .rows = all, .offset = slice * rows * row_bytes};
@@ -211,10 +213,28 @@ static JobVec make_jobs(Plan *plan, bool is_unfused)
 	return jobs;
 }
 
+/* What finds the extents of a tensor's factors. */
+static void places_jobs(Plan *plan, JobVec *to)
+{
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		const PlanTensor *tensor = &plan->tensors.at[i];
+		if (tensor->places == SIZE_MAX)
+			continue;
+		const PlanKernel *kernel = &plan->kernels.at[tensor->places];
+		CmprtPort port = {
+			.tensor = -1, .value = tensor->places_value, .row_bytes = kernel->built.places.extent, .rows = 1};
+		CmprtJob job = make_job(plan, i, kernel, 0, 0);
+		job.port_out_count = 1;
+		job.ports_out = copy_ports(plan, &port, 1);
+		job_add(plan, to, job, kernel->built.kernel->name);
+	}
+}
+
 void plan_jobs(Plan *plan, CmprtProgram *program)
 {
 	JobVec early = {0};
 	early_jobs(plan, &early);
+	places_jobs(plan, &early);
 	plan_values(plan, program);
 	program->early = early.at;
 	program->early_count = (int64_t)early.count;

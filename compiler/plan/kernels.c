@@ -13,6 +13,7 @@ typedef struct Wanted {
 	const PlanTensor *tensor;
 	size_t keys_of;  /* Chain.keys_of */
 	bool is_unfused; /* Chain.is_unfused */
+	bool is_places;  /* Chain.places_only */
 } Wanted;
 
 /* The links of the tensor's chain that a kernel has: those up to the keys it is for, or all. */
@@ -49,6 +50,8 @@ static const char *key_of(Plan *plan, const Wanted *wanted, bool is_whole)
 		text_printf(&key, "; keys %zu", wanted->keys_of);
 	if (wanted->is_unfused)
 		text_printf(&key, "; not fused");
+	if (wanted->is_places)
+		text_printf(&key, "; places");
 	return key.at;
 }
 
@@ -199,6 +202,7 @@ static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, boo
 		.keys_of = wanted->keys_of,
 		.is_transposed = tensor->is_transposed,
 		.is_unfused = wanted->is_unfused,
+		.places_only = wanted->is_places,
 		.wants_error = plan->wants_error};
 	kernel->is_whole = is_whole;
 }
@@ -245,6 +249,28 @@ bool kernel_for_keys(Plan *plan, const PlanTensor *tensor, size_t keys_of, size_
 	return find_or_build(plan, &(Wanted){.tensor = tensor, .keys_of = keys_of}, number);
 }
 
+/* What the kernel of a tensor makes is cut by what another one finds first. */
+static bool places_for(Plan *plan, PlanTensor *tensor)
+{
+	Wanted wanted = {.tensor = tensor, .is_places = true};
+	tensor->places = SIZE_MAX;
+	if (!plan->kernels.at[tensor->kernel].built.places.axis)
+		return true;
+	if (tensor->stack > 1) {
+		diag_error(plan->c, tensor->links.at[0].statement->loc,
+			"\"%s\" is a stack of %lld matrices, which would be cut to different extents", tensor->file->name,
+			(long long)tensor->stack);
+		return false;
+	}
+	if (plan->kernels.at[tensor->kernel].built.selects.count) {
+		diag_error(plan->c, tensor->links.at[0].statement->loc,
+			"what is left of \"%s\" would depend on a selection over several tensors: not supported yet",
+			tensor->file->name);
+		return false;
+	}
+	return find_or_build(plan, &wanted, &tensor->places);
+}
+
 static bool kernel_for(Plan *plan, PlanTensor *tensor)
 {
 	size_t number;
@@ -252,7 +278,7 @@ static bool kernel_for(Plan *plan, PlanTensor *tensor)
 	if (!find_or_build(plan, &wanted, &number))
 		return false;
 	tensor->kernel = number;
-	return true;
+	return places_for(plan, tensor);
 }
 
 bool plan_kernels(Plan *plan)

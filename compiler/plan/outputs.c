@@ -166,6 +166,32 @@ static bool add_plane(Plan *plan, Tables *t, const PlanTensor *tensor, const Pla
 	return true;
 }
 
+/* One of the two matrices that a matrix became. */
+static bool add_factor(Plan *plan, Tables *t, const PlanTensor *tensor, const Plane *factor)
+{
+	const char *dot = strrchr(tensor->file->name, '.');
+	int64_t head = dot ? dot - tensor->file->name : (int64_t)strlen(tensor->file->name);
+	if (tensor->stack > 1) {
+		diag_error(plan->c, tensor->links.at[0].statement->loc,
+			"\"%s\" is a stack of %lld matrices: they cannot become factors", tensor->file->name,
+			(long long)tensor->stack);
+		return false;
+	}
+	CmprtOutput output = {
+		.name = arena_printf(plan->c->arena, "%.*s.%s%s", (int)head, tensor->file->name, factor->name, dot ? dot : ""),
+		.container_dtype = upper(plan, factor->store),
+		.container_code = plain_code(plan, factor->store),
+		.rank = 2,
+		.shape = plan_ints(plan, factor->shape, 2),
+		.bytes = factor->shape[0] * factor->shape[1] * store_bytes(factor->store)};
+	if (factor->kept >= 0) {
+		output.keep_value = tensor->places_value;
+		output.keep_axis = factor->kept;
+	}
+	add_output(plan, t, tensor, output);
+	return true;
+}
+
 static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 {
 	tensor->first_output = t->outputs.count;
@@ -176,7 +202,11 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 			tuple_output(plan, (size_t)(tensor - plan->tensors.at), &t->outputs.at[tensor->first_output]);
 	} else {
 		const PlanKernel *kernel = &plan->kernels.at[tensor->kernel];
-		if (!kernel->built.dtype)
+		for (size_t i = 0; i < kernel->built.factors.count && ok; i++)
+			ok = add_factor(plan, t, tensor, &kernel->built.factors.at[i]);
+		if (kernel->built.factors.count)
+			; /* they are all there is */
+		else if (!kernel->built.dtype)
 			ok = add_plain(plan, t, tensor, kernel->chain.input, tensor->file->bytes);
 		else if (dtype_layout(kernel->built.dtype, plan->output_format->name))
 			ok = add_packed(plan, t, tensor, kernel);
@@ -372,6 +402,7 @@ bool plan_outputs(Plan *plan)
 	Tables t = {0};
 	CmprtError error;
 	bool ok = true;
+	number_places(plan);
 	add_inputs(plan, &t);
 	for (size_t i = 0; i < plan->tensors.count && ok; i++) {
 		PlanTensor *tensor = &plan->tensors.at[i];

@@ -91,6 +91,8 @@ typedef struct PlanTensor {
 	Scope *facts;
 	VEC(PlanLink) links;   /* in the order they run */
 	size_t kernel;         /* number in plan->kernels; SIZE_MAX: copied */
+	size_t places;         /* the same, of the kernel that finds what is left of an axis; SIZE_MAX: none */
+	int64_t places_value;  /* number of the Value that it writes, from 1 on */
 	size_t unfused;        /* the same, of the kernel that does not fuse its passes; that kernel itself if it has one */
 	VEC(size_t) reads;     /* numbers in plan->reads, in the order of the kernel's inputs after the tensor itself */
 	VEC(PlanShare) shares; /* in the order of kernel's selects */
@@ -214,6 +216,7 @@ void job_add(Plan *plan, JobVec *to, CmprtJob job, const char *kernel_name); /* 
 void job_from_kernel(Plan *plan, const Kernel *kernel, CmprtJob *job);       /* its work buffers, for job->rows */
 bool statement_has_tuples(const Statement *statement);
 void tuple_output(const Plan *plan, size_t tensor, CmprtOutput *output); /* what of it depends on data */
+void number_places(Plan *plan); /* PlanTensor.places_value */
 void plan_values(Plan *plan, CmprtProgram *program);
 void early_jobs(Plan *plan, JobVec *to);
 void tuple_jobs(Plan *plan, JobVec *to, size_t tensor); /* of the tuple that it is the first of */

@@ -196,6 +196,9 @@ static bool has_bounds(const Plan *plan)
 	for (size_t i = 0; i < plan->families.count; i++)
 		if (plan->families.at[i].split.keeps.count)
 			return true;
+	for (size_t i = 0; i < plan->tensors.count; i++)
+		if (plan->tensors.at[i].places != SIZE_MAX)
+			return true;
 	return false;
 }
 
@@ -205,7 +208,7 @@ static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 	text_printf(to, "\n  # %zu tensor%s, %lld weights, ", group.tensors, group.tensors == 1 ? "" : "s",
 		(long long)group.elements);
 	print_bytes(to, group.before);
-	text_printf(to, " -> ");
+	text_printf(to, " -> %s", like->places == SIZE_MAX ? "" : "at most ");
 	print_bytes(to, group.after);
 	if (!like->links.count) {
 		text_printf(to, ": copied byte for byte\n");
@@ -299,7 +302,7 @@ static void print_tail(const Plan *plan, Text *to)
 			measured +=
 				plan->program->early[i].ports_in[k].value ? 0 : port_bytes(&plan->program->early[i].ports_in[k], 1);
 	if (measured)
-		text_printf(to, "# first, members are measured: %lld bytes are read\n", (long long)measured);
+		text_printf(to, "# first, extents are decided: %lld bytes are read\n", (long long)measured);
 	text_printf(
 		to, "# weights are read once, %lld bytes, and written once, %lld bytes\n", (long long)before, (long long)moved);
 	print_reads(plan, to);

@@ -347,6 +347,14 @@ void tuple_output(const Plan *plan, size_t tensor, CmprtOutput *output)
 	}
 }
 
+void number_places(Plan *plan)
+{
+	int64_t number = value_number(plan, plan->families.at + plan->families.count, 0);
+	for (size_t i = 0; i < plan->tensors.count; i++)
+		if (plan->tensors.at[i].places != SIZE_MAX)
+			plan->tensors.at[i].places_value = number++;
+}
+
 void plan_values(Plan *plan, CmprtProgram *program)
 {
 	VEC(CmprtValue) values = {0};
@@ -358,6 +366,13 @@ void plan_values(Plan *plan, CmprtProgram *program)
 			CmprtValue value = {array->label, array_elements(array) * store_bytes(array->store)};
 			vec_push(plan->c->arena, &values, value);
 		}
+	}
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		const PlanTensor *tensor = &plan->tensors.at[i];
+		if (tensor->places == SIZE_MAX)
+			continue;
+		CmprtValue value = {tensor->file->name, plan->kernels.at[tensor->places].built.places.extent};
+		vec_push(plan->c->arena, &values, value);
 	}
 	program->values = values.at;
 	program->value_count = (int64_t)values.count;

@@ -125,7 +125,9 @@ static void test_factors(void)
 		CHECK(kept[k] == (k % 2 ? w[k] : 0));
 	argument(&all, "rank", (Value){.kind = VALUE_NONE, .dimension = ""});
 	argument(&all, "energy", value_real((Loc){0}, 0.9));
-	CHECK(!build(&all, "lowrank.svd", 12, 8) && diag_errors(all.c) == 1); /* how many stay depends on w */
+	CHECK(build(&all, "lowrank.svd", 12, 8) && all.built.factors.count == 2); /* how many stay depends on w */
+	CHECK(all.built.places.axis && all.built.places.extent == 8);
+	CHECK(all.built.factors.at[0].kept == 1 && all.built.factors.at[1].kept == 0);
 	run_close(&r);
 	run_close(&odd);
 	run_close(&all);
