@@ -260,7 +260,7 @@ static float pick_directly(const float *few, int size, int64_t wanted, float bel
 		int64_t up_to = 0;
 		for (int j = 0; j < count; j++)
 			up_to += fewest[j] <= fewest[i];
-		least = (up_to >= wanted) & (fewest[i] < least) ? fewest[i] : least;
+		least = ((up_to >= wanted) & (fewest[i] < least)) ? fewest[i] : least;
 	}
 	return least;
 }
