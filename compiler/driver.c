@@ -196,6 +196,7 @@ static bool run_llvm(Compilation *k)
 		if (!module_add_kernel(k->module, k->plan->kernels.at[i].built.kernel))
 			return false;
 	take_scratch(k);
+	k->plan->program->code_hash = module_hash(k->module);
 	return module_add_program(k->module, k->plan->program, k->plan->kernel_names.at, !k->runs_here);
 }
 

@@ -103,6 +103,7 @@ static void add_program(XXH3_state_t *state, const CmprtProgram *program)
 {
 	add_text(state, program->cmpc_version);
 	add_text(state, program->source_hash);
+	add_text(state, program->code_hash);
 	add_text(state, program->pipeline);
 	add_jobs(state, program->early, program->early_count);
 	add_jobs(state, program->jobs, program->job_count);

@@ -47,6 +47,7 @@ void module_print(Module *m, Text *to);
 /* The program as constants, called cmprt_program, and, with_main, a main that runs it. A job's kernel field
  * is not read: kernel_names[job] says which function of this module it is, NULL for a copy; they are
  * in the order in which the tables hold jobs. */
+const char *module_hash(Module *m); /* XXH3-128 of its text so far, in hex: of the kernels, before the program is added */
 bool module_add_program(Module *m, const CmprtProgram *program, const char *const *kernel_names, bool with_main);
 
 /* ---- optimize.c, object.c ---- */

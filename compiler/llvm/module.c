@@ -7,6 +7,7 @@
 #include <llvm-c/Analysis.h>
 
 #include <string.h>
+#include <xxhash.h>
 
 bool target_open(Compiler *c, const ModuleTarget *target, LLVMTargetMachineRef *machine, TargetFacts *facts,
 	bool *has_f16); /* object.c */
@@ -58,6 +59,14 @@ bool module_verify(Module *m)
 		diag_fatal(m->c, "internal: LLVM refuses the module: %s", message);
 	LLVMDisposeMessage(message);
 	return !is_broken;
+}
+
+const char *module_hash(Module *m)
+{
+	char *text = LLVMPrintModuleToString(m->llvm);
+	XXH128_hash_t hash = XXH3_128bits(text, strlen(text));
+	LLVMDisposeMessage(text);
+	return arena_printf(m->c->arena, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
 }
 
 void module_print(Module *m, Text *to)
