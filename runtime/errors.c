@@ -71,6 +71,11 @@ bool error_no_such_input(CmprtError *error, const Run *run, const char *option)
 		run->program->sources[1].path, run->program->source_count > 2 ? " and others" : "");
 }
 
+bool error_input_changed(CmprtError *error, const char *path)
+{
+	return fail(error, "input %s was written to while it was read; nothing was saved, run it again", path);
+}
+
 bool error_bad_table(CmprtError *error, const char *label, const char *what)
 {
 	return fail(error, "this program's tables are damaged: job \"%s\": %s", label, what);

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static bool is_same_input(const CmprtInput *input, const CkTensor *tensor)
@@ -66,6 +67,16 @@ static bool check_signature(Run *run, int64_t source, CmprtError *error)
 	return unknown <= 0 || error_input_unknown(error, checkpoint->path, first_unknown(run), unknown, count);
 }
 
+static bool stamp_file(int fd, const char *path, FileStamp *to, CmprtError *error)
+{
+	struct stat info;
+	*to = (FileStamp){0};
+	if (fstat(fd, &info) < 0)
+		return error_system(error, "examine", path, errno);
+	*to = (FileStamp){info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+	return true;
+}
+
 static bool open_source(Run *run, int64_t number, const char *path, CmprtError *error)
 {
 	OpenCheckpoint *source = &run->sources[number];
@@ -73,7 +84,8 @@ static bool open_source(Run *run, int64_t number, const char *path, CmprtError *
 	if (!checkpoint || !check_signature(run, number, error))
 		return false;
 	source->fds = malloc(sizeof *source->fds * (size_t)(checkpoint->file_count + 1));
-	if (!source->fds)
+	source->stamps = malloc(sizeof *source->stamps * (size_t)(checkpoint->file_count + 1));
+	if (!source->fds || !source->stamps)
 		return error_out_of_memory(error);
 	for (int64_t i = 0; i < checkpoint->file_count; i++)
 		source->fds[i] = -1;
@@ -81,6 +93,10 @@ static bool open_source(Run *run, int64_t number, const char *path, CmprtError *
 		source->fds[i] = open(checkpoint->files[i], O_RDONLY | O_CLOEXEC);
 		if (source->fds[i] < 0)
 			return error_system(error, "read", checkpoint->files[i], errno);
+		if (!stamp_file(source->fds[i], checkpoint->files[i], &source->stamps[i], error))
+			return false;
+		if (source->stamps[i].bytes != checkpoint->file_bytes[i]) /* since its header was read */
+			return error_input_changed(error, checkpoint->files[i]);
 		posix_fadvise(source->fds[i], 0, 0, POSIX_FADV_SEQUENTIAL);
 		source->bytes += checkpoint->file_bytes[i];
 	}
@@ -136,6 +152,22 @@ bool inputs_open(Run *run, CmprtError *error)
 	return true;
 }
 
+bool inputs_check(const Run *run, CmprtError *error)
+{
+	for (int64_t i = 0; i < run->program->source_count; i++) {
+		const OpenCheckpoint *source = &run->sources[i];
+		for (int64_t k = 0; k < source->checkpoint->file_count; k++) {
+			const FileStamp *before = &source->stamps[k];
+			FileStamp now;
+			if (!stamp_file(source->fds[k], source->checkpoint->files[k], &now, error))
+				return false;
+			if (now.bytes != before->bytes || now.seconds != before->seconds || now.nanoseconds != before->nanoseconds)
+				return error_input_changed(error, source->checkpoint->files[k]);
+		}
+	}
+	return true;
+}
+
 void inputs_close(Run *run)
 {
 	for (int64_t i = 0; run->sources && i < run->program->source_count; i++) {
@@ -144,6 +176,7 @@ void inputs_close(Run *run)
 			if (source->fds[k] >= 0)
 				close(source->fds[k]);
 		free(source->fds);
+		free(source->stamps);
 		checkpoint_close(source->checkpoint);
 	}
 	free(run->sources);

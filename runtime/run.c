@@ -134,14 +134,18 @@ static bool begin_output(Run *run, CmprtError *error)
 /* What is done stays for the next run, except where the next run would end the same. */
 static bool run_all(Run *run, CmprtError *error)
 {
+	CmprtError changed;
 	progress_start(run);
 	bool is_done = resolve_selects(run, error) && run_tasks(run, error);
 	progress_end(run);
-	if (!is_done) {
+	bool is_constant = inputs_check(run, is_done ? error : &changed);
+	if (!is_done && is_constant) {
 		journal_flush(run, &(CmprtError){.text = ""});
 		return false;
 	}
-	if (require_check(run, true, error))
+	if (!is_done)
+		*error = changed; /* why a read ended early */
+	else if (is_constant && require_check(run, true, error))
 		return true;
 	destination_discard(run);
 	return false;

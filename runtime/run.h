@@ -50,14 +50,21 @@ int64_t align_up(int64_t bytes, int64_t to);
 
 /* ---- inputs.c: the checkpoints that are read ---- */
 
+/* What changes with a file's content. */
+typedef struct FileStamp {
+	int64_t bytes, seconds, nanoseconds; /* the latter two: when it was last written to */
+} FileStamp;
+
 typedef struct OpenCheckpoint {
 	Checkpoint *checkpoint;
-	int *fds;      /* per file; -1: not open */
-	int64_t bytes; /* of all its files */
+	int *fds;          /* per file; -1: not open */
+	FileStamp *stamps; /* per file, as it was opened */
+	int64_t bytes;     /* of all its files */
 } OpenCheckpoint;
 
 bool inputs_open(Run *run, CmprtError *error); /* and binds run->inputs */
 void inputs_close(Run *run);
+bool inputs_check(const Run *run, CmprtError *error); /* nobody has written to them since */
 bool input_read(Run *run, int64_t number, void *to, int64_t bytes, int64_t offset, CmprtError *error);
 
 /* ---- extents.c: output extents that depend on data ---- */
@@ -282,6 +289,7 @@ struct Run {
 ERROR(system, const char *doing, const char *path, int code)
 ERROR(input_missing, const char *path, const CmprtInput *input, int64_t missing, int64_t count)
 ERROR(input_differs, const char *path, const CmprtInput *input, const CkTensor *found, int64_t differing, int64_t count)
+ERROR(input_changed, const char *path)
 ERROR(input_unknown, const char *path, const char *name, int64_t unknown, int64_t count)
 ERROR(no_such_input, const Run *run, const char *option)
 ERROR(bad_table, const char *label, const char *what)
