@@ -198,6 +198,23 @@ static void test_cases(const char *golden_path)
 	free(is);
 }
 
+/* The files of every case, each case in a folder of its own: what fuzzers start from. */
+static int write_seeds(const char *folder)
+{
+	if (chdir(folder) != 0)
+		return 1;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		char name[32];
+		snprintf(name, sizeof name, "%zu", i);
+		if (mkdir(name, 0777) != 0 || chdir(name) != 0)
+			return 1;
+		build_files(cases[i].files);
+		if (chdir("..") != 0)
+			return 1;
+	}
+	return 0;
+}
+
 /* ---- laying out ---- */
 
 static CmprtProgram program_of(
@@ -536,8 +553,10 @@ static void test_real(const char *root)
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc == 3 && strcmp(argv[1], "--seeds") == 0)
+		return write_seeds(argv[2]);
 	const char *srcdir = getenv("srcdir");
 	char *root = realpath(srcdir ? srcdir : ".", NULL), golden[4096], folder[] = "/tmp/formats_test.XXXXXX";
 	if (!root || !mkdtemp(folder) || chdir(folder) != 0) {
