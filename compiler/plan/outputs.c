@@ -253,31 +253,6 @@ static const char *all_passes(Plan *plan)
 	return text.at ? text.at : "";
 }
 
-static void collect_names(Plan *plan, const Node *node, DeclVec *to);
-
-/* The declarations that a dtype's equations use, each once, the dtype itself first. */
-static void collect_used(Plan *plan, const Decl *decl, DeclVec *to)
-{
-	for (size_t i = 0; i < to->count; i++)
-		if (to->at[i] == decl)
-			return;
-	vec_push(plan->c->arena, to, (Decl *)decl);
-	collect_names(plan, decl->node, to);
-}
-
-static void collect_names(Plan *plan, const Node *node, DeclVec *to)
-{
-	static const DeclKind kinds[] = {DECL_FN, DECL_LET};
-	for (size_t i = 0; node->kind == N_NAME && i < sizeof kinds / sizeof *kinds; i++) {
-		const Decl *used = program_find(plan->p, kinds[i], node->name);
-		if (used)
-			collect_used(plan, used, to);
-	}
-	for (uint32_t i = 0; i < node->kid_count; i++)
-		if (node->kids[i])
-			collect_names(plan, node->kids[i], to);
-}
-
 /* What rows of bytes mean: which tensors are, what a row was before, and their dtypes' declarations. */
 static void declare_rows(Plan *plan, Tables *t)
 {
@@ -299,7 +274,7 @@ static void declare_rows(Plan *plan, Tables *t)
 			continue;
 		DeclVec used = {0};
 		Text text = {.arena = plan->c->arena};
-		collect_used(plan, dtype->decl, &used);
+		uses_of(plan->p, dtype->decl, &used);
 		for (size_t d = 0; d < used.count; d++) {
 			source_print(plan->c, used.at[d]->node, &text);
 			text_printf(&text, "\n");

@@ -19,6 +19,7 @@
  *   jobs.c     what of that is done by which kernel
  *   print.c    the dry run's text
  *   time.c     how long it will take, coarsely
+ *   uses.c     the declarations that a dtype, or the plan, rests on
  */
 #ifndef CMPC_PLAN_H
 #define CMPC_PLAN_H
@@ -194,6 +195,13 @@ void plan_free(Plan *plan);
 void plan_print(const Plan *plan, Text *to);
 /* A comment behind it: how long that takes, coarsely. cores: where the target does not say. No dump has it. */
 void plan_print_time(const Plan *plan, int64_t cores, Text *to);
+
+/* ---- uses.c: each once, what it is for first ---- */
+
+void uses_of(const Program *p, const Decl *decl, DeclVec *to);
+void uses_of_node(const Program *p, const Node *node, DeclVec *to);
+/* Declarations of the program's own, none of stdlib's, that the plan's statements rest on; in their own order. */
+void plan_uses(const Plan *plan, DeclVec *to);
 
 bool plan_facts(Plan *plan);
 bool plan_select(Plan *plan);

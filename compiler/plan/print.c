@@ -4,8 +4,9 @@
  * each group of tensors that get the same passes, joined by `then` in the order
  * they run; planning it again changes nothing. A pass on a whole selection is a
  * statement of its own, between those of what its members go through before and
- * after. Figures stand in comments. No times: those belong to the machine (time.c,
- * and the executable's own --dry-run).
+ * after. Declarations of the program's own that they rest on stand above. Figures
+ * stand in comments. No times: those belong to the machine (time.c, and the
+ * executable's own --dry-run).
  */
 #include "plan.h"
 
@@ -229,12 +230,24 @@ static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 
 static void print_head(const Plan *plan, Text *to)
 {
+	DeclVec own = {0};
+	plan_uses(plan, &own);
+	for (size_t i = 0; i < own.count; i++) {
+		source_print(plan->c, own.at[i]->node, to);
+		text_printf(to, "\n\n");
+	}
 	text_printf(to, "model %s from \"%s\"\n\n", plan->model->name, plan->model_path);
 	text_printf(to, "# %s, %lld file%s, %zu tensors", plan->checkpoint->format->name,
 		(long long)plan->checkpoint->file_count, plan->checkpoint->file_count == 1 ? "" : "s", plan->tensors.count);
 	if (plan->layers)
 		text_printf(to, ", %lld layers", (long long)plan->layers);
-	text_printf(to, "\npipeline %s of %s for %s {", plan->pipeline->name, plan->model->name, plan->target->name);
+	text_printf(to, "\npipeline %s of %s", plan->pipeline->name, plan->model->name);
+	const Node *target = plan->pipeline->node->kids[1], *host = plan->pipeline->node->kids[2];
+	if (target || plan->options->target) /* one that nobody names asks for nothing */
+		text_printf(to, " for %s", plan->target->name);
+	if (host)
+		text_printf(to, " host %s", host->name);
+	text_printf(to, " {");
 }
 
 static int64_t port_bytes(const CmprtPort *ports, int64_t count)
