@@ -49,10 +49,10 @@ check_memory() {
 	done
 }
 
-# The printed plan is a program; planning it prints it again, but for its own name in messages.
+# The printed plan is a program, and planning it prints it again.
 check_plan() {
 	local name=$1 plan=$2 expected=$3 suffix=$4
-	"$CMPC" plan "$plan" | diff "$plan" - || fail "$name: the plan, planned again, is another"
+	"$CMPC" plan --emit=plan "$plan" | diff "$plan" - || fail "$name: the plan, planned again, is another"
 	"$CMPC" run "$plan" --quiet --output "$expected-plan$suffix" || fail "$name: the printed plan does not run"
 	same_result "$expected-1$suffix" "$expected-plan$suffix" || fail "$name: the printed plan gives other bytes"
 }
@@ -64,7 +64,7 @@ check_example() {
 	out=$work/$name
 	result=$work/result-$name
 	"$CMPC" check "$file" || fail "$name: check"
-	"$CMPC" plan "$file" >"$out.plan.cmp" || fail "$name: plan"
+	"$CMPC" plan --emit=plan "$file" >"$out.plan.cmp" || fail "$name: plan"
 	"$CMPC" build "$file" -o "$out.exe" || { fail "$name: build"; return; }
 	"$out.exe" --quiet --output "$result-1$suffix" --threads 1 || { fail "$name: run"; return; }
 	planned=$(sed -n 's/^# output: \([0-9]*\) bytes.*/\1/p' "$out.plan.cmp")

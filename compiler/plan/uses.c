@@ -11,7 +11,8 @@ void uses_of_node(const Program *p, const Node *node, DeclVec *to)
 	static const DeclKind kinds[] = {DECL_FN, DECL_LET, DECL_DTYPE};
 	for (size_t i = 0; node->kind == N_NAME && i < sizeof kinds / sizeof *kinds; i++) {
 		const Decl *used = program_find(p, kinds[i], node->name);
-		if (used)
+		bool is_type = used && kinds[i] == DECL_DTYPE && used->is_stdlib; /* most of stdlib's are storage types too */
+		if (used && !is_type)
 			uses_of(p, used, to);
 	}
 	for (uint32_t i = 0; i < node->kid_count; i++)

@@ -222,8 +222,8 @@ def test_pipeline(pipeline, result):
 
 def test_plan_again(plan):
     """A printed plan is a program with the same result, but for the hash of its text."""
-    with open("gptq_from_h.cmp") as source, open("again.cmp", "w") as file:
-        file.write(source.read().split("\nmodel tiny")[0] + "\n" + plan)
+    with open("again.cmp", "w") as file:
+        file.write(plan)
     check(call(CMPC, "plan", "again.cmp") == plan, "the plan of a printed plan")
     call(CMPC, "run", "again.cmp", "--quiet", "--output", "again.gguf")
     got, wanted = saved_gguf("again.gguf"), saved_gguf("gguf.gguf")
