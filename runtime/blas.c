@@ -192,6 +192,11 @@ static void transpose(const Blas *blas, const void *from, void *to, int64_t rows
 			memcpy(at(blas, to, j, i, rows), at(blas, from, i, j, columns), (size_t)blas->bytes);
 }
 
+int64_t cmprt_cholesky_bytes(int64_t n, bool upper, bool is_double)
+{
+	return upper ? n * n * precisions[is_double].bytes : 0;
+}
+
 void cmprt_cholesky(void *in, void *out, int64_t n, int64_t upper, int64_t is_double)
 {
 	const Blas *blas = &precisions[is_double != 0];
@@ -220,6 +225,11 @@ static void invert_column(const Blas *blas, const void *l, void *x, int64_t n, i
 		blas->trsm(
 			"R", "U", "N", "N", &columns, &rows, blas->one, at(blas, l, i * TILE, i * TILE, n), &stride, to, &stride);
 	}
+}
+
+int64_t cmprt_inverse_bytes(int64_t n, bool is_double)
+{
+	return 2 * n * n * precisions[is_double].bytes;
 }
 
 void cmprt_inverse(void *in, void *out, int64_t n, int64_t is_double)
@@ -251,6 +261,24 @@ void cmprt_inverse(void *in, void *out, int64_t n, int64_t is_double)
 }
 
 /* ---- svd, qr: one thread ---- */
+
+/* The widest panel that LAPACK ever asks workspace for. */
+enum { LAPACK_PANEL = 64 };
+
+/* The matrix, one side's vectors, integers, and what gesdd asks for: of the shorter side's square four times, and
+ * panels. */
+int64_t cmprt_svd_bytes(int64_t m, int64_t n, bool is_double)
+{
+	int64_t rank = m < n ? m : n, bytes = precisions[is_double].bytes;
+	int64_t work = 4 * rank * rank + 16 * rank + 2 * LAPACK_PANEL * (m + n);
+	return (m * n + n * rank + work) * bytes + 8 * rank * (int64_t)sizeof(int);
+}
+
+int64_t cmprt_qr_bytes(int64_t m, int64_t n, bool is_double)
+{
+	int64_t rank = m < n ? m : n;
+	return (m * n + rank + 1 + LAPACK_PANEL * (LAPACK_PANEL + n)) * precisions[is_double].bytes;
+}
 
 static void fix_signs(const Blas *blas, void *u, void *v, int64_t m, int64_t n, int64_t rank)
 {

@@ -112,4 +112,11 @@ typedef void CmprtSpread(uint8_t *mask, int64_t blocks, int64_t word);
 #undef i64
 #undef f64
 
+/* What those take from malloc while they run, in bytes at most. */
+int64_t cmprt_order_bytes(int64_t count); /* cmprt_order_* */
+int64_t cmprt_cholesky_bytes(int64_t n, bool upper, bool is_double);
+int64_t cmprt_inverse_bytes(int64_t n, bool is_double);
+int64_t cmprt_svd_bytes(int64_t m, int64_t n, bool is_double);
+int64_t cmprt_qr_bytes(int64_t m, int64_t n, bool is_double);
+
 #endif

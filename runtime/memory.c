@@ -4,9 +4,10 @@
  * never has more resident than the limit. Decided from the tables and from what is
  * resident once headers are read; all panels then lie in one arena of known size.
  *
- *   peak = base + slack + max over tasks of what the task needs
+ *   peak = base + slack + heap + max over tasks of what the task needs in the arena
  *   streamed task: threads * (panels in and out + scratch + work buffers + errors of an open segment or counts of keys)
  *   whole task:    all its tensors + work buffers + threads * (scratch + what BLAS takes + counts of keys)
+ *   heap:          max over tasks of what the kernel takes from malloc; not in turn with the arena: its pages stay
  */
 #include "run.h"
 
@@ -114,9 +115,23 @@ static int64_t least_arena(const Run *run, int64_t threads)
 	return streamed > whole ? streamed : whole;
 }
 
-static int64_t fixed_bytes(const Schedule *schedule, int64_t threads)
+/* One thread runs what is no loop over rows while the others wait. */
+static int64_t heap_bytes(const Run *run, int64_t threads)
 {
-	return schedule->base + SLACK_BYTES + threads * THREAD_SLACK_BYTES;
+	int64_t most = 0;
+	for (int64_t i = 0; i < task_count(run); i++) {
+		const CmprtJob *job = task_at(run, i)->job;
+		int64_t bytes = threads * job->thread_heap_bytes;
+		bytes = bytes > job->call_heap_bytes ? bytes : job->call_heap_bytes;
+		most = bytes > most ? bytes : most;
+	}
+	return most;
+}
+
+/* All but the arena. */
+static int64_t fixed_bytes(const Run *run, int64_t threads)
+{
+	return run->schedule.base + SLACK_BYTES + threads * THREAD_SLACK_BYTES + heap_bytes(run, threads);
 }
 
 /* Gives every streamed task the rows that a thread's share of `bytes` allows. Sets thread_bytes and arena_bytes. */
@@ -162,17 +177,16 @@ bool memory_schedule(Run *run, CmprtError *error)
 		schedule->thread_extra = resolve_thread_bytes();
 
 	int64_t limit = schedule->limit > 0 ? schedule->limit : INT64_MAX;
-	while (
-		schedule->threads > 1 && fixed_bytes(schedule, schedule->threads) + least_arena(run, schedule->threads) > limit)
+	while (schedule->threads > 1 && fixed_bytes(run, schedule->threads) + least_arena(run, schedule->threads) > limit)
 		schedule->threads--;
-	int64_t smallest = fixed_bytes(schedule, schedule->threads) + least_arena(run, schedule->threads);
+	int64_t smallest = fixed_bytes(run, schedule->threads) + least_arena(run, schedule->threads);
 	int64_t header_peak = memory_resident(true);
 	if (smallest < header_peak)
 		smallest = header_peak;
 	/* The base differs a little from run to run: the limit that is named has room for that. */
 	if (smallest > limit)
 		return error_memory_too_small(error, schedule->limit, align_up(smallest, 1 << 20) + (1 << 20));
-	fit_panels(run, limit - fixed_bytes(schedule, schedule->threads));
-	schedule->peak = fixed_bytes(schedule, schedule->threads) + schedule->arena_bytes;
+	fit_panels(run, limit - fixed_bytes(run, schedule->threads));
+	schedule->peak = fixed_bytes(run, schedule->threads) + schedule->arena_bytes;
 	return true;
 }

@@ -90,9 +90,14 @@ static void order_pairs(Pair *memory, int64_t count, void *to)
 	cmprt_release(memory);
 }
 
+int64_t cmprt_order_bytes(int64_t count)
+{
+	return 2 * count * (int64_t)sizeof(Pair);
+}
+
 static Pair *pairs_new(int64_t count)
 {
-	return cmprt_allocate(2 * count * (int64_t)sizeof(Pair));
+	return cmprt_allocate(cmprt_order_bytes(count));
 }
 
 void cmprt_order_f32(void *from, int64_t count, void *to)

@@ -295,6 +295,15 @@ const char *kstep_describe(const Kernel *k, const KStep *step); /* "map x", for 
 /* What one core takes for so many rows of a scheduled kernel, within a small factor. */
 double kernel_cycles(Kernel *k, int64_t rows, uint32_t lanes);
 
+/* ---- heap.c ---- */
+
+/* What a scheduled kernel takes from the runtime while it runs, in bytes at most: a call of it, or, in its loops over
+ * rows, each thread. Never both at a time. */
+typedef struct KHeap {
+	int64_t call, thread;
+} KHeap;
+KHeap kernel_heap(const Kernel *k, int64_t rows);
+
 /* ---- interp.c: the reference; runs flat and scheduled kernels alike, on one thread ---- */
 
 /* inputs and outputs: memory laid out as the buffers say; params: param_count values. A subscript outside its
