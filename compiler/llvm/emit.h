@@ -23,7 +23,8 @@ struct Module {
 	LLVMBuilderRef builder;
 	LLVMTargetMachineRef machine;
 	TargetFacts facts;
-	bool has_f16; /* f16 <-> f32 are instructions of the target */
+	bool has_f16;     /* f16 <-> f32 are instructions of the target */
+	bool rounds_away; /* so is rounding with ties away from zero */
 };
 
 /* ---- emit_facts.c: what is known of a value ---- */
@@ -176,6 +177,8 @@ Linear *linear_subscript(Emitter *e, KBuffer *buffer, KExpr *const *subs, int64_
 LLVMValueRef emit_expr(Emitter *e, KExpr *x);
 /* the sign of a zero in the result does not matter to the caller */
 LLVMValueRef emit_any_zero(Emitter *e, KExpr *x);
+/* a value that is x when both are cut off at the point: x is for an integer */
+LLVMValueRef emit_truncated(Emitter *e, KExpr *x);
 void memo_forget(Emitter *e);
 LLVMValueRef emit_index64(Emitter *e, KExpr *x); /* an integer expression without the vector index, as i64 */
 LLVMTypeRef type_of(Emitter *e, KType type);

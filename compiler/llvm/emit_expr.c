@@ -413,12 +413,37 @@ static LLVMValueRef emit_any(Emitter *e, KExpr *x, bool any_zero)
 	return v;
 }
 
+/* It makes an integer of a real, towards zero. */
+static bool is_truncation(const KExpr *x)
+{
+	KType from = x->args[0]->type;
+	if (from != T_F32 && from != T_F64)
+		return false;
+	if (x->op == OP_CAST)
+		return x->type == T_I32 || x->type == T_I64;
+	return (x->op == OP_STORE_AS || x->op == OP_BITS) && (x->store.kind == STORE_UINT || x->store.kind == STORE_INT);
+}
+
+LLVMValueRef emit_truncated(Emitter *e, KExpr *x)
+{
+	if (x->op == OP_TRUNC)
+		return emit_any_zero(e, x->args[0]);
+	if (x->op != OP_ROUND || e->m->rounds_away)
+		return emit_any_zero(e, x);
+	/* Not 1/2: the number just below it would be rounded up. */
+	LLVMValueRef v = emit_any_zero(e, x->args[0]);
+	LLVMTypeRef type = LLVMTypeOf(v);
+	LLVMValueRef args[] = {const_real(type, x->type == T_F32 ? 0x1.fffffep-2 : 0x1.fffffffffffffp-2), v};
+	return LLVMBuildFAdd(e->builder, v, emit_intrinsic(e, "llvm.copysign", &type, 1, args, 2), "");
+}
+
 static LLVMValueRef emit_operation(Emitter *e, KExpr *x, bool any_zero)
 {
 	LLVMValueRef v[3] = {0};
 	uint32_t arity = kop_arity(x->op);
 	for (uint32_t i = 0; i < arity; i++)
-		v[i] = emit_any(e, x->args[i], operand_any_zero(x, i, any_zero));
+		v[i] = is_truncation(x) ? emit_truncated(e, x->args[i])
+								: emit_any(e, x->args[i], operand_any_zero(x, i, any_zero));
 	KType from = x->args[0]->type;
 	switch (x->op) {
 	case OP_SELECT:

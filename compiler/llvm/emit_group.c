@@ -207,7 +207,9 @@ static void emit_member(Emitter *e, Member *m, LLVMValueRef position, uint32_t p
 		memo_forget(e);
 		sink_put(e, &m->sink, v, reduce_type(step), result_range(e, step));
 	} else {
-		LLVMValueRef v = is_integer_store(step->store) ? emit_any_zero(e, step->value) : emit_expr(e, step->value);
+		LLVMValueRef v = !is_integer_store(step->store)   ? emit_expr(e, step->value)
+						 : step->store.kind == STORE_BOOL ? emit_any_zero(e, step->value)
+														  : emit_truncated(e, step->value);
 		sink_put(e, &m->sink, v, step->value->type, result_range(e, step));
 	}
 }

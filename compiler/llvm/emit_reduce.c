@@ -409,7 +409,8 @@ LLVMValueRef reducer_end(Emitter *e, Reducer *r)
 	}
 	LLVMValueRef v = load_cell(e, shaped(r->element, lanes), r->total);
 	bool is_extreme = r->step->reduce == REDUCE_MAX || r->step->reduce == REDUCE_MIN;
-	return is_extreme && is_real(r->type) ? emit_plus_zero(e, v) : v;
+	bool has_minus_zero = is_extreme && is_real(r->type) && r->step->value->op != OP_ABS;
+	return has_minus_zero ? emit_plus_zero(e, v) : v;
 }
 
 /* A sum over several axes that may turn out to be short or long has both codes. */

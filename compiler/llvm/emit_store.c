@@ -89,12 +89,11 @@ static LLVMValueRef to_integer_type(Emitter *e, LLVMValueRef v, LLVMTypeRef elem
 
 /* ---- real to integer ---- */
 
+/* A NaN becomes one of the limits it is held to, or stays if it is held to none. */
 static LLVMValueRef clamp_to_integers(Emitter *e, LLVMValueRef v, Range range, double lo, double hi)
 {
 	LLVMBuilderRef b = e->builder;
 	LLVMTypeRef type = LLVMTypeOf(v);
-	if (range.may_be_nan && lo < 0)
-		v = LLVMBuildSelect(b, is_nan(e, v), const_real(type, 0), v, "");
 	if (range.lo <= lo - 1 || (range.may_be_nan && lo == 0)) {
 		LLVMValueRef limit = const_real(type, lo);
 		v = LLVMBuildSelect(b, LLVMBuildFCmp(b, LLVMRealOGT, v, limit, ""), v, limit, "");
@@ -121,10 +120,13 @@ LLVMValueRef emit_real_to_int(
 		LLVMValueRef v = emit_intrinsic(e, name, types, 2, &value, 1);
 		return to_integer_type(e, v, element, is_signed);
 	}
+	LLVMValueRef nan = !fits && range.may_be_nan && is_signed ? is_nan(e, value) : NULL;
 	if (!fits)
 		value = clamp_to_integers(e, value, range, lo, hi);
 	LLVMTypeRef wide = type_of(e, bits <= 31 || (bits == 32 && is_signed) ? T_I32 : T_I64);
 	LLVMValueRef v = LLVMBuildFPToSI(e->builder, value, type_like(wide, value), "");
+	if (nan) /* what a NaN was converted to, if to anything, does not count */
+		v = LLVMBuildSelect(e->builder, nan, const_int(LLVMTypeOf(v), 0), v, "");
 	return to_integer_type(e, v, element, true);
 }
 

@@ -21,6 +21,7 @@ Module *module_new(Compiler *c, const ModuleTarget *target)
 		return NULL;
 	Module *m = arena_new_of(c->arena, Module);
 	*m = (Module){.c = c, .machine = machine, .facts = facts, .has_f16 = has_f16};
+	m->rounds_away = strncmp(facts.triple, "x86_64", 6) != 0;
 	m->context = LLVMContextCreate();
 	m->llvm = LLVMModuleCreateWithNameInContext("cmpc", m->context);
 	LLVMSetTarget(m->llvm, facts.triple);

@@ -447,6 +447,31 @@ static KExpr *clamped(Kernel *k, KExpr **in, int number)
 	return kexpr_cast(k, T_I32, x);
 }
 
+static KExpr *rounded(Kernel *k, KExpr **in, int number)
+{
+	return kexpr_unary(k, number ? OP_ROUND : OP_TRUNC, in[0]);
+}
+
+static KExpr *rounded_to_integer(Kernel *k, KExpr **in, int number)
+{
+	return kexpr_cast(k, T_I64, rounded(k, in, number));
+}
+
+/* Rounding and cutting off at once. */
+static void test_rounded(Suite *s)
+{
+	const char *outs[] = {"i8", "u8", "i32", "bool"};
+	for (KType from = T_F32; from <= T_F64; from++) {
+		const char *types[] = {type_name(from), "u8", "u8"};
+		void *data[3] = {values_of(s, from, 1800), bytes(s, 1800), bytes(s, 1800)};
+		for (int n = 0; n < 8; n++)
+			for (Way way = SCALAR; way <= LANES; way++)
+				elementwise(s, way, 600, types, outs[n / 2], data, rounded, n % 2);
+		for (Way way = SCALAR; way <= LANES; way++)
+			elementwise(s, way, 600, types, "i64", data, rounded_to_integer, 1);
+	}
+}
+
 static void test_casts(const char *cpu)
 {
 	Suite s = suite_new();
@@ -462,6 +487,7 @@ static void test_casts(const char *cpu)
 	for (int n = 0; n < 4; n++)
 		for (Way way = SCALAR; way <= LANES; way++)
 			elementwise(&s, way, 600, types, outs[n], data, clamped, n % 2);
+	test_rounded(&s);
 	suite_run(&s, "casts", cpu);
 	compiler_free(s.c);
 }
