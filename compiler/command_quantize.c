@@ -44,6 +44,8 @@ int command_quantize(Request *request)
 	Text text = {.arena = request->c->arena};
 	text_printf(&text, "model input from ");
 	print_string(request->operands[0], &text);
+	if (request->requantize)
+		text_printf(&text, " { requantize true }");
 	text_printf(&text, "\npipeline quantize of input {\n  %s\n}\n", statement);
 	return program_run(request, "<quantize>", text.at);
 }

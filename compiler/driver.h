@@ -29,6 +29,7 @@ typedef struct Request {
 	bool in_place;        /* -i */
 	bool shared;          /* --shared */
 	bool no_fuse;         /* --no-fuse */
+	bool requantize;      /* --requantize */
 } Request;
 
 struct Command {

@@ -140,7 +140,8 @@ static const Command commands[] = {
 		.most = 1,
 		.run = command_repl,
 		.help = "enter declarations and statements one at a time, and try them",
-		.detail = "FILE is read first. `help` lists the commands. From a pipe the exit status is 1 if any entry failed.\n",
+		.detail =
+			"FILE is read first. `help` lists the commands. From a pipe the exit status is 1 if any entry failed.\n",
 		.example = "small.cmp",
 	},
 };
@@ -182,6 +183,8 @@ static const Option options[] = {
 		"stop after a stage and print it: tokens, ast, program, plan, kernels, llvm, asm, obj, exe"},
 	{0, "no-fuse", NULL, TAKES_NOTHING, OF_REQUEST(no_fuse), " plan run build quantize ",
 		"run each pass as a sweep of its own; the bytes are the same"},
+	{0, "requantize", NULL, TAKES_NOTHING, OF_REQUEST(requantize), " quantize ",
+		"accept a checkpoint that is quantized already: decode it as it is read"},
 	{0, "shared", NULL, TAKES_NOTHING, OF_REQUEST(shared), " plan build ",
 		"link with shared libraries; by default the executable needs none"},
 	{'R', NULL, "[KIND]", TAKES_SUFFIX, FIELD(remarks), " plan run build check quantize repl ",

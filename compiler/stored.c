@@ -229,19 +229,10 @@ static void take_plain(Model *model, const CkTensor *tensor, StoredTensor *to)
 	memcpy(to->shape, tensor->shape, sizeof to->shape);
 	to->parts[to->part_count++] = tensor;
 	to->store = tensor_store(model->facts, tensor);
-	const Program *p = model->library;
-	for (size_t i = 0; i < p->decls.count && to->store.kind == STORE_NONE && !to->coded; i++) {
-		Decl *decl = p->decls.at[i];
-		if (decl->kind != DECL_DTYPE)
-			continue;
-		const DtypeRef *dtype = value_dtype(model->library, decl->node->loc, decl).dtype;
-		const Node *layout = dtype_layout(dtype, model->checkpoint->format->name);
-		if (!layout || (int64_t)layout->number != tensor->code)
-			continue;
-		to->coded = dtype;
-		to->program = model->library;
-		to->form = layout;
-	}
+	if (to->store.kind != STORE_NONE)
+		return;
+	to->coded = dtype_of_code(model->library, model->checkpoint->format->name, tensor->code, &to->form);
+	to->program = to->coded ? model->library : NULL;
 }
 
 bool stored_tensors(Model *model, StoredTensorVec *to)

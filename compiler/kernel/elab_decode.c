@@ -89,13 +89,29 @@ static bool open_reader(
 }
 
 /* The same buffer in the kernel that reads. */
-static KBuffer *copy_buffer(Elab *el, KBufferKind kind, const KBuffer *from)
+static KBuffer *input_buffer(Elab *el, const KBuffer *from)
 {
 	KExpr *extent[K_MAX_RANK];
 	int64_t known;
 	for (uint32_t i = 0; i < from->rank; i++)
 		extent[i] = kexpr_is_const(from->extent[i], &known) ? kexpr_int(el->k, T_I32, known) : kexpr_param(el->k, 0);
-	return kbuffer_new(el->k, kind, from->name, from->store, from->rank, extent);
+	return kbuffer_new(el->k, BUFFER_INPUT, from->name, from->store, from->rank, extent);
+}
+
+/* A field's buffer in the kernel that reads: there may be more rows and blocks than in the one that packs. */
+static KBuffer *field_buffer(const Reader *r, const KBuffer *from)
+{
+	Elab *el = r->read;
+	KExpr *extent[K_MAX_RANK];
+	int64_t known = 1;
+	for (uint32_t i = 0; i < from->rank; i++)
+		extent[i] = kexpr_is_const(from->extent[i], &known) ? kexpr_int(el->k, T_I32, known) : r->opened->rows;
+	if (r->opened->group) {
+		extent[0] = r->opened->rows;
+		kexpr_is_const(r->opened->cols, &known);
+		extent[1] = kexpr_int(el->k, T_I32, known / r->opened->block);
+	}
+	return kbuffer_new(el->k, BUFFER_TEMP, from->name, from->store, from->rank, extent);
 }
 
 /* Every stored field gets a buffer in the kernel that reads, and its name there. */
@@ -108,7 +124,7 @@ static bool open_fields(Reader *r)
 	to->stored->outer = to->fields;
 	for (size_t i = 0; i < r->coded->stored->names.count; i++) {
 		const Binding *field = &r->coded->stored->names.at[i];
-		KBuffer *from = field->entity->view.buffer, *made = copy_buffer(el, BUFFER_TEMP, from);
+		KBuffer *from = field->entity->view.buffer, *made = field_buffer(r, from);
 		View *view = &env_define(el, to->stored, field->name, ENTITY_VIEW, field->entity->loc)->view;
 		if (from->rank != to->ambient_count + field->entity->view.rank) {
 			elab_error(el, field->entity->loc, "internal: field %s has axes of its own order", field->name);
@@ -128,8 +144,9 @@ static bool open_fields(Reader *r)
 	return true;
 }
 
-/* Steps that fill the fields from the inputs: for each of `around`, or all at once if there is none. */
-static bool invert(Reader *r, KIndex *const *around, uint32_t around_count)
+/* Steps that fill the fields from the inputs: for each of `around`, row and block of so many bytes, or all at once if
+ * there is none. */
+static bool invert(Reader *r, KIndex *const *around, uint32_t around_count, int64_t block_bytes)
 {
 	Elab *el = r->read;
 	Arena *arena = el->c->arena;
@@ -143,6 +160,8 @@ static bool invert(Reader *r, KIndex *const *around, uint32_t around_count)
 		lead[i] = kexpr_index(el->k, around[i]);
 	first[0] = around_count ? lead[0] : kexpr_int(el->k, T_I32, 0);
 	first[1] = kexpr_int(el->k, T_I32, 0);
+	if (around_count > 1)
+		first[1] = kexpr_binary(el->k, OP_MUL, lead[1], kexpr_int(el->k, T_I32, block_bytes));
 	BitSource *sources = arena_array(arena, BitSource, r->inputs.count + 1);
 	BitTarget *targets = arena_array(arena, BitTarget, r->made.count + 1);
 	for (size_t i = 0; i < r->inputs.count; i++)
@@ -183,8 +202,46 @@ Kernel *decode_layout(Program *p, const DtypeRef *dtype, const Node *layout, int
 	if (!coded_layout(r.pack, r.coded, layout, to))
 		return NULL;
 	vec_push(p->c->arena, &r.outputs, to);
-	vec_push(p->c->arena, &r.inputs, copy_buffer(r.read, BUFFER_INPUT, to));
-	return invert(&r, r.opened->ambient, r.opened->ambient_count) ? finish(&r, layout->loc) : NULL;
+	vec_push(p->c->arena, &r.inputs, input_buffer(r.read, to));
+	return invert(&r, r.opened->ambient, r.opened->ambient_count, *block_bytes) ? finish(&r, layout->loc) : NULL;
+}
+
+const DtypeRef *dtype_of_code(Program *p, const char *container, int64_t code, const Node **layout)
+{
+	for (size_t i = 0; i < p->decls.count; i++) {
+		Decl *decl = p->decls.at[i];
+		if (decl->kind != DECL_DTYPE)
+			continue;
+		const DtypeRef *dtype = value_dtype(p, decl->node->loc, decl).dtype;
+		*layout = dtype_layout(dtype, container);
+		if (*layout && (int64_t)(*layout)->number == code)
+			return dtype;
+	}
+	*layout = NULL;
+	return NULL;
+}
+
+bool decode_blocks(Elab *el, const DtypeRef *dtype, const Node *layout, KBuffer *in, const View *w, View *value)
+{
+	int64_t block = dtype_block_elements(el->p, dtype);
+	Reader r = {.pack = open_kernel(el->p, "pack", el->input), .read = el};
+	View x = view_whole(r.pack, matrix(r.pack, BUFFER_INPUT, "x", store_of_type(T_F32), row_count(r.pack, 0), block));
+	r.coded = coded_encode(r.pack, dtype, NULL, &x, layout->loc);
+	r.opened = r.coded ? coded_open(el, dtype, w, layout->loc) : NULL;
+	if (!r.opened || !open_fields(&r))
+		return false;
+	int64_t bytes = coded_layout(r.pack, r.coded, layout, NULL);
+	if (!bytes)
+		return false;
+	KBuffer *to = matrix(r.pack, BUFFER_OUTPUT, "blocks", (Store){STORE_UINT, 8}, row_count(r.pack, 0), bytes);
+	if (!coded_layout(r.pack, r.coded, layout, to))
+		return false;
+	vec_push(el->c->arena, &r.outputs, to);
+	vec_push(el->c->arena, &r.inputs, in);
+	if (!invert(&r, r.opened->ambient, r.opened->ambient_count, bytes))
+		return false;
+	*value = coded_value(el, r.opened, layout->loc);
+	return !el->failed;
 }
 
 Kernel *decode_planes(
@@ -198,9 +255,9 @@ Kernel *decode_planes(
 		if (!to->at[i].buffer)
 			continue;
 		vec_push(p->c->arena, &r.outputs, to->at[i].buffer);
-		vec_push(p->c->arena, &r.inputs, copy_buffer(r.read, BUFFER_INPUT, to->at[i].buffer));
+		vec_push(p->c->arena, &r.inputs, input_buffer(r.read, to->at[i].buffer));
 	}
-	return invert(&r, NULL, 0) ? finish(&r, planes->loc) : NULL;
+	return invert(&r, NULL, 0, 0) ? finish(&r, planes->loc) : NULL;
 }
 
 Kernel *decode_rows(Program *p, const DtypeRef *dtype, Store input, int64_t rows, int64_t cols, int64_t *row_bytes)
@@ -217,6 +274,6 @@ Kernel *decode_rows(Program *p, const DtypeRef *dtype, Store input, int64_t rows
 	if (!coded_rows(r.pack, r.coded, to))
 		return NULL;
 	vec_push(p->c->arena, &r.outputs, to);
-	vec_push(p->c->arena, &r.inputs, copy_buffer(r.read, BUFFER_INPUT, to));
-	return invert(&r, NULL, 0) ? finish(&r, loc) : NULL;
+	vec_push(p->c->arena, &r.inputs, input_buffer(r.read, to));
+	return invert(&r, NULL, 0, 0) ? finish(&r, loc) : NULL;
 }

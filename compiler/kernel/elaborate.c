@@ -44,15 +44,30 @@ static View transpose(View view)
 	return out;
 }
 
-static View read_input(Elab *el, const Chain *chain, KExpr *rows, KExpr *cols)
+/* The matrix as the file stores it. False: reported. */
+static bool open_stored(Elab *el, const Chain *chain, const View *w, View *stored)
 {
-	bool is_transposed = chain->is_transposed;
-	KBuffer *in =
-		matrix(el, BUFFER_INPUT, "in", chain->input, is_transposed ? cols : rows, is_transposed ? rows : cols);
-	KBuffer *w = matrix(el, BUFFER_TEMP, "w", store_of_type(T_F32), rows, cols);
-	View from = is_transposed ? transpose(view_whole(el, in)) : view_whole(el, in);
-	copy_matrix(el, w, &from, name_of(el->c, "read"));
-	return view_whole(el, w);
+	KExpr *rows = w->extent[0], *cols = w->extent[1];
+	if (chain->coded) {
+		int64_t bytes = dtype_row_bytes(el->p, chain->coded, chain->layout, chain->cols);
+		KBuffer *in = matrix(el, BUFFER_INPUT, "in", (Store){STORE_UINT, 8}, rows, kexpr_int(el->k, T_I32, bytes));
+		return bytes > 0 && decode_blocks(el, chain->coded, chain->layout, in, w, stored);
+	}
+	if (chain->is_transposed)
+		*stored = transpose(view_whole(el, matrix(el, BUFFER_INPUT, "in", chain->input, cols, rows)));
+	else
+		*stored = view_whole(el, matrix(el, BUFFER_INPUT, "in", chain->input, rows, cols));
+	return true;
+}
+
+static bool read_input(Elab *el, const Chain *chain, KExpr *rows, KExpr *cols, View *w)
+{
+	View stored;
+	*w = view_whole(el, matrix(el, BUFFER_TEMP, "w", store_of_type(T_F32), rows, cols));
+	if (!open_stored(el, chain, w, &stored))
+		return false;
+	copy_matrix(el, w->buffer, &stored, name_of(el->c, "read"));
+	return true;
 }
 
 /* ---- tensors as arguments ---- */
@@ -230,17 +245,17 @@ static bool is_written(const KStepVec *steps, size_t first, const KBuffer *buffe
 	return false;
 }
 
-/* The matrix as it was read, for the error: a copy, where a pass changes it in place. */
-static View keep_original(Elab *el, const View *w)
+/* The matrix as the first steps read it, for the error: a copy, where a pass changes it in place. */
+static View keep_original(Elab *el, const View *w, size_t read_count)
 {
 	KStepVec *steps = &el->k->steps;
-	if (!is_written(steps, 1, w->buffer))
+	if (!is_written(steps, read_count, w->buffer))
 		return *w;
 	KBuffer *copy = matrix(el, BUFFER_TEMP, "original", w->buffer->store, w->extent[0], w->extent[1]);
 	copy_matrix(el, copy, w, steps->at[0]->origin);
 	KStep *step = steps->at[steps->count - 1];
-	memmove(steps->at + 2, steps->at + 1, sizeof *steps->at * (steps->count - 2));
-	steps->at[1] = step;
+	memmove(steps->at + read_count + 1, steps->at + read_count, sizeof *steps->at * (steps->count - 1 - read_count));
+	steps->at[read_count] = step;
 	return view_whole(el, copy);
 }
 
@@ -393,10 +408,12 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	KExpr *cols = kexpr_int(k, T_I32, chain->cols);
 	el->is_any_rows = !chain->rows;
 	el->cols = chain->cols;
-	Entity subject = {.kind = ENTITY_VIEW, .view = read_input(el, chain, rows, cols)};
-	View original = subject.view;
+	Entity subject = {.kind = ENTITY_VIEW};
 	*out = (ChainKernel){.kernel = k};
-	size_t first = 0;
+	if (!read_input(el, chain, rows, cols, &subject.view))
+		return false;
+	View original = subject.view;
+	size_t first = 0, read_count = k->steps.count;
 	for (; el->link < chain->link_count; el->link++) {
 		bool is_run = run_pass(el, chain, &chain->links[el->link], &subject, out);
 		set_sweep(k, chain, first, el->link);
@@ -410,7 +427,7 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	if (!write_result(el, chain, &subject, rows, cols, out))
 		return el->needs_rows;
 	if (chain->wants_error && !chain->places_only) {
-		original = keep_original(el, &original);
+		original = keep_original(el, &original, read_count);
 		add_error(el, &original, &subject.view, rows);
 	}
 	set_sweep(k, chain, first, chain->link_count - 1);

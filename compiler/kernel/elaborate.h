@@ -137,8 +137,8 @@ struct Elab {
 	bool may_pass_end; /* subscripts may leave their axis: what is read there is 0 */
 	KExpr *guard;      /* of a data-dependent `when`: load of its condition; NULL: none */
 	bool failed;
-	bool is_any_rows; /* the number of rows is a parameter of the kernel */
-	bool needs_rows;  /* and must not be: something wants the whole matrix; failed then, unreported */
+	bool is_any_rows;     /* the number of rows is a parameter of the kernel */
+	bool needs_rows;      /* and must not be: something wants the whole matrix; failed then, unreported */
 	const Family *family; /* of the pass in hand; NULL: it is on one tensor */
 	NameVec family_axes;  /* its index and the axes of its members: n, o, i */
 	size_t link;          /* in hand */
@@ -238,7 +238,7 @@ const Node *family_member(Compiler *c, const Node *body, Name index);
 bool elab_is_over_family(const Elab *el, const Node *axes); /* axes of a reduction: is the family's index among them? */
 /* Reports axes that are not all elements of all members in order, the only ones that can be told apart. */
 bool elab_family_axes(Elab *el, const Node *axes);
-Term elab_family_count(Elab *el, const Node *call, const KExpr *value); /* of a constant, over all elements */
+Term elab_family_count(Elab *el, const Node *call, const KExpr *value);    /* of a constant, over all elements */
 Term elab_family_selection(Elab *el, const Node *call, const Node *limit); /* rank[n, o, i](e) < limit */
 
 /* ---- elab_phases.c: passes on all (a[s][r, n], b[s][m, r]) ---- */
@@ -423,13 +423,16 @@ Store elab_store(Elab *el, const Node *type); /* a storage type by name, `input`
 
 /* blocks u8 [n, block_bytes] -> f32 [n, elements of a block]; n is PARAM 0 */
 Kernel *decode_layout(Program *p, const DtypeRef *dtype, const Node *layout, int64_t *block_bytes);
+/* In el's own kernel: blocks u8 in[rows, row bytes] -> value, shaped as w is. False: reported. */
+bool decode_blocks(Elab *el, const DtypeRef *dtype, const Node *layout, KBuffer *in, const View *w, View *value);
+/* The dtype of the program whose layout for the container has this code; NULL: there is none. */
+const DtypeRef *dtype_of_code(Program *p, const char *container, int64_t code, const Node **layout);
 /* The planes that have a buffer -> f32 [rows, cols]. `input` is what the dtype calls so. Adds all planes to `to`. Of
  * arguments that a plane holds only the plane is believed. */
 Kernel *decode_planes(
 	Program *p, const DtypeRef *dtype, const Node *planes, Store input, int64_t rows, int64_t cols, PlaneVec *to);
 /* Rows of bytes, u8 [rows, row_bytes] -> f32 [rows, cols]. */
-Kernel *decode_rows(
-	Program *p, const DtypeRef *dtype, Store input, int64_t rows, int64_t cols, int64_t *row_bytes);
+Kernel *decode_rows(Program *p, const DtypeRef *dtype, Store input, int64_t rows, int64_t cols, int64_t *row_bytes);
 
 /* ---- elaborate.c: whole kernels ---- */
 
@@ -442,9 +445,11 @@ typedef struct ChainLink {
 
 /* A chain of passes on one matrix: what a kernel is made from. */
 typedef struct Chain {
-	Name name;          /* of the kernel */
-	Store input;        /* how the file stores it */
-	int64_t rows, cols; /* rows 0: any number, as many as the panel has */
+	Name name;             /* of the kernel */
+	Store input;           /* how the file stores it; of blocks, f32 */
+	const DtypeRef *coded; /* the file stores blocks of this dtype, decoded as they are read; NULL: plain numbers */
+	const Node *layout;    /* of coded */
+	int64_t rows, cols;    /* rows 0: any number, as many as the panel has */
 	const ChainLink *links;
 	size_t link_count;
 	const Scope *facts;    /* of the tensor: name, role, layer, ... */
@@ -454,8 +459,8 @@ typedef struct Chain {
 	bool places_only;      /* one output, bool: the places that a `keep` on data leaves */
 	bool values_only;      /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
 	bool is_transposed;    /* the file holds [cols, rows] */
-	bool is_unfused;       /* each link is a sweep of its own over all rows; between them the matrix lies there in f32 */
-	bool wants_error;      /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
+	bool is_unfused;  /* each link is a sweep of its own over all rows; between them the matrix lies there in f32 */
+	bool wants_error; /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
 	/* Rank, shape and storage type of a VALUE_TENSOR that a parameter is given; false: reported. NULL: there are none.
 	 */
 	bool (*tensor_shape)(void *context, const Value *tensor, int64_t *rank, int64_t *shape, Store *store);
@@ -481,7 +486,7 @@ typedef struct ChainKernel {
 	Places places;          /* of an axis of theirs, which is whole in the kernel's outputs */
 	VEC(ChainInput) inputs; /* what kernel->inputs has after the matrix itself, in order */
 	FamilySelectVec selects; /* over families, in order; PARAM 1 + 2 k, 2 + 2 k of the k-th: see program.def, Share */
-	bool needs_all_rows;    /* something wants the whole matrix: nothing was built; build again with `rows` given */
+	bool needs_all_rows;     /* something wants the whole matrix: nothing was built; build again with `rows` given */
 } ChainKernel;
 
 Elab *elab_new(Program *p, Kernel *k, const Scope *scope);

@@ -176,6 +176,7 @@ static bool bind_config_json(Plan *plan, Scope *scope)
 	}
 	const char *key;
 	json_t *item;
+	plan->has_quantization_config = json_is_object(json_object_get(root, "quantization_config"));
 	json_object_foreach(root, key, item)
 	{
 		if (!json_is_object(item) && !json_is_array(item))

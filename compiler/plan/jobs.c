@@ -167,7 +167,7 @@ static void kernel_jobs(Plan *plan, JobVec *to, size_t number, size_t kernel_num
 		job.port_out_count = output_ports(plan, tensor, kernel, s, out);
 		job.ports_out = copy_ports(plan, out, job.port_out_count);
 		job.error_port = plan->wants_error ? job.port_out_count - 1 : -1;
-		job.dtype = kernel->built.dtype ? kernel->built.dtype->label : tensor->file->dtype;
+		job.dtype = kernel->built.dtype ? kernel->built.dtype->label : tensor->coded ? "F32" : tensor->file->dtype;
 		job_add(plan, to, job, kernel->built.kernel->name);
 	}
 }

@@ -127,55 +127,6 @@ static bool build(Plan *plan, PlanKernel *kernel)
 	return kernel_verify(kernel->built.kernel);
 }
 
-static bool is_readable(const Plan *plan, const PlanTensor *tensor)
-{
-	Store store = tensor_store(plan, tensor->file);
-	return store.kind != STORE_NONE && store_type(store) >= T_F32;
-}
-
-/* Is this one refused as `first` is: by the same statement, for the same type? */
-static bool is_refused_alike(const Plan *plan, const PlanTensor *first, const PlanTensor *tensor)
-{
-	return tensor->links.count && !is_readable(plan, tensor) &&
-		   tensor->links.at[0].statement == first->links.at[0].statement &&
-		   !strcmp(tensor->file->dtype, first->file->dtype);
-}
-
-/* Reports those like tensor `number`, unless one before it did. */
-static void refuse_input(Plan *plan, size_t number)
-{
-	const PlanTensor *tensor = &plan->tensors.at[number];
-	const Statement *statement = tensor->links.at[0].statement;
-	size_t others = 0;
-	for (size_t i = 0; i < plan->tensors.count; i++) {
-		if (!is_refused_alike(plan, tensor, &plan->tensors.at[i]))
-			continue;
-		if (i < number)
-			return;
-		others += i > number;
-	}
-	diag_error(plan->c, statement->loc, "\"%s\"%s is stored as %s: %s works on f32, f16, bf16 or f64",
-		tensor->file->name, others ? arena_printf(plan->c->arena, " (and %zu more)", others) : "", tensor->file->dtype,
-		statement->pass->name);
-	diag_help(plan->c,
-		"%s; start from the original checkpoint, or read this one as f32 first: cmpc decode %s -o f32.safetensors",
-		tensor->file->block > 1 ? "it is quantized already" : "integers are codes of a quantized model, as a rule",
-		plan->model_path);
-}
-
-/* Every tensor that a pass works on is in floats. */
-static bool check_inputs(Plan *plan)
-{
-	bool ok = true;
-	for (size_t i = 0; i < plan->tensors.count; i++) {
-		if (!plan->tensors.at[i].links.count || is_readable(plan, &plan->tensors.at[i]))
-			continue;
-		refuse_input(plan, i);
-		ok = false;
-	}
-	return ok;
-}
-
 static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, bool is_whole)
 {
 	const PlanTensor *tensor = wanted->tensor;
@@ -190,7 +141,9 @@ static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, boo
 	kernel->facts = tensor->facts;
 	kernel->asked = arena_new_of(plan->c->arena, NameVec);
 	kernel->chain = (Chain){.name = name_of(plan->c, name),
-		.input = tensor_store(plan, tensor->file),
+		.input = tensor->store,
+		.coded = tensor->coded,
+		.layout = tensor->layout,
 		.rows = is_whole ? tensor->rows : 0,
 		.cols = tensor->cols,
 		.links = links,
@@ -283,8 +236,6 @@ static bool kernel_for(Plan *plan, PlanTensor *tensor)
 
 bool plan_kernels(Plan *plan)
 {
-	if (!check_inputs(plan))
-		return false;
 	bool ok = true;
 	for (size_t i = 0; i < plan->tensors.count; i++)
 		if (plan->tensors.at[i].links.count)

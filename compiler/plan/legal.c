@@ -67,13 +67,14 @@ static const DtypeRef *coded_in(Plan *plan, const PlanLink *link)
 	return value.kind == VALUE_DTYPE ? value.dtype : NULL;
 }
 
-/* The dtype that is how the file stores the tensor; NULL: the library has none of that name. */
-static const DtypeRef *stored_in(Plan *plan, const CkTensor *file)
+/* The dtype of a tensor that no statement gives one; NULL: the library has none of that name. */
+static const DtypeRef *stored_in(Plan *plan, const PlanTensor *tensor)
 {
 	Text lower = {.arena = plan->c->arena};
-	for (const char *s = file->dtype; *s; s++)
+	const char *dtype = tensor->coded ? "f32" : tensor->file->dtype;
+	for (const char *s = dtype; *s; s++)
 		text_printf(&lower, "%c", tolower((unsigned char)*s));
-	Decl *decl = program_find(plan->p, DECL_DTYPE, name_of(plan->c, file->dtype));
+	Decl *decl = program_find(plan->p, DECL_DTYPE, name_of(plan->c, dtype));
 	if (!decl)
 		decl = program_find(plan->p, DECL_DTYPE, name_of(plan->c, lower.at ? lower.at : ""));
 	return decl ? value_dtype(plan->p, decl->node->loc, decl).dtype : NULL;
@@ -130,7 +131,7 @@ typedef VEC(Verdict) VerdictVec;
 static Verdict judge(Plan *plan, const Executable *target, const PlanTensor *tensor)
 {
 	const PlanLink *link = grid_link(tensor);
-	const DtypeRef *dtype = link ? coded_in(plan, link) : stored_in(plan, tensor->file);
+	const DtypeRef *dtype = link ? coded_in(plan, link) : stored_in(plan, tensor);
 	Verdict verdict = {LEGAL, link ? link->statement : NULL, dtype, tensor, 0};
 	if (!dtype)
 		return verdict;

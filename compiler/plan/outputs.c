@@ -207,7 +207,8 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 		if (kernel->built.factors.count)
 			; /* they are all there is */
 		else if (!kernel->built.dtype)
-			ok = add_plain(plan, t, tensor, kernel->chain.input, tensor->file->bytes);
+			ok = add_plain(plan, t, tensor, kernel->chain.input,
+				tensor->stack * tensor->rows * tensor->cols * store_bytes(kernel->chain.input));
 		else if (dtype_layout(kernel->built.dtype, plan->output_format->name))
 			ok = add_packed(plan, t, tensor, kernel);
 		else if (!kernel->built.planes.count)

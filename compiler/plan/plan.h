@@ -12,6 +12,7 @@
  *   require.c  what must hold before anything is saved
  *   order.c    the order of the passes on each tensor
  *   reads.c    tensors of other checkpoints that passes are given
+ *   inputs.c   how passes read the tensors
  *   legal.c    can each tensor become that, and can the target execute it
  *   kernels.c  one kernel per (chain, input type, row length), shared
  *   family.c   what is decided over whole selections before the sweep, and the kernels for it
@@ -90,6 +91,9 @@ typedef struct PlanTensor {
 	int64_t stack;      /* [e, o, i]: e; else 1 */
 	int64_t rows, cols; /* of one matrix of the stack: o, i */
 	Scope *facts;
+	Store store;           /* inputs.c: as passes read it; of a tensor that nothing takes, none */
+	const DtypeRef *coded; /* inputs.c: it is stored in blocks that are decoded first, to f32; else NULL */
+	const Node *layout;    /* of coded */
 	VEC(PlanLink) links;   /* in the order they run */
 	size_t kernel;         /* number in plan->kernels; SIZE_MAX: copied */
 	size_t places;         /* the same, of the kernel that finds what is left of an axis; SIZE_MAX: none */
@@ -165,6 +169,7 @@ struct Plan {
 	/* facts.c */
 	VEC(PlanTensor) tensors;
 	int64_t layers;
+	bool has_quantization_config; /* config.json does */
 	Scope *model_facts;
 	const Node *save, *report;
 	/* select.c */
@@ -209,6 +214,7 @@ bool plan_tuples(Plan *plan);
 bool plan_requires(Plan *plan);
 bool plan_order(Plan *plan);
 bool plan_reads(Plan *plan);
+bool plan_inputs(Plan *plan);
 bool plan_legal(Plan *plan);
 bool plan_kernels(Plan *plan);
 bool plan_families(Plan *plan);
