@@ -301,6 +301,79 @@ static bool read_subjects(Compiler *c, const Decl *pass, FamilySplit *split)
 	return true;
 }
 
+/* Does the statement give the array a next value? */
+static bool updates(const Node *node, Name name)
+{
+	if (node->kind == N_UPDATE)
+		return array_name(node->kids[0]) == name;
+	for (uint32_t i = 0; (node->kind == N_FOR || node->kind == N_WHEN) && i < node->kids[1]->kid_count; i++)
+		if (updates(node->kids[1]->kids[i], name))
+			return true;
+	return false;
+}
+
+static bool has_keep(const Node *node)
+{
+	for (uint32_t i = 0; (node->kind == N_FOR || node->kind == N_WHEN) && i < node->kids[1]->kid_count; i++)
+		if (node->kids[1]->kids[i]->kind == N_KEEP || has_keep(node->kids[1]->kids[i]))
+			return true;
+	return false;
+}
+
+/* x[s] for this x, anywhere below node */
+static bool reads_array(const FamilySplit *split, const Node *node, Name name)
+{
+	if (!node)
+		return false;
+	if (member_index(split, node) && node->kids[0]->name == name)
+		return true;
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (reads_array(split, node->kids[i], name))
+			return true;
+	return false;
+}
+
+/* All members are decided on once: nothing that this reads has two values, nothing that it makes has a next one. */
+static void check_updates(Compiler *c, const Node *body, const FamilySplit *split)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		for (size_t d = 0; d < split->decided.count; d++)
+			if (updates(body->kids[i], split->decided.at[d]))
+				diag_error(c, body->kids[i]->loc, "\"%s\" is decided over all members and cannot be given a next value",
+					split->decided.at[d]);
+	for (size_t m = 0; m < split->measured.count; m++) {
+		bool is_read = false, is_changed = false;
+		for (uint32_t i = 0; i < body->kid_count; i++) {
+			bool reads = split->is_shared[i] && reads_array(split, body->kids[i], split->measured.at[m]);
+			if (reads && is_changed)
+				diag_error(c, body->kids[i]->loc, "over all members \"%s\" is read with another value above",
+					split->measured.at[m]);
+			is_read |= reads;
+			is_changed |= is_read && updates(body->kids[i], split->measured.at[m]);
+		}
+	}
+}
+
+/* A statement of the body becomes a line for all members, or one of what each member does. */
+static void place_statement(Compiler *c, FamilySplit *split, const Node *node, bool is_shared, Node *own, Node *lines)
+{
+	if (is_shared)
+		collect_measured(c, split, node);
+	if (node->kind == N_KEEP && !is_indexed_by(split, node->kids[1], split->index))
+		diag_error(c, node->kids[1]->loc, "what stays of \"%s\" is said by elements of the members: x[%s][%s]",
+			node->kids[0]->name, split->index, node->kids[0]->name);
+	else if (node->kind == N_KEEP)
+		node_add(c, lines, keep_line(c, split, node));
+	else if (is_shared)
+		node_add(c, lines, flatten(c, split, node));
+	else if (has_member_operator(split, node))
+		diag_error(c, node->loc, "operators over members stand in `=` lines of the body itself");
+	else if (has_keep(node))
+		diag_error(c, node->loc, "the keep of a family of tuples stands in the body itself");
+	else
+		node_add(c, own, (Node *)node);
+}
+
 bool family_split(Compiler *c, const Decl *pass, FamilySplit *split)
 {
 	const Node *body = pass->node->kids[2];
@@ -310,31 +383,22 @@ bool family_split(Compiler *c, const Decl *pass, FamilySplit *split)
 		return false;
 	for (uint32_t i = 0; i < body->kid_count; i++)
 		collect_members(c, split, body->kids[i]);
-	bool *is_line = arena_array(c->arena, bool, body->kid_count + 1);
-	memset(is_line, 0, body->kid_count + 1);
-	find_lines(c, body, split, is_line);
+	split->is_shared = arena_array(c->arena, bool, body->kid_count + 1);
+	memset(split->is_shared, 0, body->kid_count + 1);
+	find_lines(c, body, split, split->is_shared);
 	Node *own = node_new(c, body->kind, body->loc), *lines = node_new(c, body->kind, body->loc);
 	for (uint32_t i = 0; i < body->kid_count; i++) {
-		const Node *node = body->kids[i];
-		if (is_line[i] || node->kind == N_KEEP)
-			collect_measured(c, split, node);
-		if (node->kind == N_KEEP)
-			node_add(c, lines, keep_line(c, split, node));
-		else if (is_line[i])
-			node_add(c, lines, flatten(c, split, node));
-		else if (has_member_operator(split, node))
-			diag_error(c, node->loc, "operators over members stand in `=` lines of the body itself");
-		else
-			node_add(c, own, (Node *)node);
+		split->is_shared[i] |= body->kids[i]->kind == N_KEEP;
+		place_statement(c, split, body->kids[i], split->is_shared[i], own, lines);
 	}
+	check_updates(c, body, split);
 	for (size_t i = 0; i < split->decided.count; i++)
 		if (mentions(own, split->decided.at[i]))
 			add_name(c, &split->shared, split->decided.at[i]);
-	if (mentions_any(own, &split->shared))
-		for (size_t i = 0; i < split->shared.count; i++)
-			if (has_name(&split->members, split->shared.at[i]))
-				diag_error(c, pass->node->loc, "pass %s: \"%s\" is made over all members; one member cannot read it",
-					pass->name, split->shared.at[i]);
+	for (size_t i = 0; i < split->shared.count; i++)
+		if (has_name(&split->members, split->shared.at[i]))
+			diag_error(c, pass->node->loc, "pass %s: \"%s\" is made over all members; one member cannot read it",
+				pass->name, split->shared.at[i]);
 	split->lines = lines;
 	split->body = family_member(c, own, split->index);
 	return diag_errors(c) == errors;
@@ -421,19 +485,61 @@ static bool write_named(Elab *el, Name name, Loc loc, FamilyArray *array)
 	return !el->failed;
 }
 
+static bool is_defined(const Elab *el, Name name)
+{
+	for (size_t i = 0; i < el->env->names.count; i++)
+		if (el->env->names.at[i].name == name)
+			return true;
+	return false;
+}
+
+/* Writes what a line over members reads, as it is where the line stands. `blocked`: the first statement above it that
+ * waits for what is decided, or NULL. */
+static void write_measured(
+	Elab *el, const FamilySplit *split, uint32_t line, const Node *blocked, FamilyArrayVec *measured)
+{
+	const Node *body = split->pass->node->kids[2], *node = body->kids[line];
+	while (!el->failed && measured->count < split->measured.count) {
+		Name name = split->measured.at[measured->count];
+		FamilyArray array;
+		if (!reads_array(split, node, name))
+			return;
+		bool is_late = blocked && !is_defined(el, name);
+		for (uint32_t i = 0; i < line && blocked; i++)
+			is_late |= body->kids[i]->loc.begin >= blocked->loc.begin && updates(body->kids[i], name);
+		if (is_late) {
+			elab_error(
+				el, node->loc, "this reads \"%s\", which waits for what all members decide: they decide once", name);
+			diag_note(el->c, blocked->loc, "from here on that is known");
+		} else if (write_named(el, name, node->loc, &array)) {
+			vec_push(el->c->arena, measured, array);
+		}
+	}
+}
+
 Kernel *family_measure(Program *p, const FamilySplit *split, Name name, const Scope *arguments,
 	const FamilyArray *tensors, FamilyArrayVec *measured)
 {
 	Elab *el = open_member(p, split, name, arguments, tensors);
+	const Node *body = split->pass->node->kids[2], *blocked = NULL;
 	Env *env = el->env;
 	env->body = split->body;
 	env->out = el->out;
 	env->state = arena_array(p->c->arena, uint8_t, split->body->kid_count + 1);
 	memset(env->state, 0, split->body->kid_count + 1);
-	for (size_t i = 0; i < split->measured.count && !el->failed; i++) {
-		FamilyArray array;
-		if (write_named(el, split->measured.at[i], split->pass->node->loc, &array))
-			vec_push(p->c->arena, measured, array);
+	for (uint32_t i = 0, own = 0; i < body->kid_count && !el->failed; i++) {
+		if (split->is_shared[i]) {
+			write_measured(el, split, i, blocked, measured);
+			continue;
+		}
+		if (!blocked && mentions_any(body->kids[i], &split->decided))
+			blocked = body->kids[i];
+		if (!blocked && !env->state[own]) {
+			env->state[own] = 1;
+			elab_statement(el, split->body->kids[own]);
+			env->state[own] = 2;
+		}
+		own++;
 	}
 	return el->failed || !kernel_verify(el->k) ? NULL : el->k;
 }

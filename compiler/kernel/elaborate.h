@@ -276,6 +276,7 @@ typedef struct FamilySplit {
 	NameVec measured; /* those that lines over members read */
 	NameVec decided;  /* what these lines define */
 	NameVec shared;   /* those of it that members read */
+	bool *is_shared;  /* per statement of the pass's body: a line over members, or a keep */
 	VEC(FamilyKeep) keeps;
 	const Node *body;  /* of one member */
 	const Node *lines; /* over members, all elements of all members one axis */

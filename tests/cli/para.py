@@ -118,6 +118,52 @@ def kill_some(exe, out, wanted):
         check(names == ["cut.safetensors"], f"left behind: {names}")
 
 
+def latest(folder, adapter):
+    """Lines over members read what `:=` has made of an array above them, in a loop too, and nothing of what is below."""
+    squares = "  q[s][r] = sum[n](sq(a[s][r, n]))\n"
+    cases = {
+        "  a[s][r, n] := a[s][r, n] - sum[m](b[s][m, r])\n" + squares: lambda a, b: ((a - b.sum(0)[:, None]) ** 2).sum(1),
+        squares + "  q[s][r] := sq(sum[m](b[s][m, r]))\n": lambda a, b: b.sum(0) ** 2,
+        squares + "  for i in 0..2 { q[s][r] := sqrt(q[s][r] + sq(sum[m](b[s][m, r]))) }\n": lambda a, b: numpy.sqrt(
+            numpy.sqrt((a**2).sum(1) + b.sum(0) ** 2) + b.sum(0) ** 2
+        ),
+        squares: lambda a, b: (a**2).sum(1),
+    }
+    source, out = os.path.join(folder, "latest.cmp"), os.path.join(folder, "latest.safetensors")
+    names, before = pairs_of(read(adapter))
+    for lines, wanted in cases.items():
+        with open(source, "w") as file:
+            file.write(
+                f"pass cut on all (a[s][r, n], b[s][m, r]) {{\n{lines}  t = mean[s, r](q[s][r])\n"
+                "  b[s][m, r] := b[s][m, r] / t\n  keep r where q[s][r] > t\n}\n"
+                f'model m from {json.dumps(adapter)}\npipeline p of m {{ cut on ("*:down", "*:up") save {json.dumps(out)} }}\n'
+            )
+        run(CMPC, "run", source, "--force", "--no-sync")
+        values, after = [wanted(a.astype(float), b.astype(float)) for a, b in before], read(out)
+        mean = numpy.concatenate(values).mean()
+        for name, (_, b), own in zip(names, before, values):
+            cut = b[:, own > mean] / mean
+            got = after[name + ":up"]
+            check(got.shape == cut.shape and numpy.allclose(got, cut, rtol=1e-4, atol=0), f"{name} after {lines}")
+
+
+def turned(folder):
+    """A condition along an axis of another length is refused, though all members together have as many places."""
+    path, source = os.path.join(folder, "turned.safetensors"), os.path.join(folder, "turned.cmp")
+    shapes = {"0.a": [6, 4], "0.b": [6, 4], "1.a": [4, 6], "1.b": [4, 6]}
+    head = {n: {"dtype": "F32", "shape": s, "data_offsets": [96 * i, 96 * i + 96]} for i, (n, s) in enumerate(shapes.items())}
+    with open(path, "wb") as file:
+        text = json.dumps(head).encode()
+        file.write(struct.pack("<Q", len(text)) + text + bytes(384))
+    with open(source, "w") as file:
+        file.write(
+            "pass cut on all (a[s][m, n], b[s][m, n]) {\n  y[s][m] = sum[n](a[s][m, n])\n  keep n where y[s][n] >= 0\n}\n"
+            f'model m from {json.dumps(path)}\npipeline p of m {{ cut on ("*.a", "*.b") save "out.safetensors" }}\n'
+        )
+    done = subprocess.run([CMPC, "plan", source], capture_output=True, text=True)
+    check(done.returncode == 1 and 'along "n" the tensors have other extents' in done.stderr, done.stdout + done.stderr)
+
+
 def refuse(folder, adapter):
     """Tuples that are none."""
     source = example(folder, adapter, 0.9)
@@ -142,6 +188,9 @@ for dtype, close in ("f32", 1e-5), ("f16", 2e-3):
     result = try_adapter(folder, made, 0.9, close)
 kill_some(*result)
 refuse(folder, made)
+turned(folder)
+run(sys.executable, os.path.join(TOP, "examples", "para", "make_adapter.py"), made, "f32")
+latest(folder, made)
 for name, energy, close in ("analog_svd_rank4", 0.9, 2e-3), ("lora_disney", 0.8, 1e-5):
     real = os.path.abspath(os.path.join(TOP, "..", "shared", "models", "lora", name + ".safetensors"))
     if os.path.exists(real):
