@@ -225,25 +225,36 @@ static bool build_member(Plan *plan, PlanFamily *family, PlanTuple *tuple)
 		family_write(plan->p, &family->split, next_name(plan), family->arguments, tensors, &family->decided));
 }
 
+/* Has each member as many places along the axis as the arrays that its condition reads have elements? Those are the
+ * measured ones of one axis, which are of one extent (join_members). */
+static bool is_as_long(const Plan *plan, const PlanFamily *family, size_t subject, uint32_t axis)
+{
+	for (size_t i = 0; i < family->tuples.count; i++) {
+		const PlanTuple *tuple = &family->tuples.at[i];
+		int64_t extent = plan->tensors.at[tuple->tensors.at[subject]].file->shape[axis];
+		for (size_t a = 0; a < tuple->measured.count; a++)
+			if (tuple->measured.at[a].rank == 1 && tuple->measured.at[a].shape[0] != extent)
+				return false;
+	}
+	return true;
+}
+
 /* Does each `keep` speak of as many places as the tensors have along its axis? */
 static bool check_keeps(Plan *plan, const PlanFamily *family)
 {
 	for (size_t k = 0; k < family->split.keeps.count; k++) {
 		const FamilyKeep *keep = &family->split.keeps.at[k];
-		const FamilyArray *places = &family->decided.at[family->split.shared.count + k];
-		int64_t wanted = -1;
+		bool is_found = false, is_good = true;
 		for (size_t s = 0; s < family->split.subjects.count; s++)
 			for (uint32_t d = 0; d < family->split.subjects.at[s].rank; d++) {
-				int64_t all = 0;
 				if (family->split.subjects.at[s].axis_after[d] != keep->axis)
 					continue;
-				for (size_t i = 0; i < family->tuples.count; i++)
-					all += plan->tensors.at[family->tuples.at[i].tensors.at[s]].file->shape[d];
-				wanted = wanted < 0 || wanted == all ? all : INT64_MAX;
+				is_found = true;
+				is_good = is_good && is_as_long(plan, family, s, d);
 			}
-		if (wanted == places->shape[0])
+		if (is_found && is_good)
 			continue;
-		if (wanted < 0)
+		if (!is_found)
 			diag_error(plan->c, keep->loc, "no tensor of the tuple has an axis \"%s\" at the end", keep->axis);
 		else
 			diag_error(
