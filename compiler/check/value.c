@@ -417,20 +417,20 @@ static double square(double x)
 static const struct {
 	const char *name;
 	double (*run)(double);
-	bool gives_int;
+	enum { GIVES_REAL, GIVES_INT, GIVES_SAME } gives; /* SAME: a whole number of one */
 } functions[] = {
-	{"abs", fabs, false},
-	{"sqrt", sqrt, false},
-	{"floor", floor, true},
-	{"ceil", ceil, true},
-	{"trunc", trunc, true},
-	{"round", round, true},
-	{"round_even", round_even, true},
-	{"log2", log2, false},
-	{"log", log, false},
-	{"exp", exp, false},
-	{"sq", square, false},
-	{"sgn", sum_of_signs, false},
+	{"abs", fabs, GIVES_SAME},
+	{"sqrt", sqrt, GIVES_REAL},
+	{"floor", floor, GIVES_INT},
+	{"ceil", ceil, GIVES_INT},
+	{"trunc", trunc, GIVES_INT},
+	{"round", round, GIVES_INT},
+	{"round_even", round_even, GIVES_INT},
+	{"log2", log2, GIVES_REAL},
+	{"log", log, GIVES_REAL},
+	{"exp", exp, GIVES_REAL},
+	{"sq", square, GIVES_SAME},
+	{"sgn", sum_of_signs, GIVES_SAME},
 };
 
 static Value to_int_if_whole(Loc loc, double value, bool is_int)
@@ -550,7 +550,8 @@ static Value eval_call(Program *p, const Scope *scope, const Node *node)
 		if (a.kind == VALUE_ERROR)
 			return a;
 		double x = functions[i].run(a.real);
-		return to_int_if_whole(node->loc, x, functions[i].gives_int || a.kind == VALUE_INT);
+		bool is_int = functions[i].gives == GIVES_INT || (functions[i].gives == GIVES_SAME && a.kind == VALUE_INT);
+		return to_int_if_whole(node->loc, x, is_int);
 	}
 	if (decl)
 		return eval_fn(p, scope, node, decl); /* its error: made of equations */
