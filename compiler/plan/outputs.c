@@ -192,6 +192,14 @@ static bool add_factor(Plan *plan, Tables *t, const PlanTensor *tensor, const Pl
 	return true;
 }
 
+static bool add_factors(Plan *plan, Tables *t, const PlanTensor *tensor, const PlaneVec *factors)
+{
+	for (size_t i = 0; i < factors->count; i++)
+		if (!add_factor(plan, t, tensor, &factors->at[i]))
+			return false;
+	return true;
+}
+
 static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 {
 	tensor->first_output = t->outputs.count;
@@ -202,10 +210,8 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 			tuple_output(plan, (size_t)(tensor - plan->tensors.at), &t->outputs.at[tensor->first_output]);
 	} else {
 		const PlanKernel *kernel = &plan->kernels.at[tensor->kernel];
-		for (size_t i = 0; i < kernel->built.factors.count && ok; i++)
-			ok = add_factor(plan, t, tensor, &kernel->built.factors.at[i]);
 		if (kernel->built.factors.count)
-			; /* they are all there is */
+			ok = add_factors(plan, t, tensor, &kernel->built.factors);
 		else if (!kernel->built.dtype)
 			ok = add_plain(plan, t, tensor, kernel->chain.input,
 				tensor->stack * tensor->rows * tensor->cols * store_bytes(kernel->chain.input));

@@ -266,10 +266,10 @@ static bool check_keeps(Plan *plan, const PlanFamily *family)
 
 static bool build_family(Plan *plan, PlanFamily *family)
 {
-	size_t link = diag_errors(plan->c);
+	size_t errors = diag_errors(plan->c);
 	for (size_t i = 0; i < family->tuples.count; i++)
 		if (!measure_member(plan, family, &family->tuples.at[i])) {
-			if (diag_errors(plan->c) > link)
+			if (diag_errors(plan->c) > errors)
 				diag_note(plan->c, family->statement->loc, "while building it for \"%s\"",
 					plan->tensors.at[family->tuples.at[i].tensors.at[0]].file->name);
 			return false;
