@@ -143,8 +143,22 @@ static Verdict judge(Plan *plan, const Executable *target, const PlanTensor *ten
 	return verdict;
 }
 
+static Name last_role(const PlanTensor *tensor)
+{
+	return tensor->roles.count ? tensor->roles.at[tensor->roles.count - 1] : NULL;
+}
+
+/* Tensors that no statement gives a dtype: would one selection name both? `rest` does matrices, a role the others. */
+static bool is_same_selection(const PlanTensor *a, const PlanTensor *b)
+{
+	bool is_matrix = a->file->rank >= 2;
+	return is_matrix == (b->file->rank >= 2) && (is_matrix || (last_role(a) && last_role(a) == last_role(b)));
+}
+
 static bool is_same_reason(const Verdict *a, const Verdict *b)
 {
+	if (a->reason == EXECUTES_NOT && !a->statement && !is_same_selection(a->tensor, b->tensor))
+		return false;
 	return a->reason == b->reason && a->statement == b->statement && !strcmp(a->dtype->label, b->dtype->label) &&
 		   (a->reason != DIVIDES_NOT || a->tensor->cols == b->tensor->cols);
 }
@@ -195,7 +209,11 @@ static void report(Plan *plan, const Executable *target, const Verdict *verdict)
 		for (size_t i = 0; i < target->dtypes.count; i++)
 			if (storage_bits(target->dtypes.at[i]->decl->name) == 16 && storage_bits(half->decl->name) != 16)
 				half = target->dtypes.at[i];
-		diag_help(plan->c, "write: cast(%s) on %s", half->label, tensor->file->rank >= 2 ? "rest" : "all");
+		Name role = last_role(tensor);
+		diag_help(plan->c, "write: cast(%s) on %s", half->label,
+			tensor->file->rank >= 2 ? "rest"
+			: role                  ? role
+									: arena_printf(plan->c->arena, "\"%s\"", name));
 	}
 }
 
