@@ -113,26 +113,29 @@ static bool is_before(const PlanLink *a, const PlanLink *b, bool keeps_text)
 	return a->statement->number < b->statement->number;
 }
 
-static void remark_move(Plan *plan, const PlanTensor *tensor, const PlanLink *early, const PlanLink *late)
+const char *order_reason(const Plan *plan, const PlanTensor *tensor, size_t late)
 {
-	const char *name = tensor->file->name;
-	const Statement *first = early->statement, *second = late->statement;
-	if (must_follow(late, early)) {
-		if (early->intensity > late->intensity && !second->is_grid)
-			diag_remark(plan->c, "order", second->loc,
-				"%s: %s before %s, as `then` says; the weaker (%.3f) would come before the stronger (%.3f)", name,
-				first->pass->name, second->pass->name, late->intensity, early->intensity);
-	} else if (second->is_grid && !first->is_grid) {
-		diag_remark(plan->c, "order", first->loc, "%s: %s before %s: what follows would move weights off the grid",
-			name, first->pass->name, second->pass->name);
-	} else if (text_order_reason(tensor)) {
-		diag_remark(plan->c, "order", first->loc, "%s: %s before %s: in the order of the text, as %s", name,
-			first->pass->name, second->pass->name, text_order_reason(tensor));
-	} else {
-		diag_remark(plan->c, "order", first->loc,
-			"%s: %s (%.3f) before %s (%.3f): the weaker perturbation first, estimated", name, first->pass->name,
-			early->intensity, second->pass->name, late->intensity);
+	const PlanLink *first = &tensor->links.at[late - 1], *second = &tensor->links.at[late];
+	Arena *arena = plan->c->arena;
+	if (must_follow(second, first)) {
+		if (first->intensity <= second->intensity || second->statement->is_grid)
+			return "as `then` says";
+		return arena_printf(arena, "as `then` says; the weaker (%.3f) would come before the stronger (%.3f)",
+			second->intensity, first->intensity);
 	}
+	if (second->statement->is_grid && !first->statement->is_grid)
+		return "what follows would move weights off the grid";
+	if (text_order_reason(tensor))
+		return arena_printf(arena, "in the order of the text, as %s", text_order_reason(tensor));
+	return arena_printf(arena, "the weaker perturbation (%.3f) before the stronger (%.3f), estimated", first->intensity,
+		second->intensity);
+}
+
+static void remark_order(Plan *plan, const PlanTensor *tensor, size_t late)
+{
+	const Statement *first = tensor->links.at[late - 1].statement, *second = tensor->links.at[late].statement;
+	diag_remark(plan->c, "order", first->loc, "%s: %s before %s: %s", tensor->file->name, first->pass->name,
+		second->pass->name, order_reason(plan, tensor, late));
 }
 
 static bool check_grids(Plan *plan, const PlanTensor *tensor)
@@ -187,7 +190,7 @@ static bool order_tensor(Plan *plan, PlanTensor *tensor)
 			tensor->links.at[j - 1] = swap;
 		}
 	for (size_t i = 1; i < n && plan->c->options.remarks; i++)
-		remark_move(plan, tensor, &tensor->links.at[i - 1], &tensor->links.at[i]);
+		remark_order(plan, tensor, i);
 	return check_then(plan, tensor);
 }
 

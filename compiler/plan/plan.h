@@ -247,6 +247,11 @@ bool tensor_is_member(const PlanTensor *tensor, const Statement *statement, size
 /* Finds or builds what writes the keys of the tensor's keys_of-th selection (Chain.keys_of). */
 bool kernel_for_keys(Plan *plan, const PlanTensor *tensor, size_t keys_of, size_t *number);
 
+/* ---- order.c ---- */
+
+/* Why link number `late` of the tensor runs behind the one before it. */
+const char *order_reason(const Plan *plan, const PlanTensor *tensor, size_t late);
+
 /* ---- facts.c, select.c ---- */
 
 bool pattern_is_match(const char *pattern, const char *name, int64_t *layer); /* globs with {layer} */

@@ -203,6 +203,17 @@ static bool has_bounds(const Plan *plan)
 	return false;
 }
 
+/* Where the order is not that of the text: why. */
+static void print_moves(const Plan *plan, const PlanTensor *like, Text *to)
+{
+	for (size_t i = 1; i < like->links.count; i++) {
+		const Statement *first = like->links.at[i - 1].statement, *second = like->links.at[i].statement;
+		if (first->number > second->number)
+			text_printf(to, "  # moved: %s before %s: %s\n", first->pass->name, second->pass->name,
+				order_reason(plan, like, i));
+	}
+}
+
 static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 {
 	Group group = group_of(plan, like);
@@ -223,6 +234,7 @@ static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 		if (like->links.at[i].statement->facts.is_family)
 			text_printf(to, ", %s in it", like->links.at[i].label);
 	text_printf(to, "\n");
+	print_moves(plan, like, to);
 	print_stretch(plan, like, NULL, to);
 }
 
