@@ -45,16 +45,23 @@ static bool is_used(const DeclVec *used, const Decl *decl)
 	return is_found;
 }
 
+static void uses_of_call(const Program *p, const Statement *statement, const Scope *arguments, DeclVec *to)
+{
+	uses_of(p, statement->pass, to);
+	for (size_t i = 0; i < arguments->names.count; i++)
+		uses_of_value(p, &arguments->names.at[i].value, to);
+}
+
 void plan_uses(const Plan *plan, DeclVec *to)
 {
 	DeclVec used = {0};
 	for (size_t i = 0; i < plan->tensors.count; i++)
 		for (size_t l = 0; l < plan->tensors.at[i].links.count; l++) {
 			const PlanLink *link = &plan->tensors.at[i].links.at[l];
-			uses_of(plan->p, link->statement->pass, &used);
-			for (size_t a = 0; a < link->arguments->names.count; a++)
-				uses_of_value(plan->p, &link->arguments->names.at[a].value, &used);
+			uses_of_call(plan->p, link->statement, link->arguments, &used);
 		}
+	for (size_t i = 0; i < plan->families.count; i++)
+		uses_of_call(plan->p, plan->families.at[i].statement, plan->families.at[i].arguments, &used);
 	for (size_t i = 0; i < plan->requires.count; i++)
 		uses_of_node(plan->p, plan->requires.at[i].node, &used);
 	const Node *host = plan->pipeline->node->kids[2];
