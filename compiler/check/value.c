@@ -540,7 +540,8 @@ static Value eval_call(Program *p, const Scope *scope, const Node *node)
 	if (is_word(name, "tensor"))
 		return eval_tensor(p, scope, node);
 	if (is_word(name, "given") && node->kid_count == 2 && node->kids[1]->kind == N_FIELD)
-		return value_bool(node->loc, scope_find(scope, node_path(p->c, node->kids[1]), &given));
+		return value_bool(
+			node->loc, scope_find(scope, node_path(p->c, node->kids[1]), &given) && given.kind != VALUE_NONE);
 	if (is_word(name, "given") && node->kid_count == 2)
 		return value_bool(node->loc, value_eval(p, scope, node->kids[1]).kind != VALUE_NONE);
 	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {

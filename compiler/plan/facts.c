@@ -7,7 +7,6 @@
 #include "plan.h"
 
 #include <ctype.h>
-#include <jansson.h>
 #include <regex.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,72 +144,6 @@ Store tensor_store(const Plan *plan, const CkTensor *tensor)
 
 /* ---- names for arguments ---- */
 
-static Value value_of_json(Compiler *c, const json_t *json)
-{
-	Loc nowhere = {0};
-	switch (json_typeof(json)) {
-	case JSON_INTEGER:
-		return value_int(nowhere, json_integer_value(json));
-	case JSON_REAL:
-		return value_real(nowhere, json_real_value(json));
-	case JSON_TRUE:
-	case JSON_FALSE:
-		return value_bool(nowhere, json_is_true(json));
-	case JSON_STRING:
-		return value_string(nowhere, arena_printf(c->arena, "%s", json_string_value(json)));
-	default:
-		return (Value){.kind = VALUE_NONE, .dimension = ""};
-	}
-}
-
-static bool bind_config_json(Plan *plan, Scope *scope)
-{
-	json_error_t error;
-	if (!plan->checkpoint->config)
-		return true;
-	json_t *root = json_loads(plan->checkpoint->config, JSON_REJECT_DUPLICATES, &error);
-	if (!json_is_object(root)) {
-		diag_fatal(plan->c, "%s: config.json: %s", plan->model_path, root ? "is no object" : error.text);
-		json_decref(root);
-		return false;
-	}
-	const char *key;
-	json_t *item;
-	plan->has_quantization_config = json_is_object(json_object_get(root, "quantization_config"));
-	json_object_foreach(root, key, item)
-	{
-		if (!json_is_object(item) && !json_is_array(item))
-			scope_bind(plan->c, scope, name_of(plan->c, arena_printf(plan->c->arena, "config.%s", key)),
-				value_of_json(plan->c, item));
-	}
-	json_decref(root);
-	return true;
-}
-
-/* GGUF: `llama.block_count` under general.architecture = llama is config.block_count */
-static void bind_metadata(Plan *plan, Scope *scope)
-{
-	const char *architecture = NULL;
-	for (int64_t i = 0; i < plan->checkpoint->meta_count; i++)
-		if (!strcmp(plan->checkpoint->meta[i].key, "general.architecture"))
-			architecture = plan->checkpoint->meta[i].value;
-	size_t length = architecture ? strlen(architecture) : 0;
-	for (int64_t i = 0; architecture && i < plan->checkpoint->meta_count; i++) {
-		const CkMeta *meta = &plan->checkpoint->meta[i];
-		if (strncmp(meta->key, architecture, length) || meta->key[length] != '.' || !strcmp(meta->type, "array"))
-			continue;
-		Name name = name_of(plan->c, arena_printf(plan->c->arena, "config%s", meta->key + length));
-		char *end;
-		double number = strtod(meta->value, &end);
-		Value value = value_string((Loc){0}, meta->value);
-		if (!strcmp(meta->type, "bool"))
-			value = value_bool((Loc){0}, !strcmp(meta->value, "true"));
-		else if (strcmp(meta->type, "string") && *end == 0)
-			value = meta->type[0] == 'f' ? value_real((Loc){0}, number) : value_int((Loc){0}, (int64_t)number);
-		scope_bind(plan->c, scope, name, value);
-	}
-}
-
 static void bind(Plan *plan, Scope *scope, const char *name, Value value)
 {
 	scope_bind(plan->c, scope, name_of(plan->c, name), value);
@@ -255,9 +188,10 @@ bool plan_facts(Plan *plan)
 		vec_push(plan->c->arena, &plan->tensors, tensor);
 	}
 	plan->model_facts = scope_new(plan->c, NULL);
-	if (!bind_config_json(plan, plan->model_facts))
+	if (!config_bind(plan->c, plan->checkpoint, plan->model_path, plan->model_facts))
 		return false;
-	bind_metadata(plan, plan->model_facts);
+	for (size_t i = 0; i < plan->model_facts->names.count; i++)
+		plan->has_quantization_config |= !strncmp(plan->model_facts->names.at[i].name, "config.quantization_config.", 27);
 	bind(plan, plan->model_facts, "layers", value_int((Loc){0}, plan->layers));
 	bind(plan, plan->model_facts, "tied", value_bool((Loc){0}, is_tied));
 	for (size_t i = 0; i < plan->tensors.count; i++)

@@ -252,6 +252,13 @@ bool kernel_for_keys(Plan *plan, const PlanTensor *tensor, size_t keys_of, size_
 /* Why link number `late` of the tensor runs behind the one before it. */
 const char *order_reason(const Plan *plan, const PlanTensor *tensor, size_t late);
 
+/* ---- config.c ---- */
+
+/* Binds config.x in scope; false: reported. */
+bool config_bind(Compiler *c, const Checkpoint *checkpoint, const char *path, Scope *scope);
+/* What kind of network it says it is, once its config is bound; NULL: it does not. */
+const char *config_architecture(const Checkpoint *checkpoint, const Scope *scope, Compiler *c);
+
 /* ---- facts.c, select.c ---- */
 
 bool pattern_is_match(const char *pattern, const char *name, int64_t *layer); /* globs with {layer} */
