@@ -25,6 +25,7 @@ static const struct {
 	{DECL_FN, "functions"},
 	{DECL_ROLES, "roles"},
 	{DECL_DATA, "data"},
+	{DECL_NET, "nets"},
 	{DECL_LET, "constants"},
 };
 enum { SECTION_COUNT = sizeof sections / sizeof *sections, WIDEST = 110 };

@@ -63,6 +63,10 @@ static bool may_be_missing(NodeKind kind, uint32_t kid)
 	case N_UPDATE:
 	case N_APPLY:
 		return kid == 1;
+	case N_NET:
+		return kid == 1;
+	case N_WEIGHT:
+		return kid > 0;
 	default:
 		return false;
 	}
@@ -93,8 +97,15 @@ static NodeKind required_kind(NodeKind kind, uint32_t kid)
 	case N_DATA:
 	case N_SAVE:
 		return N_PROP;
+	case N_NET:
+		return kid == 0 ? N_BODY : N_LIST;
+	case N_AXES:
+		return N_DEFINE;
+	case N_WEIGHT:
+		return kid < 2 ? N_LIST : N_COUNT;
 	case N_FOR:
 	case N_WHEN:
+	case N_LAYER:
 		return kid == 1 ? N_BODY : N_COUNT;
 	case N_BLOCK:
 	case N_KEEP:
@@ -115,6 +126,8 @@ static bool needs_name(NodeKind kind)
 	case N_TARGET:
 	case N_MODEL:
 	case N_DATA:
+	case N_NET:
+	case N_LAYER:
 	case N_ROLES:
 	case N_RECIPE:
 	case N_PIPELINE:

@@ -418,6 +418,18 @@ static void print_pipeline(const Node *node, int depth, Text *to)
 	print_items(node->kids[3], 0, depth, to);
 }
 
+/* `x = ` before it has been printed. */
+static void print_weight(const Node *weight, Text *to)
+{
+	print_list(weight->kids[0], 0, "weight ", "", to);
+	if (weight->kids[1])
+		print_list(weight->kids[1], 0, " as ", "", to);
+	if (weight->kids[2]) {
+		text_append(to, " else ", 6);
+		print_expression(weight->kids[2], IS_IF, to);
+	}
+}
+
 /* DEFINE and UPDATE. */
 static void print_equation(const Node *node, Text *to)
 {
@@ -425,7 +437,14 @@ static void print_equation(const Node *node, Text *to)
 	if (node->kids[1])
 		text_printf(to, ": %s", node->kids[1]->name);
 	text_printf(to, " %s ", node_kind_text(node->kind));
-	print_expression(node->kids[2], IS_IF, to);
+	if (node->kids[2]->kind == N_WEIGHT) {
+		print_weight(node->kids[2], to);
+	} else if (node->kids[2]->kind == N_GIVEN) {
+		text_append(to, "data ", 5);
+		print_string(node->kids[2]->text, to);
+	} else {
+		print_expression(node->kids[2], IS_IF, to);
+	}
 }
 
 static void print_declaration(const Node *node, int depth, Text *to)
@@ -454,6 +473,12 @@ static void print_declaration(const Node *node, int depth, Text *to)
 		if (node->kids[0]->kid_count)
 			print_params(node->kids[0], to);
 		print_items(node->kids[1], 0, depth, to);
+		break;
+	case N_NET:
+		text_printf(to, "net %s", node->name);
+		if (node->kids[1])
+			print_list(node->kids[1], 0, " for ", "", to);
+		print_items(node->kids[0], 0, depth, to);
 		break;
 	case N_MODEL:
 	case N_DATA:
@@ -528,6 +553,7 @@ static void print_item(const Node *node, int depth, Text *to)
 	case N_TARGET:
 	case N_MODEL:
 	case N_DATA:
+	case N_NET:
 	case N_ROLES:
 	case N_RECIPE:
 		print_declaration(node, depth, to);
@@ -549,6 +575,18 @@ static void print_item(const Node *node, int depth, Text *to)
 	case N_DEFINE:
 	case N_UPDATE:
 		print_equation(node, to);
+		break;
+	case N_AXES:
+		text_append(to, "axis ", 5);
+		for (uint32_t i = 0; i < node->kid_count; i++) {
+			text_append(to, ", ", i ? 2 : 0);
+			print_equation(node->kids[i], to);
+		}
+		break;
+	case N_LAYER:
+		text_printf(to, "layer %s < ", node->name);
+		print_expression(node->kids[0], IS_BITS, to);
+		print_items(node->kids[1], 0, depth, to);
 		break;
 	case N_BLOCK:
 	case N_FOR:

@@ -187,7 +187,10 @@ static Node *make_sharing(Parser *parser, Node *subject, const Token *what)
 	INTO "into" KEEP "keep" LAYER "layer" LAYOUT "layout" LET "let" MODEL "model" NET "net" NOT "not" OF "of"
 	ON "on" OR "or" OTHERS "others" PASS "pass" PIPELINE "pipeline" PLANES "planes" RECIPE "recipe"
 	REPORT "report" REQUIRE "require" ROLES "roles" SAVE "save" SHARING "sharing" STEP "step" TARGET "target"
-	THEN "then" WHEN "when" WHERE "where"
+	THEN "then" WEIGHT "weight" WHEN "when" WHERE "where"
+
+%nonassoc NO_ROLES
+%nonassoc AS
 
 %type <token> plain_word declaring_word word selecting_word subject_word
 %type <node> declarations declaration entries entry shared_declaration dotted_name model_body data_body
@@ -195,6 +198,7 @@ static Node *make_sharing(Parser *parser, Node *subject, const Token *what)
 %type <node> subject members member subject_arrays subject_array
 %type <node> roles role role_names axes axis axis_list props prop
 %type <node> equations equation body array left left_list layout_items layout_item plane_items plane_item iterated
+%type <node> net_types net_axes net_axis weight strings weight_roles role_list weight_else
 %type <node> statements statement apply application applied selection selected_except selected_list selected_and
 %type <node> selected layers
 %type <node> expression disjunction conjunction negation comparison bits bits_and shift sum product unary power
@@ -231,7 +235,7 @@ entry:
 /* ---- words: keywords are names where the grammar allows it ---- */
 
 plain_word:
-	NAME | BLOCK | FOLD | FROM | HOST | KEEP | LAYOUT | OF | PLANES
+	NAME | BLOCK | FOLD | FROM | HOST | KEEP | LAYOUT | OF | PLANES | WEIGHT
 ;
 
 declaring_word:
@@ -276,6 +280,7 @@ declaration:
 |	MODEL word FROM STRING model_body	{ $$ = with_doc(with_text(name_node($5, $2->name), $4->text), $1); $$->loc = loc_join(@1, @4); }
 |	DATA word FROM STRING data_body		{ $$ = with_doc(with_text(name_node($5, $2->name), $4->text), $1); $$->loc = loc_join(@1, @4); }
 |	ROLES word '{' roles '}'		{ $$ = with_doc(take(parser, make_named(parser, N_ROLES, loc_join(@1, @2), $2, 0), $4), $1); }
+|	NET word net_types body			{ $$ = with_doc(make_named(parser, N_NET, loc_join(@1, @3), $2, 2, $4, $3), $1); }
 |	RECIPE dotted_name params '{' statements '}' {
 		$5->loc = loc_join(@4, @6);
 		$$ = with_doc(make_named(parser, N_RECIPE, loc_join(@1, @3), $2, 2, $3, $5), $1);
@@ -446,8 +451,52 @@ equation:
 |	WHEN expression body			{ $$ = make(parser, N_WHEN, @$, 2, $2, $3); }
 |	KEEP word WHERE expression		{ $$ = make(parser, N_KEEP, @$, 2, make_word(parser, $2), $4); }
 |	FOLD expression INTO word		{ $$ = make(parser, N_FOLD, @$, 2, $2, make_word(parser, $4)); }
+|	AXIS net_axes				{ $$ = take(parser, make(parser, N_AXES, @$, 0), $2); }
+|	LAYER word '<' bits body		{ $$ = make_named(parser, N_LAYER, loc_join(@1, @4), $2, 2, $4, $5); }
+|	left type '=' weight			{ $$ = make(parser, N_DEFINE, @$, 3, $1, $2, $4); }
 |	LAYOUT word NUMBER '{' layout_items '}'	{ $$ = take(parser, make_named(parser, N_LAYOUT, @$, $2, 0), $5); $$->number = $3->number; }
 |	PLANES STRING '{' plane_items '}'	{ $$ = take(parser, with_text(make(parser, N_PLANES, @$, 0), $2->text), $4); }
+;
+
+net_types:
+	%empty					{ $$ = NULL; }
+|	FOR strings				{ $$ = $2; }
+;
+
+net_axes:
+	net_axis				{ $$ = make(parser, N_LIST, @$, 1, $1); }
+|	net_axes ',' net_axis			{ $$ = grow(parser, $1, $3); }
+;
+
+net_axis:
+	word '=' expression			{ $$ = make(parser, N_DEFINE, @$, 3, make_word(parser, $1), NULL, $3); }
+;
+
+/* Where an array of a net comes from. */
+weight:
+	WEIGHT strings weight_roles weight_else	{ $$ = make(parser, N_WEIGHT, @$, 3, $2, $3, $4); }
+|	DATA STRING				{ $$ = with_text(make(parser, N_GIVEN, @$, 0), $2->text); }
+;
+
+strings:
+	STRING					{ $$ = make(parser, N_LIST, @$, 1, make_text(parser, N_STRING, $1)); }
+|	strings ',' STRING			{ $$ = grow(parser, $1, make_text(parser, N_STRING, $3)); }
+;
+
+/* `as` behind a weight names its roles: an array called so is of another equation. */
+weight_roles:
+	%empty %prec NO_ROLES			{ $$ = NULL; }
+|	AS role_list				{ $$ = $2; }
+;
+
+role_list:
+	word					{ $$ = make(parser, N_LIST, @$, 1, make_word(parser, $1)); }
+|	role_list ',' word			{ $$ = grow(parser, $1, make_word(parser, $3)); }
+;
+
+weight_else:
+	%empty					{ $$ = NULL; }
+|	ELSE expression				{ $$ = $2; }
 ;
 
 left:

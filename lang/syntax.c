@@ -68,8 +68,7 @@ static uint32_t find_resume(Parser *parser)
 		uint32_t inside = braces_at(parser, token);
 		if (token->kind == T_END)
 			return i;
-		bool is_refused = token->kind == T_NET && i == parser->failed; /* it begins nothing yet */
-		if (token_is_declaration(token->kind) && !is_refused && token->is_first &&
+		if (token_is_declaration(token->kind) && token->is_first &&
 			(is_unindented(parser, token) || inside == 0)) {
 			parser->closers_left = inside < braces ? inside : braces;
 			parser->closed += parser->closers_left;
@@ -264,10 +263,6 @@ static bool tell_special(Parser *parser, const Token *token, const char *const *
 {
 	Compiler *c = parser->c;
 	const Token *first = parser->tokens.list.at;
-	if (token->kind == T_NET) {
-		diag_error(c, token->loc, "the word \"net\" is reserved: networks are not in the language yet");
-		return true;
-	}
 	if (parser->loose != NO_TOKEN && is_behind(parser, (uint32_t)(token - first))) {
 		const Token *loose = first + parser->loose;
 		bool is_call = loose->kind == '(';

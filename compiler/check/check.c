@@ -176,6 +176,9 @@ static void check_decl(Checker *ck, Decl *decl)
 	case DECL_DATA:
 		check_file(ck, decl);
 		return;
+	case DECL_NET:
+		check_net(ck, decl);
+		return;
 	case DECL_PIPELINE:
 		check_pipeline(ck, decl);
 		return;

@@ -69,6 +69,7 @@ typedef struct Checker {
 	bool has_facts;       /* the facts of a tensor may be used */
 	bool has_original;    /* so may `original` */
 	NameVec reported;     /* unknown names of this declaration */
+	bool in_layer;        /* of a net */
 	bool is_update;       /* the left side in hand is that of a `:=` */
 	bool has_own_extents; /* and its array's axes bound the indices */
 } Checker;
@@ -124,6 +125,13 @@ void check_storage(Checker *ck, const Node *type);
 /* ---- check_order.c ---- */
 
 void check_order(Checker *ck, const Node *body);
+
+/* ---- check_net.c ---- */
+
+bool is_given_array(const Node *statement); /* x[..] = weight .. or data .. */
+void check_given_array(Checker *ck, const Node *right);
+void check_net_statement(Checker *ck, const Node *node); /* axis .., layer .. */
+void check_net(Checker *ck, const Decl *decl);
 
 /* ---- check_dtype.c ---- */
 

@@ -201,6 +201,10 @@ static void settle(Checker *ck, const Node *left)
 static Shape check_right(Checker *ck, const Node *right)
 {
 	bool is_call = right->kind == N_CALL && !is_reduction(right);
+	if (right->kind == N_WEIGHT || right->kind == N_GIVEN) {
+		check_given_array(ck, right);
+		return shape_scalar();
+	}
 	if (is_call)
 		return check_expr(ck, right);
 	check_scalar(ck, right);
@@ -457,6 +461,10 @@ static void check_statement(Checker *ck, const Node *node)
 		return;
 	case N_FOLD:
 		check_fold(ck, node);
+		return;
+	case N_AXES:
+	case N_LAYER:
+		check_net_statement(ck, node);
 		return;
 	default:
 		diag_error(ck->c, node->loc, "`%s` stands in a dtype", node_kind_text(node->kind));

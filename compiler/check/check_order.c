@@ -80,7 +80,9 @@ static void visit(Order *order, uint32_t at)
 	for (const Node *left = line->kids[0]; left->kind == N_INDEX; left = left->kids[0])
 		for (uint32_t i = 1; i < left->kid_count; i++)
 			bind(order, left->kids[i]);
-	follow(order, line->kids[2], at);
+	const Node *right = line->kids[2]->kind == N_WEIGHT ? line->kids[2]->kids[2] : line->kids[2];
+	if (right)
+		follow(order, right, at);
 	order->state[at] = LINE_DONE;
 	order->bound = bound;
 }

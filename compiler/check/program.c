@@ -39,6 +39,7 @@ static const struct {
 	{N_TARGET, DECL_TARGET, "target"},
 	{N_MODEL, DECL_MODEL, "model"},
 	{N_DATA, DECL_DATA, "data"},
+	{N_NET, DECL_NET, "net"},
 	{N_PIPELINE, DECL_PIPELINE, "pipeline"},
 };
 

@@ -27,6 +27,7 @@ typedef enum DeclKind {
 	DECL_TARGET,
 	DECL_MODEL,
 	DECL_DATA,
+	DECL_NET,
 	DECL_PIPELINE,
 	DECL_COUNT
 } DeclKind;

@@ -132,7 +132,7 @@ static void print_plain(const Program *p, const Decl *decl, Text *to)
 			text_printf(to, " host %s", node->kids[2]->name);
 	}
 	text_printf(to, "\n");
-	const Node *body = decl->kind == DECL_PIPELINE ? node->kids[3] : decl->kind == DECL_RECIPE ? node->kids[1] : node;
+	const Node *body = decl->kind == DECL_PIPELINE ? node->kids[3] : decl->kind == DECL_RECIPE ? node->kids[1] : decl->kind == DECL_NET ? node->kids[0] : node;
 	for (uint32_t i = 0; decl->kind != DECL_ROLES && i < body->kid_count; i++) {
 		Text item = {.arena = p->c->arena};
 		print_source(p, body->kids[i], &item);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * check_net.c: nets: equations over arrays that a checkpoint holds, `weight`, and
+ * arrays that a data set gives, `data`. The names that subscript such an array are
+ * axes of the body around it: their extents come from the checkpoint. What needs the
+ * checkpoint, whether the tensors are there and have these shapes, is for the plan.
+ */
+#include "check.h"
+
+#include <string.h>
+
+bool is_given_array(const Node *statement)
+{
+	return statement->kind == N_DEFINE && (statement->kids[2]->kind == N_WEIGHT || statement->kids[2]->kind == N_GIVEN);
+}
+
+/* Axes are known in the whole body, as the names of its `=` lines are. */
+static void add_axes(Checker *ck, const Node *body)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *node = body->kids[i];
+		for (uint32_t a = 0; node->kind == N_AXES && a < node->kid_count; a++) {
+			const Node *name = node->kids[a]->kids[0];
+			if (axis_is_known(ck, name->name))
+				diag_error(ck->c, name->loc, "axis \"%s\" is declared twice", name->name);
+			axis_add(ck, name->name, false);
+		}
+	}
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *left = body->kids[i]->kids ? body->kids[i]->kids[0] : NULL;
+		if (!is_given_array(body->kids[i]))
+			continue;
+		for (uint32_t s = 1; left->kind == N_INDEX && s < left->kid_count; s++)
+			if (left->kids[s]->kind == N_NAME && !axis_is_known(ck, left->kids[s]->name))
+				axis_add(ck, left->kids[s]->name, false);
+	}
+}
+
+static bool is_layer_word(const Checker *ck, const char *word, size_t length)
+{
+	for (const Frame *frame = ck->frame; frame; frame = frame->outer)
+		for (size_t i = 0; i < frame->symbols.count; i++)
+			if (frame->symbols.at[i].kind == SYMBOL_VALUE && strlen(frame->symbols.at[i].name) == length &&
+				!strncmp(frame->symbols.at[i].name, word, length))
+				return true;
+	return false;
+}
+
+/* {l} in a name stands for the number of the layer. */
+static void check_pattern(Checker *ck, const Node *pattern)
+{
+	for (const char *at = strchr(pattern->text, '{'); at; at = strchr(at + 1, '{')) {
+		size_t length = strcspn(at + 1, "}");
+		if (!at[1 + length] || !is_layer_word(ck, at + 1, length)) {
+			diag_error(ck->c, pattern->loc, "{%.*s} is no layer around this weight", (int)length, at + 1);
+			diag_help(ck->c, "in `layer l < n { }`, {l} stands for the number of the layer");
+			return;
+		}
+	}
+}
+
+void check_given_array(Checker *ck, const Node *right)
+{
+	if (ck->decl->kind != DECL_NET) {
+		diag_error(ck->c, right->loc, "`%s` stands in a net", right->kind == N_WEIGHT ? "weight" : "data");
+		return;
+	}
+	for (uint32_t i = 0; right->kind == N_WEIGHT && i < right->kids[0]->kid_count; i++)
+		check_pattern(ck, right->kids[0]->kids[i]);
+	if (right->kind == N_WEIGHT && right->kids[2])
+		check_scalar(ck, right->kids[2]);
+}
+
+void check_net_statement(Checker *ck, const Node *node)
+{
+	if (ck->decl->kind != DECL_NET) {
+		diag_error(ck->c, node->loc, "`%s` stands in a net", node_kind_text(node->kind));
+		return;
+	}
+	for (uint32_t i = 0; node->kind == N_AXES && i < node->kid_count; i++)
+		check_scalar(ck, node->kids[i]->kids[2]);
+	if (node->kind == N_AXES)
+		return;
+	if (ck->in_layer)
+		diag_error(ck->c, node->loc, "a layer does not stand in another");
+	check_scalar(ck, node->kids[0]);
+	frame_push(ck);
+	symbol_add(ck, SYMBOL_VALUE, node->name, node->loc);
+	add_axes(ck, node->kids[1]);
+	ck->in_layer = true;
+	check_body(ck, node->kids[1]);
+	ck->in_layer = false;
+	frame_pop(ck);
+}
+
+void check_net(Checker *ck, const Decl *decl)
+{
+	ck->has_facts = true;
+	add_axes(ck, decl->node->kids[0]);
+	check_body(ck, decl->node->kids[0]);
+}
