@@ -23,6 +23,7 @@ typedef struct Request {
 	const char *pipeline; /* -p */
 	const char *target;   /* --target */
 	const char *emit;     /* --emit */
+	const char *array;    /* --array */
 	bool all;             /* --all */
 	bool json;            /* --json */
 	bool check;           /* --check */
@@ -52,6 +53,7 @@ int command_check(Request *request);
 int command_decode(Request *request);
 int command_diff(Request *request);
 int command_doc(Request *request);
+int command_eval(Request *request);
 int command_fmt(Request *request);
 int command_init(Request *request);
 int command_inspect(Request *request);

@@ -50,6 +50,17 @@ static const Command commands[] = {
 		.example = "small.cmp --threads 4",
 	},
 	{
+		.name = "eval",
+		.operands = "FILE",
+		.least = 1,
+		.most = 1,
+		.passes_on = true,
+		.run = command_eval,
+		.help = "perplexity of the model on each data set of the file",
+		.detail = "The model's network is the one it names, `model m from \"..\" as llama`, or that of its architecture.\n",
+		.example = "small.cmp",
+	},
+	{
 		.name = "build",
 		.operands = "FILE",
 		.least = 1,
@@ -174,13 +185,15 @@ typedef struct Option {
 #define FIELD(field) offsetof(Line, field)
 #define OF_REQUEST(field) offsetof(Line, request.field)
 static const Option options[] = {
-	{'o', NULL, "PATH", TAKES_TEXT, OF_REQUEST(output), " plan run build quantize decode ", "where the result goes"},
-	{'p', NULL, "NAME", TAKES_TEXT, OF_REQUEST(pipeline), " plan run build check ",
+	{'o', NULL, "PATH", TAKES_TEXT, OF_REQUEST(output), " plan run build quantize decode eval ", "where the result goes"},
+	{'p', NULL, "NAME", TAKES_TEXT, OF_REQUEST(pipeline), " plan run build check eval ",
 		"the pipeline to take, if the file has several"},
 	{0, "target", "NAME", TAKES_TEXT, OF_REQUEST(target), " plan run build check quantize ",
 		"compile for this target instead of the one the pipeline names"},
-	{0, "emit", "STAGE", TAKES_TEXT, OF_REQUEST(emit), " plan run build check ",
+	{0, "emit", "STAGE", TAKES_TEXT, OF_REQUEST(emit), " plan run build check eval ",
 		"stop after a stage and print it: tokens, ast, program, plan, kernels, llvm, asm, obj, exe"},
+	{0, "array", "NAME", TAKES_TEXT, OF_REQUEST(array), " eval ",
+		"write this array of the network to -o OUT.npy, samples one after the other"},
 	{0, "no-fuse", NULL, TAKES_NOTHING, OF_REQUEST(no_fuse), " plan run build quantize ",
 		"run each pass as a sweep of its own; the bytes are the same"},
 	{0, "requantize", NULL, TAKES_NOTHING, OF_REQUEST(requantize), " quantize ",

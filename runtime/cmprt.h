@@ -80,7 +80,7 @@ typedef struct CmprtOptions {
 	int64_t input_count;
 	int64_t threads; /* 0: one per core */
 	int64_t memory;  /* bytes; 0: as the program says */
-	bool no_fuse, no_sync, dry_run, json, quiet, force;
+	bool no_fuse, no_sync, dry_run, json, quiet, force, eval;
 	int nonfinite; /* CMPRT_NONFINITE_* */
 } CmprtOptions;
 enum { CMPRT_NONFINITE_ERROR, CMPRT_NONFINITE_KEEP, CMPRT_NONFINITE_ZERO };
@@ -88,6 +88,8 @@ enum { CMPRT_NONFINITE_ERROR, CMPRT_NONFINITE_KEEP, CMPRT_NONFINITE_ZERO };
 /* Exit status: 0 done; 1 failed, one line on stderr, destination untouched; 2 wrong options. */
 int cmprt_main(const CmprtProgram *program, int argc, char **argv); /* parses options, then runs */
 int cmprt_run(const CmprtProgram *program, const CmprtOptions *options);
+/* evaluate.c: the metrics of program->nets, a line each; with options->output the array that they leave, as a file */
+int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options);
 
 /* ---- called by generated code; one row each in runtime.def ---- */
 

@@ -195,3 +195,43 @@ bool error_report_kind(CmprtError *error, const char *path)
 {
 	return fail(error, "report %s: the name must end in .html, .json or .csv", path);
 }
+
+/* ---- data sets ---- */
+
+bool error_data_kind(CmprtError *error, const char *path)
+{
+	return fail(error, "%s: tokens are read from .npy (whole numbers, one or two axes), .i32 and .u16 files", path);
+}
+
+bool error_data_array(CmprtError *error, const char *path)
+{
+	return fail(error, "%s is no NumPy array of whole numbers with one or two axes, rows first", path);
+}
+
+bool error_data_short(CmprtError *error, const char *path, int64_t bytes)
+{
+	return fail(
+		error, "%s: the array that its header describes is longer than the file, %" PRId64 " bytes", path, bytes);
+}
+
+bool error_data_token(CmprtError *error, const char *path, int64_t token, int64_t place)
+{
+	return fail(error, "%s: number %" PRId64 ", %" PRId64 ", is too large for a token", path, place, token);
+}
+
+bool error_data_empty(CmprtError *error, const char *path)
+{
+	return fail(error, "%s: no sample has two tokens, so there is nothing to predict", path);
+}
+
+bool error_data_vocabulary(CmprtError *error, const char *path, int64_t token, int64_t place, int64_t vocabulary)
+{
+	return fail(error, "%s: token %" PRId64 ", number %" PRId64 ", is not in the model's vocabulary of %" PRId64, path,
+		token, place, vocabulary);
+}
+
+bool error_data_long(CmprtError *error, const char *path, int64_t longest, int64_t built)
+{
+	return fail(
+		error, "%s: a sample has %" PRId64 " tokens, this program was built for %" PRId64, path, longest, built);
+}

@@ -108,6 +108,7 @@ DEFINE_FLAG(dry_run)
 DEFINE_FLAG(json)
 DEFINE_FLAG(quiet)
 DEFINE_FLAG(force)
+DEFINE_FLAG(eval)
 
 static const Option option_rows[] = {
 	{"model", "PATH", set_model, "read this checkpoint; its tensors must be those the program was built for"},
@@ -122,6 +123,7 @@ static const Option option_rows[] = {
 	{"force", NULL, set_force, "replace an output that is not a checkpoint"},
 	{"dry-run", NULL, set_dry_run, "print the plan and what the run will take; write nothing"},
 	{"json", NULL, set_json, "print one JSON object per line: plan, progress, report"},
+	{"eval", NULL, set_eval, "compress nothing; print what the model's network makes of each data set"},
 	{"quiet", NULL, set_quiet, "print nothing but errors"},
 	{"help", NULL, NULL, "print this"},
 };
@@ -199,7 +201,7 @@ int cmprt_main(const CmprtProgram *program, int argc, char **argv)
 	if (!inputs)
 		fprintf(stderr, "error: the system has no more memory to give\n");
 	else if (status == 0)
-		status = cmprt_run(program, &options);
+		status = options.eval ? cmprt_evaluate(program, &options) : cmprt_run(program, &options);
 	free(inputs);
 	return status == HELP_WAS_PRINTED ? 0 : status;
 }

@@ -310,6 +310,13 @@ ERROR(memory_too_small, int64_t limit, int64_t smallest)
 ERROR(nonfinite, const char *tensor, int64_t element, const CkTensor *shape)
 ERROR(requirement, const char *text, const char *metric, const char *unit, double value, double bound, bool is_upper)
 ERROR(report_kind, const char *path)
+ERROR(data_kind, const char *path)
+ERROR(data_array, const char *path)
+ERROR(data_short, const char *path, int64_t bytes)
+ERROR(data_token, const char *path, int64_t token, int64_t place)
+ERROR(data_empty, const char *path)
+ERROR(data_vocabulary, const char *path, int64_t token, int64_t place, int64_t vocabulary)
+ERROR(data_long, const char *path, int64_t longest, int64_t built)
 #undef ERROR
 bool error_out_of_memory(CmprtError *error);
 

@@ -6,7 +6,6 @@
  */
 #include "elaborate.h"
 
-#include <assert.h>
 #include <string.h>
 
 void elab_error(Elab *el, Loc loc, const char *format, ...)
@@ -145,7 +144,14 @@ void env_add_axis(Elab *el, Name name, KExpr *extent, Loc loc)
 KIndex *elab_index_range(Elab *el, Name name, KExpr *lo, KExpr *hi, KExpr *extent)
 {
 	KIndex *index = kindex_new(el->k, name, lo, hi, 1);
-	assert(index->id < sizeof el->bound / sizeof *el->bound);
+	if (index->id >= el->bound_count) {
+		uint32_t count = 2 * index->id + 64;
+		KExpr **grown = arena_array(el->c->arena, KExpr *, count);
+		if (el->bound_count)
+			memcpy(grown, el->bound, sizeof *grown * el->bound_count);
+		el->bound = grown;
+		el->bound_count = count;
+	}
 	el->bound[index->id] = extent;
 	return index;
 }
@@ -317,6 +323,23 @@ void view_subs(Elab *el, const View *view, KExpr *const *subs, KExpr **out)
 		for (uint32_t i = 0; i < view->rank; i++)
 			out[d] = kexpr_substitute(el->k, out[d], view->formal[i], subs[i]);
 	}
+}
+
+View view_floats(Elab *el, KBuffer *buffer, Loc loc)
+{
+	View whole = view_whole(el, buffer);
+	KIndex *index[K_MAX_RANK];
+	KExpr *own[K_MAX_RANK];
+	KType type = store_type(buffer->store);
+	if (type < T_F32 || buffer->store.kind == STORE_F32)
+		return whole;
+	for (uint32_t i = 0; i < buffer->rank; i++) {
+		index[i] = elab_index(el, buffer->name, buffer->extent[i]);
+		own[i] = kexpr_index(el->k, index[i]);
+	}
+	KBuffer *to = elab_temp(el, buffer->name, store_of_type(T_F32), index, buffer->rank);
+	elab_add_step(el, kstep_map(el->k, to, own, index, buffer->rank, view_load(el, &whole, own)), loc);
+	return view_whole(el, to);
 }
 
 KExpr *view_load(Elab *el, const View *view, KExpr *const *subs)

@@ -110,23 +110,6 @@ static ChainInput *open_input(Elab *el, const Chain *chain, const Value *tensor,
 	return &out->inputs.at[out->inputs.count - 1];
 }
 
-/* Between passes and in them, numbers are f32. */
-static View input_view(Elab *el, const ChainInput *input, Loc loc)
-{
-	View whole = view_whole(el, input->buffer);
-	if (input->store.kind == STORE_F32)
-		return whole;
-	KIndex *index[K_MAX_RANK];
-	KExpr *own[K_MAX_RANK];
-	for (uint32_t i = 0; i < input->rank; i++) {
-		index[i] = elab_index(el, input->buffer->name, input->buffer->extent[i]);
-		own[i] = kexpr_index(el->k, index[i]);
-	}
-	KBuffer *to = elab_temp(el, input->buffer->name, store_of_type(T_F32), index, input->rank);
-	elab_add_step(el, kstep_map(el->k, to, own, index, input->rank, view_load(el, &whole, own)), loc);
-	return view_whole(el, to);
-}
-
 static void bind_axis(Elab *el, const Node *axis, KExpr *extent, const Value *tensor)
 {
 	const Axis *known = env_axis(el, axis->name);
@@ -163,7 +146,7 @@ static void bind_tensor(Elab *el, const Chain *chain, const ChainLink *link, con
 			entry->name, link->pass->name, axes->kid_count);
 		return;
 	}
-	View view = input_view(el, input, link->loc);
+	View view = view_floats(el, input->buffer, link->loc);
 	for (uint32_t i = 0; axes && i < input->rank; i++) {
 		view.formal[i]->name = axes->kids[i]->name;
 		bind_axis(el, axes->kids[i], view.extent[i], tensor);

@@ -127,7 +127,8 @@ struct Elab {
 	KStepVec *out;
 	KIndex *domain[24]; /* ambient, then the indices of the equation in hand */
 	uint32_t domain_count, ambient_count;
-	KExpr *bound[1024]; /* by index id: extent of arrays made over that index */
+	KExpr **bound; /* by index id: extent of arrays made over that index */
+	uint32_t bound_count;
 	Name origin;
 	int64_t cols;      /* elements in a row of the subject: the block of a dtype of whole rows */
 	Store input;       /* how the checkpoint stores the tensor: what `input` means as a storage type */
@@ -143,6 +144,7 @@ struct Elab {
 	NameVec family_axes;  /* its index and the axes of its members: n, o, i */
 	size_t link;          /* in hand */
 	FamilySelectVec selects;
+	struct NetWork *net; /* elab_net.c: of a part of a net; else NULL */
 	size_t keys_of; /* Chain.keys_of */
 	Places places;  /* of a `keep` that depends on data */
 	bool has_keys;  /* and they are written: what follows is not needed; failed then, unreported */
@@ -180,6 +182,7 @@ void view_subs(Elab *el, const View *view, KExpr *const *subs, KExpr **out); /* 
 View view_slice(Elab *el, const View *view, KExpr *const *fixed, KExpr *const *length);
 /* index becomes a further, first own subscript */
 View view_abstract(Elab *el, const View *view, KIndex *index);
+View view_floats(Elab *el, KBuffer *buffer, Loc loc); /* numbers as f32, through a copy if they are stored otherwise */
 View view_flat(Elab *el, KBuffer *buffer, KExpr *rows, KExpr *cols);
 
 /* ---- elab_type.c ---- */

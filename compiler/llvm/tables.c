@@ -87,7 +87,7 @@ __attribute__((unused)) static LLVMValueRef strings(Tables *t, const char *const
 	return array(t, pointer_type(t), items, count);
 }
 
-/* Jobs are the only structs with a kernel, one each, and come in the order of the names. */
+/* Jobs and calls are the only structs with a kernel, one each, and come in the order of the names. */
 static LLVMValueRef kernel(Tables *t)
 {
 	const char *name = t->kernel_names[t->jobs++];
@@ -140,6 +140,8 @@ bool module_add_program(Module *m, const CmprtProgram *program, const char *cons
 	int64_t jobs = program->early_count + program->job_count + program->unfused_count;
 	for (int64_t i = 0; i < program->select_count; i++)
 		jobs += program->selects[i].job_count;
+	for (int64_t i = 0; i < program->net_count; i++)
+		jobs += program->nets[i].call_count;
 	for (int64_t i = 0; i < jobs; i++) {
 		if (kernel_names[i] && !LLVMGetNamedFunction(m->llvm, kernel_names[i])) {
 			diag_fatal(m->c, "internal: the program runs kernel %s, which was not made", kernel_names[i]);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * command_eval.c: `cmpc eval FILE`: the network of the file's model, compiled in
+ * memory and run over each data set that the file declares.
+ */
+#include "net.h"
+#include "samples.h"
+#include "stages.h"
+
+#include <string.h>
+
+typedef struct Evaluation {
+	Compilation k;
+	Compiler *c;
+	const Decl *model;
+	Checkpoint *checkpoint;
+	const char *path;
+	Scope *facts;
+	VEC(Net *) nets; /* one for each of data */
+	VEC(CmprtData) data;
+	Name result;
+} Evaluation;
+
+/* The model that the pipeline asked for is of, or the only one of the file. */
+static const Decl *find_model(Evaluation *e)
+{
+	Program *p = e->k.program;
+	const char *pipeline = e->k.request->pipeline;
+	const Decl *of = pipeline ? program_find(p, DECL_PIPELINE, name_of(e->c, pipeline)) : NULL;
+	NameVec models = {0};
+	program_names(p, DECL_MODEL, &models);
+	if (of)
+		return program_find(p, DECL_MODEL, of->node->kids[0]->name);
+	if (pipeline)
+		diag_fatal(e->c, "there is no pipeline \"%s\"", pipeline);
+	else if (models.count == 1)
+		return program_find(p, DECL_MODEL, models.at[0]);
+	else if (models.count)
+		diag_fatal(e->c, "the file declares %zu models: choose the pipeline of one with -p", models.count);
+	else
+		diag_fatal(e->c, "the file declares no model");
+	return NULL;
+}
+
+static bool open_model(Evaluation *e)
+{
+	CmprtError error;
+	e->model = find_model(e);
+	if (!e->model)
+		return false;
+	e->path = path_beside(e->c, e->model->node->loc, e->model->node->text);
+	e->checkpoint = checkpoint_open(e->path, &error);
+	if (!e->checkpoint) {
+		diag_error(e->c, e->model->node->loc, "%s", error.text);
+		return false;
+	}
+	e->facts = scope_new(e->c, NULL);
+	return config_bind(e->c, e->checkpoint, e->path, e->facts);
+}
+
+static int64_t property(const Evaluation *e, const Decl *data, const char *name)
+{
+	const Node *prop = node_prop(data->node, name_of(e->c, name));
+	Value value = prop ? value_eval(e->k.program, NULL, prop->kids[0]) : (Value){0};
+	return value.kind == VALUE_INT ? value.integer : 0;
+}
+
+/* The data set's header says how long its samples are. */
+static bool add_data(Evaluation *e, const Decl *data)
+{
+	CmprtError error;
+	Samples samples;
+	CmprtData table = {.name = data->name,
+		.path = path_beside(e->c, data->node->loc, data->node->text),
+		.window = property(e, data, "window"),
+		.samples = property(e, data, "samples")};
+	if (!samples_open(&table, &samples, &error)) {
+		diag_error(e->c, data->node->loc, "%s", error.text);
+		return false;
+	}
+	const Decl *decl = net_of_model(e->k.program, e->model, e->checkpoint, e->facts);
+	Net *net = decl ? net_fit(e->k.program, decl, e->checkpoint, e->path, e->facts, samples.longest) : NULL;
+	samples_close(&samples);
+	vec_push(e->c->arena, &e->data, table);
+	vec_push(e->c->arena, &e->nets, net);
+	return net && net_build(net, e->result, &(ScheduleOptions){e->k.facts.lanes});
+}
+
+static bool fit_nets(Evaluation *e)
+{
+	const Program *p = e->k.program;
+	bool ok = true;
+	for (size_t i = 0; i < p->main_count && ok; i++)
+		if (p->decls.at[i]->kind == DECL_DATA)
+			ok = add_data(e, p->decls.at[i]);
+	if (ok && !e->data.count)
+		diag_fatal(e->c, "the file declares no data to evaluate on");
+	return ok && e->data.count;
+}
+
+/* ---- the program ---- */
+
+static CmprtInput *make_inputs(const Evaluation *e)
+{
+	CmprtInput *inputs = arena_array(e->c->arena, CmprtInput, e->checkpoint->tensor_count + 1);
+	for (int64_t i = 0; i < e->checkpoint->tensor_count; i++) {
+		const CkTensor *file = &e->checkpoint->tensors[i];
+		inputs[i] = (CmprtInput){
+			.name = file->name, .dtype = file->dtype, .rank = file->rank, .shape = file->shape, .bytes = file->bytes};
+	}
+	return inputs;
+}
+
+static CmprtProgram make_program(Evaluation *e, const char ***kernel_names)
+{
+	CmprtSource *source = arena_new_of(e->c->arena, CmprtSource);
+	CmprtNet *nets = arena_array(e->c->arena, CmprtNet, e->nets.count + 1);
+	size_t calls = 0;
+	for (size_t i = 0; i < e->nets.count; i++)
+		calls += e->nets.at[i]->calls.count;
+	*kernel_names = arena_array(e->c->arena, const char *, calls + 1);
+	calls = 0;
+	for (size_t i = 0; i < e->nets.count; i++) {
+		nets[i] = net_tables(e->nets.at[i], &e->data.at[i], e->result, *kernel_names + calls);
+		calls += e->nets.at[i]->calls.count;
+	}
+	*source = (CmprtSource){.path = e->path, .format = e->checkpoint->format->name};
+	return (CmprtProgram){.cmpc_version = PACKAGE_VERSION,
+		.pipeline = "eval",
+		.source_count = 1,
+		.sources = source,
+		.input_count = e->checkpoint->tensor_count,
+		.inputs = make_inputs(e),
+		.net_count = (int64_t)e->nets.count,
+		.nets = nets};
+}
+
+static void print_kernels(const Evaluation *e, Text *to)
+{
+	for (size_t i = 0; i < e->nets.count; i++)
+		for (size_t k = 0; k < e->nets.at[i]->kernels.count; k++) {
+			text_append(to, "\n", i + k > 0);
+			kernel_print(e->nets.at[i]->kernels.at[k].built.kernel, to);
+		}
+}
+
+static bool make_object(Evaluation *e)
+{
+	const char **kernel_names;
+	e->k.module = module_new(e->c, &e->k.machine);
+	if (!e->k.module)
+		return false;
+	for (size_t i = 0; i < e->nets.count; i++)
+		for (size_t k = 0; k < e->nets.at[i]->kernels.count; k++)
+			if (!module_add_kernel(e->k.module, e->nets.at[i]->kernels.at[k].built.kernel))
+				return false;
+	CmprtProgram program = make_program(e, &kernel_names);
+	return module_add_program(e->k.module, &program, kernel_names, false) && module_verify(e->k.module) &&
+		   module_optimize(e->k.module) && module_object(e->k.module, &e->k.object);
+}
+
+static int run_object(const Evaluation *e)
+{
+	const Request *request = e->k.request;
+	char **arguments = arena_array(e->c->arena, char *, request->rest_count + 5);
+	int count = 0;
+	arguments[count++] = "cmpc eval";
+	arguments[count++] = "--eval";
+	for (int i = 0; i < request->rest_count; i++)
+		arguments[count++] = request->rest[i];
+	if (request->output) {
+		arguments[count++] = "--output";
+		arguments[count++] = arena_printf(e->c->arena, "%s", request->output);
+	}
+	Jit *jit = jit_new(e->c, &e->k.object);
+	const CmprtProgram *program = jit ? jit_symbol(jit, "cmprt_program") : NULL;
+	int status = program ? cmprt_main(program, count, arguments) : STATUS_ERROR;
+	if (jit)
+		jit_free(jit);
+	return status;
+}
+
+int command_eval(Request *request)
+{
+	Evaluation e = {.k = compilation_begin(request, request->operands[0], NULL), .c = request->c};
+	e.k.runs_here = true;
+	e.k.machine = (ModuleTarget){.cpu = "native"};
+	e.result = name_of(e.c, request->array ? request->array : "loss");
+	if (!request->array != !request->output) {
+		fprintf(stderr, "cmpc: eval: --array NAME and -o OUT.npy belong together\n");
+		return STATUS_USAGE;
+	}
+	bool is_good =
+		compile(&e.k, "program") && target_facts(e.c, &e.k.machine, &e.k.facts) && open_model(&e) && fit_nets(&e);
+	const char *emit = request->emit;
+	int status = is_good ? STATUS_DONE : STATUS_ERROR;
+	if (is_good && emit && !strcmp(emit, "kernels")) {
+		Text text = {.arena = e.c->arena};
+		print_kernels(&e, &text);
+		is_good = text_write(e.c, request->output, &text);
+	} else if (is_good) {
+		is_good = make_object(&e);
+		diag_flush(e.c, stderr);
+		status = is_good ? run_object(&e) : STATUS_ERROR;
+	}
+	compilation_end(&e.k);
+	if (e.checkpoint)
+		checkpoint_close(e.checkpoint);
+	return status;
+}

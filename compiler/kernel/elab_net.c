@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * elab_net.c: a part of a net to a flat kernel. Weights, arrays of the data and
+ * lines that these alone decide are elaborated when a line of the part first names
+ * them, so that a part reads only what it needs.
+ */
+#include "elab_net.h"
+
+#include <string.h>
+
+/* What a part is elaborated with. */
+struct NetWork {
+	const NetPart *part;
+	NetKernel *out;
+};
+
+/* ---- lines and what they name ---- */
+
+static Name left_name(const Node *left)
+{
+	while (left->kind == N_INDEX)
+		left = left->kids[0];
+	return left->name;
+}
+
+static bool names(const Node *left, Name name)
+{
+	for (uint32_t i = 0; left->kind == N_TUPLE && i < left->kid_count; i++)
+		if (left_name(left->kids[i]) == name)
+			return true;
+	return left->kind != N_TUPLE && left_name(left) == name;
+}
+
+static bool is_given(const Node *line)
+{
+	return line->kind == N_DEFINE && (line->kids[2]->kind == N_WEIGHT || line->kids[2]->kind == N_GIVEN);
+}
+
+static const Node *defining_line(const Node *body, Name name)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		if (body->kids[i]->kind == N_DEFINE && names(body->kids[i]->kids[0], name))
+			return body->kids[i];
+	return NULL;
+}
+
+static bool is_updated(const Node *node, Name name)
+{
+	if (node->kind == N_UPDATE && names(node->kids[0], name))
+		return true;
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i] && is_updated(node->kids[i], name))
+			return true;
+	return false;
+}
+
+/* Does the expression name nothing but what data and config decide? Names that no line defines are indices, axes,
+ * functions. The lines are in an order, so this ends. */
+static bool is_free(const Node *net, const Node *node)
+{
+	if (node->kind == N_NAME)
+		return !defining_line(net->kids[0], node->name) || net_is_derived(net, node->name);
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i] && !is_free(net, node->kids[i]))
+			return false;
+	return true;
+}
+
+bool net_is_derived(const Node *net, Name name)
+{
+	const Node *line = defining_line(net->kids[0], name);
+	if (!line || is_updated(net->kids[0], name))
+		return false;
+	return line->kids[2]->kind == N_GIVEN || (line->kids[2]->kind != N_WEIGHT && is_free(net, line->kids[2]));
+}
+
+/* ---- arrays from outside ---- */
+
+static KExpr *extent_of(Elab *el, const NetArray *array, uint32_t axis)
+{
+	return array->is_ragged[axis] ? kexpr_param(el->k, 0) : kexpr_int(el->k, T_I32, array->shape[axis]);
+}
+
+/* Makes it an input of the kernel, defined in env under its name. */
+static void define_input(Elab *el, Env *env, NetArray array, Loc loc)
+{
+	KExpr *extent[K_MAX_RANK];
+	for (uint32_t i = 0; i < array.rank; i++)
+		extent[i] = extent_of(el, &array, i);
+	array.buffer = kbuffer_new(el->k, BUFFER_INPUT, array.name, array.store, array.rank, extent);
+	vec_push(el->c->arena, &el->net->out->inputs, array);
+	View view = view_floats(el, array.buffer, loc);
+	for (uint32_t i = 0; i < array.rank; i++)
+		view.formal[i]->name = array.axes[i];
+	env_define(el, env, array.name, ENTITY_VIEW, loc)->view = view;
+}
+
+/* A line of weights or data; of a weight that the checkpoint lacks, what its `else` says. */
+static bool define_given(Elab *el, const Node *line)
+{
+	const Node *left = line->kids[0], *right = line->kids[2];
+	NetArray array = {
+		.source = right->kind == N_WEIGHT ? NET_WEIGHT : NET_GIVEN, .name = left_name(left), .line = line};
+	if (el->net->part->find(el->net->part->context, line, &array)) {
+		for (uint32_t i = 0; i < array.rank; i++)
+			array.axes[i] = left->kids[i + 1]->name;
+		define_input(el, el->env, array, line->loc);
+		return true;
+	}
+	Node *otherwise = node_new(el->c, N_DEFINE, line->loc);
+	node_add(el->c, otherwise, line->kids[0]);
+	node_add(el->c, otherwise, NULL);
+	node_add(el->c, otherwise, right->kids[2]);
+	return elab_define(el, otherwise);
+}
+
+static bool elaborate_line(Elab *el, const Node *line)
+{
+	return is_given(line) ? define_given(el, line) : elab_define(el, line);
+}
+
+/* An environment whose lines are elaborated when they are named. */
+static void open_lines(Elab *el, Node *lines)
+{
+	Env *env = env_push(el);
+	env->body = lines;
+	env->state = arena_array(el->c->arena, uint8_t, lines->kid_count + 1);
+	env->out = el->out;
+	env->elaborate = elaborate_line;
+}
+
+static bool define_state(Elab *el, Env *env, Name name, Loc loc)
+{
+	const NetPart *part = el->net->part;
+	for (size_t i = 0; i < part->states.count; i++)
+		if (part->states.at[i].name == name) {
+			define_input(el, env, part->states.at[i], loc);
+			return true;
+		}
+	return false;
+}
+
+static bool is_named(const Node *node, Name name)
+{
+	if (node->kind == N_NAME && node->name == name)
+		return true;
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i] && is_named(node->kids[i], name))
+			return true;
+	return false;
+}
+
+/* ---- a part ---- */
+
+/* The lines that are computed where they are read. */
+static Node *shared_lines(Elab *el, const Node *net)
+{
+	Node *lines = node_new(el->c, N_BODY, net->loc);
+	for (uint32_t i = 0; i < net->kids[0]->kid_count; i++) {
+		Node *line = net->kids[0]->kids[i];
+		if (line->kind == N_DEFINE &&
+			(is_given(line) || (line->kids[0]->kind != N_TUPLE && net_is_derived(net, left_name(line->kids[0])))))
+			node_add(el->c, lines, line);
+	}
+	return lines;
+}
+
+/* Lines [first, end) of a body, the weights apart from the others. */
+static void split_lines(
+	Elab *el, const Node *body, uint32_t first, uint32_t end, const Node *shared, Node *weights, Node *others)
+{
+	for (uint32_t i = first; i < end; i++) {
+		Node *line = body->kids[i];
+		bool is_shared = false;
+		for (uint32_t s = 0; s < shared->kid_count; s++)
+			is_shared |= shared->kids[s] == line;
+		if (is_given(line) && !is_shared)
+			node_add(el->c, weights, line);
+		else if (!is_shared && line->kind != N_AXES && line->kind != N_LAYER)
+			node_add(el->c, others, line);
+	}
+}
+
+static NetArray array_of(const View *view, Name name)
+{
+	NetArray array = {.source = NET_STATE, .name = name, .store = view->buffer->store, .rank = view->rank};
+	for (uint32_t i = 0; i < view->rank; i++) {
+		array.axes[i] = view->formal[i]->name;
+		array.is_ragged[i] = !kexpr_is_const(view->extent[i], &array.shape[i]);
+	}
+	return array;
+}
+
+/* The array under its name as an output of the kernel. */
+static void leave(Elab *el, Name name, int64_t longest)
+{
+	Entity *entity = env_find(el, name);
+	KIndex *index[K_MAX_RANK];
+	KExpr *own[K_MAX_RANK];
+	if (el->failed)
+		return;
+	if (!entity || entity->kind != ENTITY_VIEW) {
+		elab_error(
+			el, entity ? entity->loc : el->net->part->net->loc, "\"%s\" is no array that a net can hand on", name);
+		return;
+	}
+	View from = entity->view;
+	NetArray array = array_of(&from, name);
+	for (uint32_t i = 0; i < from.rank; i++) {
+		array.shape[i] = array.is_ragged[i] ? longest : array.shape[i];
+		index[i] = elab_index(el, from.formal[i]->name, from.extent[i]);
+		own[i] = kexpr_index(el->k, index[i]);
+	}
+	array.buffer = kbuffer_new(el->k, BUFFER_OUTPUT, name, array.store, array.rank, from.extent);
+	elab_add_step(el, kstep_map(el->k, array.buffer, own, index, from.rank, view_load(el, &from, own)), entity->loc);
+	vec_push(el->c->arena, &el->net->out->outputs, array);
+}
+
+static int64_t longest_sample(const NetPart *part)
+{
+	for (size_t i = 0; i < part->axes.count; i++)
+		if (part->axes.at[i].is_ragged)
+			return part->axes.at[i].extent;
+	return 1;
+}
+
+bool net_part_build(Program *p, const NetPart *part, NetKernel *out)
+{
+	Elab *el = elab_new(p, kernel_new(p->c, part->name), part->facts);
+	struct NetWork work = {part, out};
+	*out = (NetKernel){.kernel = el->k};
+	el->k->param_count = 1;
+	el->net = &work;
+	el->origin = part->net->name;
+	for (size_t i = 0; i < part->axes.count; i++) {
+		const NetAxis *axis = &part->axes.at[i];
+		env_add_axis(
+			el, axis->name, axis->is_ragged ? kexpr_param(el->k, 0) : kexpr_int(el->k, T_I32, axis->extent), axis->loc);
+	}
+	const Node *body = part->layer ? part->layer->kids[1] : part->net->kids[0];
+	Node *shared = shared_lines(el, part->net), *weights = node_new(p->c, N_BODY, body->loc),
+		 *others = node_new(p->c, N_BODY, body->loc);
+	split_lines(
+		el, body, part->layer ? 0 : part->first, part->layer ? body->kid_count : part->end, shared, weights, others);
+	open_lines(el, shared);
+	open_lines(el, weights);
+	Env *env = env_push(el);
+	for (size_t i = 0; i < part->states.count; i++) {
+		bool is_left = false;
+		for (size_t k = 0; k < part->leaves.count; k++)
+			is_left |= part->leaves.at[k] == part->states.at[i].name;
+		if (is_left || is_named(others, part->states.at[i].name))
+			define_state(el, env, part->states.at[i].name, part->net->loc);
+	}
+	elab_body(el, others);
+	for (size_t i = 0; i < part->leaves.count && !el->failed; i++)
+		leave(el, part->leaves.at[i], longest_sample(part));
+	return !el->failed && kernel_verify(el->k);
+}
+
+/* ---- memory ---- */
+
+void net_fix_extents(Kernel *k, int64_t longest)
+{
+	for (size_t i = 0; i < k->buffers.count; i++) {
+		KBuffer *buffer = k->buffers.at[i];
+		int64_t known;
+		for (uint32_t d = 0; d < buffer->rank; d++)
+			if (!kexpr_is_const(buffer->extent[d], &known))
+				buffer->extent[d] = kexpr_int(k, T_I32, longest);
+	}
+}

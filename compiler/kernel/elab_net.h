@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * elab_net.h: a network's parts as kernels. A net is cut where its layers begin and
+ * end: each part is one kernel on one sample, which reads weights, arrays of the data
+ * and arrays that earlier parts left, and leaves arrays to later ones. Layers of one
+ * shape are one kernel.
+ *
+ * One axis may be as long as the sample: PARAM 0. In memory it has its longest extent,
+ * so strides are constants.
+ */
+#ifndef CMPC_ELAB_NET_H
+#define CMPC_ELAB_NET_H
+
+#include "elaborate.h"
+
+typedef struct NetAxis {
+	Name name;
+	int64_t extent; /* of a ragged axis: the longest */
+	bool is_ragged; /* as long as the sample */
+	Loc loc;
+} NetAxis;
+typedef VEC(NetAxis) NetAxisVec;
+
+typedef enum NetSource {
+	NET_WEIGHT, /* a tensor of the checkpoint */
+	NET_GIVEN,  /* of the data set, `text` of its line says which */
+	NET_STATE,  /* what an earlier part left */
+} NetSource;
+
+/* An array that a part reads or leaves. */
+typedef struct NetArray {
+	NetSource source;
+	Name name;
+	const Node *line; /* WEIGHT, GIVEN: its `=` line */
+	Store store;
+	uint32_t rank;
+	int64_t shape[K_MAX_RANK]; /* of a ragged axis: the longest */
+	bool is_ragged[K_MAX_RANK];
+	Name axes[K_MAX_RANK];
+	KBuffer *buffer; /* of the kernel in hand */
+} NetArray;
+typedef VEC(NetArray) NetArrayVec;
+
+/* One part: lines [first, end) of the net's body, or the body of a layer. */
+typedef struct NetPart {
+	Name name; /* of the kernel */
+	const Node *net;
+	const Node *layer; /* NULL: lines of the net's own body */
+	uint32_t first, end;
+	const Scope *facts;
+	NetAxisVec axes;
+	NetArrayVec states; /* that earlier parts may leave */
+	NameVec leaves;     /* names that it must leave */
+	/* Fills in store, rank and shape of a weight or a data array; false: there is none, and it is not reported. */
+	bool (*find)(void *context, const Node *line, NetArray *array);
+	void *context;
+} NetPart;
+
+typedef struct NetKernel {
+	Kernel *kernel;
+	NetArrayVec inputs, outputs; /* in the order of the kernel's */
+} NetKernel;
+
+/* Names of the net's own body that only data and config decide: they are computed where they are read, not kept. */
+bool net_is_derived(const Node *net, Name name);
+/* A flat kernel; false: reported. */
+bool net_part_build(Program *p, const NetPart *part, NetKernel *out);
+/* After scheduling: ragged axes get their longest extent in memory. */
+void net_fix_extents(Kernel *k, int64_t longest);
+
+#endif

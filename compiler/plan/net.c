@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net.c: fits a net to a checkpoint's headers: extents of axes from its config and
+ * from the shapes of its tensors, and a tensor for every weight of every layer. What
+ * does not fit is told at the line that asks for it, before anything is read.
+ */
+#include "net.h"
+
+#include "samples.h"
+
+#include <string.h>
+
+/* ---- which net ---- */
+
+static bool is_for(const Decl *decl, const char *architecture)
+{
+	const Node *types = decl->node->kids[1];
+	for (uint32_t i = 0; types && i < types->kid_count; i++)
+		if (!strcmp(types->kids[i]->text, architecture))
+			return true;
+	return !strcmp(decl->name, architecture);
+}
+
+static const Decl *net_named(Program *p, Name name, Loc loc)
+{
+	const Decl *decl = program_find(p, DECL_NET, name);
+	NameVec known = {0};
+	if (decl)
+		return decl;
+	program_names(p, DECL_NET, &known);
+	diag_error(p->c, loc, "unknown net \"%s\"", name);
+	diag_nearest(p->c, name, &known);
+	return NULL;
+}
+
+const Decl *net_of_model(Program *p, const Decl *model, const Checkpoint *checkpoint, const Scope *facts)
+{
+	if (model->node->op)
+		return net_named(p, model->node->op, model->node->loc);
+	const char *architecture = config_architecture(checkpoint, facts, p->c);
+	for (size_t i = 0; architecture && i < p->decls.count; i++) {
+		const Decl *decl = p->decls.at[i];
+		if (decl->kind == DECL_NET && (decl = program_find(p, DECL_NET, decl->name)) && is_for(decl, architecture))
+			return decl;
+	}
+	if (architecture)
+		diag_error(
+			p->c, model->node->loc, "no net is for the architecture \"%s\" of model %s", architecture, model->name);
+	else
+		diag_error(p->c, model->node->loc, "model %s does not say what network it is", model->name);
+	diag_help(p->c, "name one: model %s from \"%s\" as llama", model->name, model->node->text);
+	return NULL;
+}
+
+/* ---- axes ---- */
+
+static NetAxis *axis_find(NetAxisVec *axes, Name name)
+{
+	for (size_t i = 0; i < axes->count; i++)
+		if (axes->at[i].name == name)
+			return &axes->at[i];
+	return NULL;
+}
+
+static bool evaluate_count(Net *net, const Node *node, const char *what, int64_t least, int64_t *count)
+{
+	Value value = value_eval(net->p, net->facts, node);
+	if (value.kind == VALUE_ERROR)
+		return false;
+	if (value.kind != VALUE_INT || value.integer < least || value.integer > INT32_MAX) {
+		Text text = {.arena = net->c->arena};
+		value_print(&value, &text);
+		diag_error(net->c, node->loc, "%s must be a whole number from %lld, not %s", what, (long long)least, text.at);
+		return false;
+	}
+	*count = value.integer;
+	return true;
+}
+
+static bool declare_axes(Net *net, const Node *body, NetAxisVec *axes)
+{
+	bool ok = true;
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		for (uint32_t a = 0; body->kids[i]->kind == N_AXES && a < body->kids[i]->kid_count; a++) {
+			const Node *line = body->kids[i]->kids[a];
+			NetAxis axis = {.name = line->kids[0]->name, .loc = line->loc};
+			if (evaluate_count(net, line->kids[2], "an axis", 1, &axis.extent))
+				vec_push(net->c->arena, axes, axis);
+			else
+				ok = false;
+		}
+	return ok;
+}
+
+/* Data arrays have one axis, as long as the sample. */
+static bool bind_given(Net *net, const Node *line, NetAxisVec *axes)
+{
+	const Node *left = line->kids[0], *right = line->kids[2];
+	NameVec known = {0};
+	if (given_find(right->text) < 0) {
+		for (int i = 0; i < GIVEN_COUNT; i++)
+			vec_push(net->c->arena, &known, name_of(net->c, given_name(i)));
+		diag_error(net->c, right->loc, "data gives no array \"%s\"", right->text);
+		diag_nearest(net->c, name_of(net->c, right->text), &known);
+		return false;
+	}
+	if (left->kind != N_INDEX || left->kid_count != 2 || left->kids[1]->kind != N_NAME) {
+		diag_error(net->c, left->loc, "\"%s\" of data has one axis", right->text);
+		return false;
+	}
+	NetAxis axis = {left->kids[1]->name, net->longest, true, left->kids[1]->loc};
+	const NetAxis *other = axis_find(axes, axis.name);
+	if (!other)
+		vec_push(net->c->arena, axes, axis);
+	if (!other || other->is_ragged)
+		return true;
+	diag_error(net->c, left->kids[1]->loc, "axis \"%s\" is as long as the sample here", axis.name);
+	diag_note(net->c, other->loc, "and has %lld elements here", (long long)other->extent);
+	return false;
+}
+
+/* ---- weights ---- */
+
+/* The pattern with the layer's number in the place of {l}. */
+static const char *tensor_name(const Net *net, const char *pattern, Name index, int64_t layer)
+{
+	Text text = {.arena = net->c->arena};
+	const char *place = index ? arena_printf(net->c->arena, "{%s}", index) : NULL;
+	for (const char *found; place && (found = strstr(pattern, place)); pattern = found + strlen(place))
+		text_printf(&text, "%.*s%lld", (int)(found - pattern), pattern, (long long)layer);
+	text_printf(&text, "%s", pattern);
+	return text.at;
+}
+
+static const CkTensor *find_tensor(const Net *net, const Node *patterns, Name index, int64_t layer)
+{
+	const CkTensor *file = NULL;
+	for (uint32_t i = 0; i < patterns->kid_count && !file; i++)
+		file = checkpoint_find(net->checkpoint, tensor_name(net, patterns->kids[i]->text, index, layer));
+	return file;
+}
+
+static const char *shape_text(const Net *net, const CkTensor *file)
+{
+	Text text = {.arena = net->c->arena};
+	for (int64_t i = 0; i < file->rank; i++)
+		text_printf(&text, "%s%lld", i ? ", " : "[", (long long)file->shape[i]);
+	text_printf(&text, file->rank ? "]" : "[]");
+	return text.at;
+}
+
+static bool bind_shape(Net *net, const Node *left, const CkTensor *file, NetAxisVec *axes)
+{
+	uint32_t rank = left->kind == N_INDEX ? left->kid_count - 1 : 0;
+	if (file->rank != rank) {
+		diag_error(net->c, left->loc, "\"%s\" of %s has the shape %s: it is not of rank %u", file->name, net->path,
+			shape_text(net, file), rank);
+		return false;
+	}
+	for (uint32_t i = 0; i < rank; i++) {
+		const Node *sub = left->kids[i + 1];
+		if (sub->kind != N_NAME) {
+			diag_error(net->c, sub->loc, "the axes of a weight are names");
+			return false;
+		}
+		NetAxis axis = {.name = sub->name, .extent = file->shape[i], .loc = sub->loc};
+		const NetAxis *other = axis_find(axes, axis.name);
+		if (!other && file->shape[i] > 0 && file->shape[i] <= INT32_MAX) {
+			vec_push(net->c->arena, axes, axis);
+			continue;
+		}
+		if (other && !other->is_ragged && other->extent == axis.extent)
+			continue;
+		diag_error(net->c, left->loc, "\"%s\" of %s has the shape %s: axis \"%s\" has %lld elements there", file->name,
+			net->path, shape_text(net, file), axis.name, (long long)axis.extent);
+		if (other)
+			diag_note(net->c, other->loc, "%s here",
+				other->is_ragged ? "it is as long as the sample"
+								 : arena_printf(net->c->arena, "it has %lld", (long long)other->extent));
+		return false;
+	}
+	return true;
+}
+
+static Store store_of_tensor(const Net *net, const CkTensor *file)
+{
+	Text lower = {.arena = net->c->arena};
+	for (const char *at = file->dtype; *at; at++)
+		text_printf(&lower, "%c", *at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
+	return store_find(name_of(net->c, lower.at ? lower.at : ""));
+}
+
+static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t number, NetAxisVec *axes)
+{
+	const Node *right = line->kids[2], *patterns = right->kids[0];
+	NetWeight weight = {line, number, find_tensor(net, patterns, layer ? layer->name : NULL, number)};
+	if (!weight.file && !right->kids[2]) {
+		NameVec known = {0};
+		Name wanted = name_of(net->c, tensor_name(net, patterns->kids[0]->text, layer ? layer->name : NULL, number));
+		for (int64_t i = 0; i < net->checkpoint->tensor_count; i++)
+			vec_push(net->c->arena, &known, name_of(net->c, net->checkpoint->tensors[i].name));
+		diag_error(net->c, right->loc, "%s has no tensor \"%s\"", net->path, wanted);
+		diag_nearest(net->c, wanted, &known);
+		return false;
+	}
+	if (weight.file && store_of_tensor(net, weight.file).kind == STORE_NONE) {
+		diag_error(net->c, right->loc, "\"%s\" of %s is stored as %s, which a net cannot read yet", weight.file->name,
+			net->path, weight.file->dtype);
+		return false;
+	}
+	vec_push(net->c->arena, &net->weights, weight);
+	return !weight.file || bind_shape(net, line->kids[0], weight.file, axes);
+}
+
+static bool fit_lines(Net *net, const Node *body, const Node *layer, int64_t number, NetAxisVec *axes)
+{
+	bool ok = declare_axes(net, body, axes);
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *line = body->kids[i];
+		if (line->kind == N_DEFINE && line->kids[2]->kind == N_GIVEN)
+			ok = bind_given(net, line, axes) && ok;
+		if (line->kind == N_DEFINE && line->kids[2]->kind == N_WEIGHT)
+			ok = fit_weight(net, line, layer, number, axes) && ok;
+	}
+	return ok;
+}
+
+/* ---- layers ---- */
+
+static NetAxisVec copy_axes(Net *net, const NetAxisVec *axes)
+{
+	NetAxisVec copy = {0};
+	for (size_t i = 0; i < axes->count; i++)
+		vec_push(net->c->arena, &copy, axes->at[i]);
+	return copy;
+}
+
+static bool fit_layers(Net *net, const Node *layer, const NetAxisVec *axes)
+{
+	int64_t count;
+	bool ok = evaluate_count(net, layer->kids[0], "the number of layers", 0, &count);
+	for (int64_t i = 0; ok && i < count; i++) {
+		NetInstance instance = {.layer = layer, .number = i, .axes = copy_axes(net, axes)};
+		ok = fit_lines(net, layer->kids[1], layer, i, &instance.axes);
+		vec_push(net->c->arena, &net->instances, instance);
+	}
+	return ok;
+}
+
+Net *net_fit(
+	Program *p, const Decl *decl, const Checkpoint *checkpoint, const char *path, const Scope *facts, int64_t longest)
+{
+	Net *net = arena_new_of(p->c->arena, Net);
+	const Node *body = decl->node->kids[0];
+	*net = (Net){.p = p,
+		.c = p->c,
+		.node = decl->node,
+		.checkpoint = checkpoint,
+		.path = path,
+		.facts = facts,
+		.longest = longest};
+	NetAxisVec axes = {0};
+	bool ok = fit_lines(net, body, NULL, -1, &axes);
+	for (uint32_t first = 0, end; first <= body->kid_count; first = end + 1) {
+		for (end = first; end < body->kid_count && body->kids[end]->kind != N_LAYER;)
+			end++;
+		NetInstance lines = {.first = first, .end = end, .number = -1, .axes = axes};
+		vec_push(net->c->arena, &net->instances, lines);
+		if (end < body->kid_count)
+			ok = fit_layers(net, body->kids[end], &axes) && ok;
+	}
+	return ok ? net : NULL;
+}
+
+const NetWeight *net_weight(const Net *net, const Node *line, int64_t layer)
+{
+	for (size_t i = 0; i < net->weights.count; i++)
+		if (net->weights.at[i].line == line && net->weights.at[i].layer == layer)
+			return &net->weights.at[i];
+	return NULL;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net.h: a net fitted to a checkpoint. From headers alone: which net it is, how long
+ * its axes are, which tensor every weight is; then its parts as kernels, layers of one
+ * shape sharing one, and the calls that run them in turn.
+ */
+#ifndef CMPC_NET_H
+#define CMPC_NET_H
+
+#include "elab_net.h"
+#include "plan.h"
+
+/* A weight of one layer. */
+typedef struct NetWeight {
+	const Node *line;
+	int64_t layer;        /* -1: it is in none */
+	const CkTensor *file; /* NULL: the checkpoint lacks it, and the line has an `else` */
+} NetWeight;
+
+/* What the net's own lines, or those of one layer, are elaborated with. */
+typedef struct NetInstance {
+	const Node *layer; /* NULL: lines [first, end) of the net itself */
+	uint32_t first, end;
+	int64_t number;  /* of the layer, from 0; -1 */
+	NetAxisVec axes; /* those of the net, then the layer's own */
+} NetInstance;
+
+typedef struct NetBuilt {
+	const char *key; /* what it is shared by */
+	NetKernel built; /* scheduled */
+} NetBuilt;
+
+typedef struct NetCall {
+	size_t instance, kernel;
+} NetCall;
+
+typedef struct Net {
+	Program *p;
+	Compiler *c;
+	const Node *node; /* NET */
+	const Checkpoint *checkpoint;
+	const char *path; /* of the checkpoint, for messages */
+	const Scope *facts;
+	int64_t longest;            /* sample */
+	VEC(NetInstance) instances; /* in the order they run */
+	VEC(NetWeight) weights;
+	NetArrayVec states; /* that parts left so far */
+	VEC(NetBuilt) kernels;
+	VEC(NetCall) calls; /* one per instance */
+	size_t instance;    /* in hand */
+} Net;
+
+/* ---- net.c ---- */
+
+/* The net that a model is: the one it names, or that of its architecture. NULL: reported. */
+const Decl *net_of_model(Program *p, const Decl *model, const Checkpoint *checkpoint, const Scope *facts);
+/* NULL: reported. facts has config.x. */
+Net *net_fit(
+	Program *p, const Decl *decl, const Checkpoint *checkpoint, const char *path, const Scope *facts, int64_t longest);
+const NetWeight *net_weight(const Net *net, const Node *line, int64_t layer);
+
+/* ---- net_program.c ---- */
+
+/* Kernels and calls that compute the array `result`; false: reported. */
+bool net_build(Net *net, Name result, const ScheduleOptions *options);
+/* What the runtime runs; input i of the program is tensor i of the checkpoint. Scratch is taken from the kernels, whose
+ * code must be made. */
+CmprtNet net_tables(const Net *net, const CmprtData *data, Name result, const char **kernel_names);
+
+#endif

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_program.c: the parts of a fitted net as kernels, and the calls that the runtime
+ * makes. A part leaves those arrays that later parts name; layers whose weights have
+ * the same types and shapes share a kernel.
+ */
+#include "net.h"
+
+#include "samples.h"
+
+#include <string.h>
+
+/* ---- what is handed on ---- */
+
+static Name left_name(const Node *left)
+{
+	while (left->kind == N_INDEX)
+		left = left->kids[0];
+	return left->name;
+}
+
+static bool is_named(const Node *node, Name name)
+{
+	if (node->kind == N_NAME && node->name == name)
+		return true;
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i] && is_named(node->kids[i], name))
+			return true;
+	return false;
+}
+
+/* Do the lines of this instance, or of one that comes after `from`, name it? */
+static bool is_wanted(const Net *net, size_t from, Name name)
+{
+	for (size_t i = from + 1; i < net->instances.count; i++) {
+		const NetInstance *instance = &net->instances.at[i];
+		if (instance->layer && is_named(instance->layer->kids[1], name))
+			return true;
+		for (uint32_t k = instance->first; !instance->layer && k < instance->end; k++)
+			if (is_named(net->node->kids[0]->kids[k], name))
+				return true;
+	}
+	return false;
+}
+
+static void add_name(Net *net, NameVec *names, Name name)
+{
+	for (size_t i = 0; i < names->count; i++)
+		if (names->at[i] == name)
+			return;
+	vec_push(net->c->arena, names, name);
+}
+
+/* Names that the lines give a value: of layers only those of the net itself. */
+static void collect_left(Net *net, const Node *node, NodeKind kind, NameVec *to)
+{
+	if (node->kind == kind) {
+		const Node *left = node->kids[0];
+		for (uint32_t i = 0; left->kind == N_TUPLE && i < left->kid_count; i++)
+			add_name(net, to, left_name(left->kids[i]));
+		if (left->kind != N_TUPLE)
+			add_name(net, to, left_name(left));
+	}
+	for (uint32_t i = 0; (node->kind == N_BODY || node->kind == N_WHEN || node->kind == N_FOR) && i < node->kid_count;
+		 i++)
+		if (node->kids[i])
+			collect_left(net, node->kids[i], kind, to);
+}
+
+static bool is_given(const Node *body, Name name)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *line = body->kids[i];
+		if (line->kind == N_DEFINE && (line->kids[2]->kind == N_WEIGHT || line->kids[2]->kind == N_GIVEN) &&
+			left_name(line->kids[0]) == name)
+			return true;
+	}
+	return false;
+}
+
+static bool is_state(const Net *net, Name name)
+{
+	for (size_t i = 0; i < net->states.count; i++)
+		if (net->states.at[i].name == name)
+			return true;
+	return false;
+}
+
+static NameVec names_left(Net *net, size_t number, Name result)
+{
+	const NetInstance *instance = &net->instances.at[number];
+	NameVec all = {0}, out = {0};
+	if (instance->layer)
+		collect_left(net, instance->layer->kids[1], N_UPDATE, &all);
+	for (uint32_t i = instance->first; !instance->layer && i < instance->end; i++) {
+		collect_left(net, net->node->kids[0]->kids[i], N_DEFINE, &all);
+		collect_left(net, net->node->kids[0]->kids[i], N_UPDATE, &all);
+	}
+	for (size_t i = 0; i < all.count; i++) {
+		Name name = all.at[i];
+		bool is_own = instance->layer ? is_state(net, name)
+									  : !is_given(net->node->kids[0], name) && !net_is_derived(net->node, name);
+		if (is_own && (name == result || is_wanted(net, number, name)))
+			vec_push(net->c->arena, &out, name);
+	}
+	return out;
+}
+
+/* ---- kernels ---- */
+
+static Store store_of_dtype(const Net *net, const char *dtype)
+{
+	char lower[32];
+	size_t i = 0;
+	for (; dtype[i] && i + 1 < sizeof lower; i++)
+		lower[i] = (char)(dtype[i] >= 'A' && dtype[i] <= 'Z' ? dtype[i] - 'A' + 'a' : dtype[i]);
+	lower[i] = 0;
+	return store_find(name_of(net->c, lower));
+}
+
+/* NetPart.find */
+static bool find_array(void *context, const Node *line, NetArray *array)
+{
+	const Net *net = context;
+	if (array->source == NET_GIVEN) {
+		array->store = (Store){STORE_INT, 32};
+		array->rank = 1;
+		array->shape[0] = net->longest;
+		array->is_ragged[0] = true;
+		return true;
+	}
+	const NetWeight *weight = net_weight(net, line, net->instances.at[net->instance].number);
+	if (!weight)
+		weight = net_weight(net, line, -1);
+	if (!weight || !weight->file)
+		return false;
+	array->store = store_of_dtype(net, weight->file->dtype);
+	array->rank = (uint32_t)weight->file->rank;
+	memcpy(array->shape, weight->file->shape, sizeof *array->shape * array->rank);
+	return true;
+}
+
+/* Kernels differ by the lines, and by the types and shapes of the layer's weights. */
+static const char *key_of(const Net *net, const NetInstance *instance)
+{
+	Text key = {.arena = net->c->arena};
+	text_printf(&key, "%u", instance->layer ? instance->layer->loc.begin : instance->first);
+	for (size_t i = 0; i < net->weights.count; i++) {
+		const NetWeight *weight = &net->weights.at[i];
+		if (weight->layer != instance->number)
+			continue;
+		text_printf(&key, "; %s", weight->file ? weight->file->dtype : "none");
+		for (int64_t d = 0; weight->file && d < weight->file->rank; d++)
+			text_printf(&key, " %lld", (long long)weight->file->shape[d]);
+	}
+	return key.at;
+}
+
+static void remember_states(Net *net, const NetArrayVec *left)
+{
+	for (size_t i = 0; i < left->count; i++)
+		if (!is_state(net, left->at[i].name))
+			vec_push(net->c->arena, &net->states, left->at[i]);
+}
+
+static bool build_instance(Net *net, size_t number, Name result, const ScheduleOptions *options)
+{
+	const NetInstance *instance = &net->instances.at[number];
+	NetCall call = {.instance = number};
+	NetBuilt made = {.key = key_of(net, instance)};
+	NameVec leaves = names_left(net, number, result);
+	if (!leaves.count)
+		return true; /* nothing after it needs what it computes */
+	while (call.kernel < net->kernels.count && strcmp(net->kernels.at[call.kernel].key, made.key))
+		call.kernel++;
+	if (call.kernel == net->kernels.count) {
+		NetPart part = {.name = name_of(net->c, arena_printf(net->c->arena, "%s_%zu", net->node->name, call.kernel)),
+			.net = net->node,
+			.layer = instance->layer,
+			.first = instance->first,
+			.end = instance->end,
+			.facts = net->facts,
+			.axes = instance->axes,
+			.states = net->states,
+			.leaves = leaves,
+			.find = find_array,
+			.context = net};
+		net->instance = number;
+		if (!net_part_build(net->p, &part, &made.built))
+			return false;
+		kernel_schedule(made.built.kernel, options);
+		net_fix_extents(made.built.kernel, net->longest);
+		if (!kernel_verify(made.built.kernel))
+			return false;
+		vec_push(net->c->arena, &net->kernels, made);
+		remember_states(net, &made.built.outputs);
+	}
+	vec_push(net->c->arena, &net->calls, call);
+	return true;
+}
+
+bool net_build(Net *net, Name result, const ScheduleOptions *options)
+{
+	for (size_t i = 0; i < net->instances.count; i++)
+		if (!build_instance(net, i, result, options))
+			return false;
+	if (is_state(net, result))
+		return true;
+	diag_error(net->c, net->node->loc, "net %s has no array \"%s\"", net->node->name, result);
+	return false;
+}
+
+/* ---- how many tokens the net knows ---- */
+
+/* A subscript that is a token is kept inside its axis: min(max(tokens[t], 0), last). */
+static bool is_token(const KExpr *e, const KBuffer *tokens, int64_t *last)
+{
+	return e->op == OP_MIN && e->args[0]->op == OP_MAX && e->args[0]->args[0]->op == OP_LOAD &&
+		   e->args[0]->args[0]->buffer == tokens && kexpr_is_const(e->args[1], last);
+}
+
+static void limit_tokens(const KExpr *e, const KBuffer *tokens, int64_t *most)
+{
+	int64_t last;
+	if (!e || !e->loads)
+		return;
+	for (uint32_t i = 0; e->op == OP_LOAD && i < e->buffer->rank; i++) {
+		if (is_token(e->subs[i], tokens, &last) && (!*most || last + 1 < *most))
+			*most = last + 1;
+		limit_tokens(e->subs[i], tokens, most);
+	}
+	for (int i = 0; i < 3 && e->args[i]; i++)
+		limit_tokens(e->args[i], tokens, most);
+}
+
+static void limit_in_steps(const KStepVec *steps, const KBuffer *tokens, int64_t *most)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		limit_tokens(steps->at[i]->value, tokens, most);
+		limit_in_steps(&steps->at[i]->body, tokens, most);
+	}
+}
+
+/* The shortest axis that tokens are places of; 0: there is none. */
+static int64_t vocabulary_of(const Net *net)
+{
+	int64_t most = 0;
+	for (size_t i = 0; i < net->kernels.count; i++) {
+		const NetKernel *built = &net->kernels.at[i].built;
+		for (size_t k = 0; k < built->inputs.count; k++)
+			if (built->inputs.at[k].source == NET_GIVEN)
+				limit_in_steps(&built->kernel->steps, built->inputs.at[k].buffer, &most);
+	}
+	return most;
+}
+
+/* ---- tables ---- */
+
+static int64_t buffer_bytes(const KBuffer *buffer)
+{
+	int64_t bytes = store_bytes(buffer->store), extent = 1;
+	for (uint32_t i = 0; i < buffer->rank; i++)
+		bytes *= kexpr_is_const(buffer->extent[i], &extent) ? extent : 1;
+	return bytes;
+}
+
+static CmprtState state_of(const Net *net, const NetArray *array)
+{
+	int64_t *shape = arena_array(net->c->arena, int64_t, array->rank + 1);
+	memcpy(shape, array->shape, sizeof *shape * array->rank);
+	bool is_real = store_type(array->store) >= T_F32;
+	CmprtState state = {.name = array->name,
+		.dtype = arena_printf(net->c->arena, "<%c%u", is_real ? 'f' : 'i', store_bytes(array->store)),
+		.rank = array->rank,
+		.shape = shape,
+		.bytes = store_bytes(array->store),
+		.given = -1};
+	for (uint32_t i = 0; i < array->rank; i++)
+		state.bytes *= array->shape[i];
+	state.is_ragged = array->rank > 0 && array->is_ragged[0];
+	if (array->source == NET_GIVEN)
+		state.given = given_find(array->line->kids[2]->text);
+	return state;
+}
+
+typedef VEC(CmprtState) StateVec;
+
+static int64_t state_number(const Net *net, StateVec *states, const NetArray *array)
+{
+	CmprtState state = state_of(net, array);
+	for (size_t i = 0; i < states->count; i++)
+		if (!strcmp(states->at[i].name, array->name))
+			return (int64_t)i;
+	vec_push(net->c->arena, states, state);
+	return (int64_t)states->count - 1;
+}
+
+static CmprtCall make_call(const Net *net, const NetCall *call, StateVec *states)
+{
+	const NetInstance *instance = &net->instances.at[call->instance];
+	const NetKernel *built = &net->kernels.at[call->kernel].built;
+	CmprtOperand *operands = arena_array(net->c->arena, CmprtOperand, built->inputs.count + 1);
+	int64_t *left = arena_array(net->c->arena, int64_t, built->outputs.count + 1);
+	VEC(int64_t) work = {0};
+	for (size_t i = 0; i < built->inputs.count; i++) {
+		const NetArray *array = &built->inputs.at[i];
+		operands[i] = (CmprtOperand){-1, -1};
+		if (array->source != NET_WEIGHT) {
+			operands[i].state = state_number(net, states, array);
+			continue;
+		}
+		const NetWeight *weight = net_weight(net, array->line, instance->number);
+		weight = weight ? weight : net_weight(net, array->line, -1);
+		operands[i].tensor = weight->file - net->checkpoint->tensors;
+	}
+	for (size_t i = 0; i < built->outputs.count; i++)
+		left[i] = state_number(net, states, &built->outputs.at[i]);
+	for (size_t i = 0; i < built->kernel->buffers.count; i++) {
+		const KBuffer *buffer = built->kernel->buffers.at[i];
+		if (buffer->kind == BUFFER_TEMP && !buffer->scope)
+			vec_push(net->c->arena, &work, buffer_bytes(buffer));
+	}
+	const char *label =
+		instance->layer ? arena_printf(net->c->arena, "layer %lld", (long long)instance->number) : net->node->name;
+	return (CmprtCall){.label = label,
+		.scratch_bytes = (int64_t)built->kernel->scratch_bytes,
+		.operand_count = (int64_t)built->inputs.count,
+		.operands = operands,
+		.left_count = (int64_t)built->outputs.count,
+		.left = left,
+		.work_count = (int64_t)work.count,
+		.work_bytes = work.at};
+}
+
+CmprtNet net_tables(const Net *net, const CmprtData *data, Name result, const char **kernel_names)
+{
+	StateVec states = {0};
+	CmprtCall *calls = arena_array(net->c->arena, CmprtCall, net->calls.count + 1);
+	CmprtNet out = {.name = net->node->name, .data_count = 1, .data = data, .longest = net->longest};
+	for (size_t i = 0; i < net->calls.count; i++) {
+		calls[i] = make_call(net, &net->calls.at[i], &states);
+		kernel_names[i] = net->kernels.at[net->calls.at[i].kernel].built.kernel->name;
+	}
+	out.vocabulary = vocabulary_of(net);
+	out.call_count = (int64_t)net->calls.count;
+	out.calls = calls;
+	out.state_count = (int64_t)states.count;
+	out.states = states.at;
+	for (size_t i = 0; i < states.count; i++)
+		if (!strcmp(states.at[i].name, result))
+			out.result = (int64_t)i;
+	return out;
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * forward.c: a network run over a data set, part by part: the weights of one part are
+ * in memory at a time, and what the parts hand on is kept for all samples. On entry
+ * the model is open; on exit the states that the net was built to leave are filled.
+ * A part runs on one sample after the other and spreads over threads itself, so the
+ * numbers are the same for any number of them.
+ */
+#include "forward.h"
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool check_call(const CmprtProgram *program, const CmprtNet *net, const CmprtCall *call, CmprtError *error)
+{
+	for (int64_t i = 0; i < call->operand_count; i++) {
+		const CmprtOperand *operand = &call->operands[i];
+		bool is_state = operand->tensor < 0;
+		if (operand->tensor >= program->input_count ||
+			(is_state && (operand->state < 0 || operand->state >= net->state_count)))
+			return error_bad_table(error, call->label, "an operand that is not there");
+	}
+	for (int64_t i = 0; i < call->left_count; i++)
+		if (call->left[i] < 0 || call->left[i] >= net->state_count || net->states[call->left[i]].given >= 0)
+			return error_bad_table(error, call->label, "a state that is not there");
+	return true;
+}
+
+static bool check_net(const CmprtProgram *program, const CmprtNet *net, CmprtError *error)
+{
+	if (net->data_count != 1 || net->longest < 1 || net->result < 0 || net->result >= net->state_count)
+		return error_bad_table(error, net->name, "counts out of range");
+	for (int64_t i = 0; i < net->state_count; i++)
+		if (net->states[i].bytes < 0 || net->states[i].given >= GIVEN_COUNT)
+			return error_bad_table(error, net->name, "a state of no size");
+	for (int64_t i = 0; i < net->call_count; i++)
+		if (!check_call(program, net, &net->calls[i], error))
+			return false;
+	return true;
+}
+
+/* ---- memory ---- */
+
+int64_t forward_state_bytes(const Forward *forward, int64_t state, int64_t sample)
+{
+	const CmprtState *of = &forward->net->states[state];
+	return of->is_ragged ? of->bytes / forward->net->longest * samples_length(&forward->samples, sample) : of->bytes;
+}
+
+/* Of all samples; what the data gives is made anew for each. */
+static int64_t all_bytes(const Forward *forward, int64_t state)
+{
+	int64_t bytes = 0;
+	for (int64_t i = 0; i < forward->samples.count && forward->net->states[state].given < 0; i++)
+		bytes += align_up(forward_state_bytes(forward, state, i), 64);
+	return bytes;
+}
+
+static int64_t call_bytes(const Forward *forward, const CmprtCall *call)
+{
+	int64_t bytes = forward->threads * align_up(call->scratch_bytes, 64);
+	for (int64_t i = 0; i < call->operand_count; i++) {
+		const CmprtOperand *operand = &call->operands[i];
+		if (operand->tensor >= 0)
+			bytes += align_up(forward->run->program->inputs[operand->tensor].bytes, 64);
+		else if (forward->net->states[operand->state].given >= 0)
+			bytes += align_up(forward->net->states[operand->state].bytes, 64);
+	}
+	for (int64_t i = 0; i < call->left_count; i++)
+		bytes += align_up(forward->net->states[call->left[i]].bytes, 64);
+	for (int64_t i = 0; i < call->work_count; i++)
+		bytes += align_up(call->work_bytes[i], 64);
+	return bytes;
+}
+
+/* What BLAS packs panels into on each thread, as memory.c counts it. */
+#define BLAS_THREAD_BYTES ((int64_t)4 << 20)
+#define SLACK_BYTES ((int64_t)2 << 20)
+
+static bool allocate(Forward *forward, CmprtError *error)
+{
+	const CmprtNet *net = forward->net;
+	int64_t states = 0, most = 0;
+	for (int64_t i = 0; i < net->state_count; i++)
+		states += all_bytes(forward, i);
+	for (int64_t i = 0; i < net->call_count; i++) {
+		int64_t bytes = call_bytes(forward, &net->calls[i]);
+		most = bytes > most ? bytes : most;
+	}
+	int64_t limit = forward->run->options->memory;
+	forward->peak = memory_resident(false) + SLACK_BYTES + forward->threads * BLAS_THREAD_BYTES + states + most;
+	if (limit > 0 && forward->peak > limit)
+		return error_memory_too_small(error, limit, align_up(forward->peak, 1 << 20) + (1 << 20));
+	forward->states = calloc((size_t)net->state_count + 1, sizeof *forward->states);
+	forward->arena = aligned_alloc(64, (size_t)align_up(most, 64) + 64);
+	if (!forward->states || !forward->arena)
+		return error_out_of_memory(error);
+	for (int64_t i = 0; i < net->state_count; i++) {
+		forward->states[i] = aligned_alloc(64, (size_t)all_bytes(forward, i) + 64);
+		if (!forward->states[i])
+			return error_out_of_memory(error);
+	}
+	return true;
+}
+
+char *forward_state(const Forward *forward, int64_t state, int64_t sample)
+{
+	char *at = forward->states[state];
+	for (int64_t i = 0; i < sample; i++)
+		at += align_up(forward_state_bytes(forward, state, i), 64);
+	return at;
+}
+
+/* ---- calls ---- */
+
+static void *take(char **memory, int64_t bytes)
+{
+	char *at = *memory;
+	*memory += align_up(bytes, 64);
+	return at;
+}
+
+/* Places of weights, given arrays, results and work; reads the weights. What is left of the memory is scratch. */
+static bool lay_call(Forward *forward, const CmprtCall *call, void **buffers, char **memory, CmprtError *error)
+{
+	const CmprtNet *net = forward->net;
+	for (int64_t i = 0; i < call->operand_count; i++, buffers++) {
+		const CmprtOperand *operand = &call->operands[i];
+		if (operand->tensor < 0) {
+			*buffers = net->states[operand->state].given >= 0 ? take(memory, net->states[operand->state].bytes) : NULL;
+			continue;
+		}
+		int64_t bytes = forward->run->program->inputs[operand->tensor].bytes;
+		*buffers = take(memory, bytes);
+		if (!input_read(forward->run, operand->tensor, *buffers, bytes, 0, error))
+			return false;
+	}
+	for (int64_t i = 0; i < call->left_count; i++)
+		*buffers++ = take(memory, net->states[call->left[i]].bytes);
+	for (int64_t i = 0; i < call->work_count; i++)
+		*buffers++ = take(memory, call->work_bytes[i]);
+	return true;
+}
+
+static void run_sample(Forward *forward, const CmprtCall *call, int64_t sample, void **buffers, char *scratch)
+{
+	const CmprtNet *net = forward->net;
+	int64_t length = samples_length(&forward->samples, sample);
+	for (int64_t i = 0; i < call->operand_count; i++) {
+		const CmprtOperand *operand = &call->operands[i];
+		if (operand->tensor >= 0)
+			continue;
+		if (net->states[operand->state].given >= 0)
+			samples_fill(&forward->samples, sample, (Given)net->states[operand->state].given, buffers[i]);
+		else
+			buffers[i] = forward_state(forward, operand->state, sample);
+	}
+	CmprtFrame frame = {buffers, &length, scratch};
+	call->kernel(&frame, 0, length);
+	for (int64_t i = 0; i < call->left_count; i++)
+		memcpy(forward_state(forward, call->left[i], sample), buffers[call->operand_count + i],
+			(size_t)forward_state_bytes(forward, call->left[i], sample));
+}
+
+static bool run_call(Forward *forward, const CmprtCall *call, CmprtError *error)
+{
+	void **buffers = calloc((size_t)(call->operand_count + call->left_count + call->work_count + 1), sizeof *buffers);
+	char *memory = forward->arena;
+	bool is_done = buffers || error_out_of_memory(error);
+	is_done = is_done && lay_call(forward, call, buffers, &memory, error);
+	for (int64_t i = 0; i < forward->samples.count && is_done; i++)
+		run_sample(forward, call, i, buffers, memory);
+	free(buffers);
+	return is_done;
+}
+
+static bool check_tokens(const Forward *forward, CmprtError *error)
+{
+	int64_t vocabulary = forward->net->vocabulary;
+	for (int64_t i = 0; i < forward->samples.token_count && vocabulary > 0; i++)
+		if (forward->samples.token[i] >= vocabulary)
+			return error_data_vocabulary(error, forward->net->data->path, forward->samples.token[i], i, vocabulary);
+	return forward->samples.longest <= forward->net->longest ||
+		   error_data_long(error, forward->net->data->path, forward->samples.longest, forward->net->longest);
+}
+
+bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error)
+{
+	*forward = (Forward){.run = run, .net = net, .threads = omp_get_max_threads()};
+	bool is_done = check_net(run->program, net, error) && samples_open(net->data, &forward->samples, error) &&
+				   check_tokens(forward, error) && allocate(forward, error);
+	for (int64_t i = 0; i < net->call_count && is_done; i++)
+		is_done = run_call(forward, &net->calls[i], error);
+	return is_done;
+}
+
+void forward_free(Forward *forward)
+{
+	for (int64_t i = 0; forward->states && i < forward->net->state_count; i++)
+		free(forward->states[i]);
+	free(forward->states);
+	free(forward->arena);
+	samples_close(&forward->samples);
+}

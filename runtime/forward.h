@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * forward.h: networks run over data sets (forward.c), and what is measured on them
+ * (evaluate.c).
+ */
+#ifndef CMPRT_FORWARD_H
+#define CMPRT_FORWARD_H
+
+#include "run.h"
+#include "samples.h"
+
+typedef struct Forward {
+	Run *run;
+	const CmprtNet *net;
+	Samples samples;
+	int64_t threads;
+	int64_t peak;  /* bytes that the process will have resident at most */
+	char **states; /* of each, for all samples */
+	char *arena;   /* of the call in hand */
+} Forward;
+
+/* After inputs_open. Free what it made, whether it failed or not. */
+bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error);
+void forward_free(Forward *forward);
+int64_t forward_state_bytes(const Forward *forward, int64_t state, int64_t sample);
+char *forward_state(const Forward *forward, int64_t state, int64_t sample);
+
+/* The mean of the losses of all tokens that were to be predicted. */
+typedef struct Loss {
+	double mean, error; /* its standard error, tokens taken for independent */
+	int64_t count;
+} Loss;
+Loss forward_loss(const Forward *forward);
+
+#endif

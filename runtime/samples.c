@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * samples.c: files of tokens to samples. A file is rows of tokens: of a NumPy array
+ * of two axes its rows, each up to the first negative number; of one axis, and of a
+ * bare file of numbers, one row. Rows longer than the window are cut into windows,
+ * one after the other; what is left at a row's end is a sample of its own, unless it
+ * is one token, after which nothing can be predicted.
+ */
+#include "samples.h"
+
+#include "run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Numbers of a file as they lie in it. */
+typedef struct Table {
+	char *bytes;
+	int64_t rows, columns, width; /* width: bytes of a number */
+	bool is_signed;
+} Table;
+
+/* ---- reading ---- */
+
+static bool read_file(const char *path, char **bytes, int64_t *count, CmprtError *error)
+{
+	struct stat status;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool is_read = fd >= 0 && fstat(fd, &status) == 0;
+	if (!is_read)
+		error_system(error, "read", path, errno);
+	*count = is_read ? status.st_size : 0;
+	*bytes = is_read ? malloc((size_t)*count + 1) : NULL;
+	if (is_read && !*bytes)
+		is_read = error_out_of_memory(error);
+	is_read = is_read && file_read(fd, path, *bytes, *count, 0, error);
+	if (is_read)
+		(*bytes)[*count] = 0;
+	if (fd >= 0)
+		close(fd);
+	return is_read;
+}
+
+/* What stands behind 'key': in the header of a NumPy file. */
+static const char *npy_value(const char *header, const char *key)
+{
+	const char *at = strstr(header, key);
+	at = at ? strchr(at, ':') : NULL;
+	return at ? at + 1 + strspn(at + 1, " ") : NULL;
+}
+
+static bool npy_shape(const char *at, Table *table)
+{
+	int64_t extent[3];
+	int rank = 0;
+	if (!at || *at++ != '(')
+		return false;
+	while (rank < 3) {
+		char *end;
+		at += strspn(at, " ");
+		errno = 0;
+		long long value = *at >= '0' && *at <= '9' ? strtoll(at, &end, 10) : -1;
+		if (value < 0 || errno)
+			break;
+		extent[rank++] = value;
+		at = end + strspn(end, " ");
+		if (*at != ',')
+			break;
+		at++;
+	}
+	table->rows = rank == 2 ? extent[0] : 1;
+	table->columns = rank == 2 ? extent[1] : extent[0];
+	return *at == ')' && (rank == 1 || rank == 2);
+}
+
+/* Sets the table's fields; gives where the numbers begin, -1: the file is none. */
+static int64_t npy_open(const char *bytes, int64_t count, Table *table)
+{
+	if (count < 12 || memcmp(bytes, "\x93NUMPY", 6) != 0 || bytes[6] < 1 || bytes[6] > 3)
+		return -1;
+	const unsigned char *size = (const unsigned char *)bytes + 8;
+	bool is_short = bytes[6] == 1;
+	int64_t begin = is_short ? 10 : 12;
+	int64_t length = size[0] | size[1] << 8 | (is_short ? 0 : (int64_t)size[2] << 16 | (int64_t)size[3] << 24);
+	char *header = begin + length <= count ? strndup(bytes + begin, (size_t)length) : NULL;
+	if (!header)
+		return -1;
+	const char *type = npy_value(header, "'descr'"), *order = npy_value(header, "'fortran_order'");
+	bool is_known = type && *type == '\'' && (type[1] == '<' || type[1] == '|') && (type[2] == 'i' || type[2] == 'u') &&
+					strchr("1248", type[3]) && type[4] == '\'' && order && strncmp(order, "False", 5) == 0 &&
+					npy_shape(npy_value(header, "'shape'"), table);
+	if (is_known) {
+		table->width = type[3] - '0';
+		table->is_signed = type[2] == 'i';
+	}
+	free(header);
+	return is_known ? begin + length : -1;
+}
+
+static const struct {
+	const char *suffix;
+	int64_t width;
+	bool is_signed;
+} bare_files[] = {
+	{".i32", 4, true},
+	{".u16", 2, false},
+};
+
+static bool has_suffix(const char *path, const char *suffix)
+{
+	size_t length = strlen(path), tail = strlen(suffix);
+	return length > tail && strcmp(path + length - tail, suffix) == 0;
+}
+
+/* The table's fields, by the file's suffix; gives where the numbers begin, -1: reported. */
+static int64_t find_numbers(const char *path, const char *bytes, int64_t count, Table *table, CmprtError *error)
+{
+	for (size_t i = 0; i < sizeof bare_files / sizeof *bare_files; i++)
+		if (has_suffix(path, bare_files[i].suffix)) {
+			*table = (Table){NULL, 1, count / bare_files[i].width, bare_files[i].width, bare_files[i].is_signed};
+			return 0;
+		}
+	if (!has_suffix(path, ".npy")) {
+		error_data_kind(error, path);
+		return -1;
+	}
+	int64_t begin = npy_open(bytes, count, table);
+	if (begin < 0)
+		error_data_array(error, path);
+	else if (table->columns > 0 && table->rows > (count - begin) / table->width / table->columns)
+		begin = error_data_short(error, path, count) ? 0 : -1;
+	return begin;
+}
+
+/* ---- rows to samples ---- */
+
+static int64_t number_at(const Table *table, int64_t at)
+{
+	uint64_t bits = 0;
+	memcpy(&bits, table->bytes + at * table->width, (size_t)table->width);
+	int64_t spare = 64 - 8 * table->width;
+	return table->is_signed ? (int64_t)(bits << spare) >> spare : (int64_t)(bits & (UINT64_MAX >> spare));
+}
+
+static bool add_row(const Table *table, int64_t row, const CmprtData *data, Samples *samples, CmprtError *error)
+{
+	int64_t end = 0, begin = row * table->columns;
+	for (; end < table->columns && number_at(table, begin + end) >= 0; end++) {
+		int64_t token = number_at(table, begin + end);
+		if (token > INT32_MAX)
+			return error_data_token(error, data->path, token, begin + end);
+		samples->token[samples->token_count + end] = (int32_t)token;
+	}
+	int64_t window = data->window > 0 ? data->window : end;
+	for (int64_t at = 0; at < end && (data->samples == 0 || samples->count < data->samples); at += window) {
+		int64_t length = end - at < window ? end - at : window;
+		if (length < 2)
+			break;
+		samples->first[samples->count + 1] = samples->token_count += length;
+		samples->count++;
+		samples->longest = length > samples->longest ? length : samples->longest;
+	}
+	return true;
+}
+
+bool samples_open(const CmprtData *data, Samples *samples, CmprtError *error)
+{
+	Table table = {0};
+	int64_t count;
+	char *bytes;
+	*samples = (Samples){0};
+	bool is_read = read_file(data->path, &bytes, &count, error);
+	int64_t begin = is_read ? find_numbers(data->path, bytes, count, &table, error) : -1;
+	is_read = begin >= 0;
+	int64_t numbers = table.rows * table.columns;
+	if (is_read) {
+		table.bytes = bytes + begin;
+		samples->token = malloc(sizeof *samples->token * (size_t)(numbers + 1));
+		samples->first = calloc((size_t)numbers + 2, sizeof *samples->first);
+		is_read = (samples->token && samples->first) || error_out_of_memory(error);
+	}
+	for (int64_t row = 0; row < table.rows && is_read; row++)
+		is_read = add_row(&table, row, data, samples, error);
+	free(bytes);
+	if (is_read && samples->count == 0)
+		is_read = error_data_empty(error, data->path);
+	if (!is_read)
+		samples_close(samples);
+	return is_read;
+}
+
+void samples_close(Samples *samples)
+{
+	free(samples->token);
+	free(samples->first);
+	*samples = (Samples){0};
+}
+
+/* ---- what they give ---- */
+
+int64_t samples_length(const Samples *samples, int64_t number)
+{
+	return samples->first[number + 1] - samples->first[number];
+}
+
+void samples_fill(const Samples *samples, int64_t number, Given given, int32_t *to)
+{
+	int64_t length = samples_length(samples, number), shift = given == GIVEN_next;
+	const int32_t *from = samples->token + samples->first[number];
+	memcpy(to, from + shift, sizeof *to * (size_t)(length - shift));
+	if (shift)
+		to[length - 1] = -1;
+}
+
+static const char *const given_names[] = {
+#define GIVEN(name, help) #name,
+#include "samples.def"
+#undef GIVEN
+};
+
+int given_find(const char *name)
+{
+	for (int i = 0; i < GIVEN_COUNT; i++)
+		if (strcmp(given_names[i], name) == 0)
+			return i;
+	return -1;
+}
+
+const char *given_name(int row)
+{
+	return given_names[row];
+}

@@ -1,0 +1,185 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""stdlib's nets and `cmpc eval` against NumPy in f64: logits, losses, perplexity of samples of several lengths,
+the same bytes for any threads, and what is said of files of tokens that are none.
+
+The checkpoint of examples/tiny-llama is bf16 with grouped queries and a head of its own; variants of its config
+and of its tensors try the rest. Where ../shared is there, stories260K too, whose logits another program made.
+"""
+
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+
+import numpy
+
+TOP = os.path.abspath(os.environ.get("TOP_SRCDIR", "."))
+sys.path.insert(0, os.path.join(TOP, "tests", "reference"))
+import llama  # noqa: E402
+
+CMPC = os.environ.get("CMPC", "cmpc")
+SHARED = os.environ.get("SHARED", os.path.join(TOP, "..", "shared"))
+TOLERANCE = 1e-4
+failures = 0
+
+
+def check(is_true, what):
+    global failures
+    if not is_true:
+        failures += 1
+        print("FAILED:", what)
+
+
+def run(*arguments):
+    done = subprocess.run([CMPC, *arguments], capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stdout, done.stderr
+
+
+def write_program(folder, model, data="tokens.npy", properties=""):
+    path = os.path.join(folder, "eval.cmp")
+    with open(path, "w") as file:
+        file.write(f'model m from "{model}"\ndata d from "{data}" {properties}\n')
+    return path
+
+
+def write_rows(folder, rows):
+    table = -numpy.ones((len(rows), max(map(len, rows))), numpy.int32)
+    for row, tokens in zip(table, rows):
+        row[: len(tokens)] = tokens
+    numpy.save(os.path.join(folder, "tokens.npy"), table)
+
+
+def array_of(folder, program, name, *options):
+    out = os.path.join(folder, "array.npy")
+    status, _, errors = run("eval", program, "--array", name, "-o", out, *options)
+    check(status == 0, f"{name}: {errors}")
+    return numpy.load(out)
+
+
+def perplexity_of(program, *options):
+    status, text, errors = run("eval", program, *options)
+    found = re.match(r"perplexity\(d\) = ([0-9.]+) \+- ([0-9.]+)  \(([0-9]+) tokens of ([0-9]+) samples\)\n$", text)
+    check(status == 0 and found, f"perplexity: {text}{errors}")
+    return [float(number) for number in found.groups()] if found else [0, 0, 0, 0]
+
+
+def write_model(folder, tensors, config):
+    """f32, in one file"""
+    header, place = {}, 0
+    for name, values in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(values.shape), "data_offsets": [place, place + 4 * values.size]}
+        place += 4 * values.size
+    text = json.dumps(header).encode()
+    with open(os.path.join(folder, "model.safetensors"), "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for values in tensors.values():
+            file.write(values.astype("<f4").tobytes())
+    with open(os.path.join(folder, "config.json"), "w") as file:
+        json.dump(config, file)
+
+
+def compare(folder, model, rows, what):
+    """Logits, and mean and standard error of the loss."""
+    tensors, config = llama.read_checkpoint(model)
+    program = write_program(folder, model)
+    write_rows(folder, rows)
+    wanted = [llama.forward(tensors, config, row) for row in rows]
+    found = array_of(folder, program, "logits")
+    check(found.shape == (sum(map(len, rows)), wanted[0].shape[1]), f"{what}: shape {found.shape}")
+    off = abs(found - numpy.concatenate(wanted)).max()
+    check(off < TOLERANCE, f"{what}: logits off by {off}")
+    loss = numpy.concatenate([llama.losses(w, row) for w, row in zip(wanted, rows)])
+    mean, error, count, samples = perplexity_of(program)
+    check(abs(mean / numpy.exp(loss.mean()) - 1) < 2e-5, f"{what}: perplexity {mean}, not {numpy.exp(loss.mean())}")
+    deviation = numpy.exp(loss.mean()) * loss.std(ddof=1) / numpy.sqrt(len(loss))
+    check(abs(error / deviation - 1) < 1e-3, f"{what}: standard error {error}, not {deviation}")
+    check((count, samples) == (len(loss), len(rows)), f"{what}: {count} tokens of {samples} samples")
+    return program
+
+
+def check_variants(folder, model, generator):
+    """Other settings of the same architecture, on smaller random weights."""
+    tensors, config = llama.read_checkpoint(model)
+    variants = [
+        ("linear scaling", {"rope_scaling": {"type": "linear", "factor": 4.0}}),
+        ("llama3 scaling", {"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0, "original_max_position_embeddings": 64}, "rope_theta": 500000.0}),
+        ("window", {"sliding_window": 7, "model_type": "mistral"}),
+        ("tied", {"tie_word_embeddings": True}),
+        ("bias", {"attention_bias": True}),
+    ]
+    for what, changes in variants:
+        own = dict(tensors)
+        if what == "tied":
+            del own["lm_head.weight"]
+        for layer in range(config["num_hidden_layers"] if what == "bias" else 0):
+            for part in "qkv":
+                name = f"model.layers.{layer}.self_attn.{part}_proj"
+                own[name + ".bias"] = generator.normal(size=own[name + ".weight"].shape[0]).astype(numpy.float32)
+        write_model(folder, own, {**config, **changes})
+        compare(folder, folder, [generator.integers(0, 512, 40)], what)
+
+
+def check_files(folder, model, generator):
+    """Files of tokens: bare ones, windows, and those that are refused."""
+    tokens = generator.integers(0, 512, 100).astype(numpy.int32)
+    tokens.tofile(os.path.join(folder, "tokens.i32"))
+    tokens.astype("<u2").tofile(os.path.join(folder, "tokens.u16"))
+    numpy.save(os.path.join(folder, "line.npy"), tokens.astype(numpy.int64))
+    results = [perplexity_of(write_program(folder, model, data, "{ window 30 }"))
+               for data in ("tokens.i32", "tokens.u16", "line.npy")]
+    check(results[0] == results[1] == results[2] and results[0][2:] == [96, 4], f"windows: {results}")
+    two = perplexity_of(write_program(folder, model, "tokens.i32", "{ window 30  samples 2 }"))
+    check(two[2:] == [58, 2], f"two samples: {two}")
+    numpy.save(os.path.join(folder, "real.npy"), numpy.ones(5, numpy.float32))
+    numpy.save(os.path.join(folder, "one.npy"), numpy.ones((3, 1), numpy.int32))
+    numpy.save(os.path.join(folder, "large.npy"), numpy.full(5, 512, numpy.int32))
+    with open(os.path.join(folder, "short.npy"), "wb") as file:
+        with open(os.path.join(folder, "line.npy"), "rb") as whole:
+            file.write(whole.read()[:-8])
+    for data, message in [
+        ("real.npy", "is no NumPy array of whole numbers"),
+        ("one.npy", "no sample has two tokens"),
+        ("short.npy", "longer than the file"),
+        ("none.npy", "No such file"),
+        ("large.npy", "token 512, number 0, is not in the model's vocabulary of 512"),
+        ("eval.cmp", "tokens are read from"),
+    ]:
+        status, text, errors = run("eval", write_program(folder, model, data))
+        check(status == 1 and message in errors and not text, f"{data}: {status} {errors}")
+
+
+def main():
+    generator = numpy.random.default_rng(3)
+    model = os.path.join(TOP, "examples", "tiny-llama")
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [generator.integers(0, 512, count) for count in (70, 2, 300, 33)]
+        program = compare(folder, model, rows, "tiny-llama")
+        one = array_of(folder, program, "logits", "--threads", "1").tobytes()
+        for threads in ("2", "7"):
+            check(array_of(folder, program, "logits", "--threads", threads).tobytes() == one, f"{threads} threads")
+        status, _, errors = run("eval", program, "--memory", "1MiB")
+        check(status == 1 and "memory" in errors, f"too little memory: {errors}")
+        check_variants(folder, model, generator)
+        check_files(folder, model, generator)
+        golden = os.path.join(SHARED, "golden", "nets", "stories260K")
+        stories = os.path.join(SHARED, "models", "stories260K")
+        if os.path.isdir(golden):
+            program = write_program(folder, stories, os.path.join(golden, "ids.i32"))
+            wanted = numpy.fromfile(os.path.join(golden, "logits.f32"), "<f4").reshape(-1, 512)
+            off = abs(array_of(folder, program, "logits") - wanted).max()
+            check(off < TOLERANCE, f"stories260K: logits off by {off}")
+            with open(os.path.join(golden, "tales.json")) as file:
+                tales = json.load(file)
+            write_rows(folder, [document["tokens"] for document in tales["documents"]])
+            mean, _, count, samples = perplexity_of(write_program(folder, stories))
+            check(abs(mean - tales["perplexity"]) < 2e-5, f"stories260K: perplexity {mean}, not {tales['perplexity']}")
+            check((count, samples) == (tales["predicted_tokens"], 32), f"stories260K: {count} tokens of {samples}")
+    sys.exit(1 if failures else 0)
+
+
+main()
