@@ -173,7 +173,8 @@ static void emit_leaves(Emitter *e, KStep *const *steps, size_t count)
 	while (count > 0) {
 		size_t taken = 1;
 		memo_forget(e);
-		bool is_product = left[0]->kind == STEP_REDUCE && left[0]->is_contraction && e->is_top;
+		bool is_product =
+			left[0]->kind == STEP_REDUCE && left[0]->is_contraction && e->is_whole && e->mode == MODE_SCALAR;
 		if (!is_product || !emit_contraction(e, left[0])) {
 			taken = group_gather(e, left, count);
 			emit_group(e, left, taken);
@@ -352,6 +353,7 @@ static void emit_rows(Emitter *e, KStep *step)
 	const char *name = arena_printf(e->k->c->arena, "%s.rows%u", e->k->name, e->rows_count++);
 	Emitter *inner = emitter_new(e->m, e->k, e->facts, name);
 	LLVMSetLinkage(inner->function, LLVMInternalLinkage);
+	inner->is_whole = true;
 	load_context(inner, e, step);
 	emit_row_range(inner, step);
 	emitter_finish(inner);
@@ -369,7 +371,7 @@ static uint64_t emit_steps_kernel(Module *m, Kernel *k, KernelFacts *facts)
 {
 	Emitter *e = emitter_new(m, k, facts, k->name);
 	LLVMTypeRef i64 = type_of(e, T_I64);
-	e->is_top = true;
+	e->is_top = e->is_whole = true;
 	e->own_scratch = LLVMAddGlobal(m->llvm, i64, "own_scratch");
 	LLVMSetLinkage(e->own_scratch, LLVMPrivateLinkage);
 	LLVMSetGlobalConstant(e->own_scratch, true);

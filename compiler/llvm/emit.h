@@ -94,6 +94,7 @@ typedef struct Emitter {
 	uint32_t memo_epoch;
 	uint64_t scratch_bytes;   /* used of frame->scratch */
 	bool is_top;              /* the function of a kernel of several steps: it outlines row loops */
+	bool is_whole;            /* that function, or one that it outlined: contractions go to BLAS */
 	uint32_t rows_count;      /* is_top: outlined functions so far */
 	uint64_t rows_scratch;    /* is_top: the most that one of them wants */
 	LLVMValueRef own_scratch; /* is_top: a constant, how much of the scratch is its own */

@@ -38,14 +38,43 @@ void emit_linalg(Emitter *e, KStep *step)
 
 /* ---- contractions ---- */
 
-/* One f32 matrix of a product: base and the strides, in elements, along two indices. */
+/* What a sum of products is as a matrix product: c[row, column] = sum over depth of a[row, depth] * b[depth, column],
+ * once for every value of the other indices of its domain. */
+typedef struct Product {
+	KStep *step;
+	KExpr *a, *b;
+	KIndex *row, *column;
+} Product;
+
+/* One f32 matrix of it: base, and the strides, in elements, along its two directions. */
 typedef struct Operand {
 	KBuffer *buffer;
 	Linear *base;
 	int64_t along_free, along_other;
 } Operand;
 
-static bool operand_of(Emitter *e, KBuffer *buffer, KExpr *const *subs, KIndex *free, KIndex *other, Operand *o)
+/* The step between two turns of the indices together, the last the fastest; 0: there is none that holds for all. */
+static int64_t take_together(Emitter *e, Linear *base, KIndex *const *indices, uint32_t count)
+{
+	int64_t stride = 0, turns = 1;
+	for (uint32_t i = count; i-- > 0;) {
+		int64_t own = linear_take(base, indices[i]);
+		if (linear_uses(e, base, indices[i]))
+			return 0;
+		if (i + 1 == count)
+			stride = own;
+		else if (own != stride * turns)
+			return 0;
+		int64_t extent;
+		if (i > 0 && !const_trip_count(indices[i], &extent))
+			return 0;
+		turns *= i > 0 ? extent : 1;
+	}
+	return stride;
+}
+
+static bool operand_of(Emitter *e, KBuffer *buffer, KExpr *const *subs, KIndex *free, KIndex *const *others,
+	uint32_t other_count, Operand *o)
 {
 	Place *place = place_of(e, buffer);
 	if (buffer->store.kind != STORE_F32 || place->is_private)
@@ -53,14 +82,14 @@ static bool operand_of(Emitter *e, KBuffer *buffer, KExpr *const *subs, KIndex *
 	o->buffer = buffer;
 	o->base = linear_subscript(e, buffer, subs, -1);
 	o->along_free = linear_take(o->base, free);
-	o->along_other = linear_take(o->base, other);
-	return o->along_free != 0 && o->along_other != 0 && !linear_uses(e, o->base, free) &&
-		   !linear_uses(e, o->base, other);
+	o->along_other = take_together(e, o->base, others, other_count);
+	return o->along_free != 0 && o->along_other != 0 && !linear_uses(e, o->base, free);
 }
 
+/* The last index of the domain that a has and b lacks: the one that is likely to be contiguous. */
 static KIndex *free_index(const KStep *step, const KExpr *a, const KExpr *b)
 {
-	for (uint32_t i = 0; i < step->domain_count; i++)
+	for (uint32_t i = step->domain_count; i-- > 0;)
 		if (kexpr_uses(a, step->domain[i]) && !kexpr_uses(b, step->domain[i]))
 			return step->domain[i];
 	return NULL;
@@ -78,36 +107,76 @@ static bool starts_at_zero(const KIndex *index)
 	return kexpr_is_const(index->lo, &lo) && lo == 0 && index->step == 1;
 }
 
-bool emit_contraction(Emitter *e, KStep *step)
+static uint32_t place_in_domain(const KStep *step, const KIndex *index)
 {
-	KExpr *product = step->value;
-	if (product->op != OP_MUL || product->type != T_F32 || step->over_count != 1 || step->domain_count != 2 ||
-		product->args[0]->op != OP_LOAD || product->args[1]->op != OP_LOAD ||
+	uint32_t at = 0;
+	while (step->domain[at] != index)
+		at++;
+	return at;
+}
+
+static bool find_product(KStep *step, Product *p)
+{
+	KExpr *value = step->value;
+	if (value->op != OP_MUL || value->type != T_F32 || value->args[0]->op != OP_LOAD || value->args[1]->op != OP_LOAD ||
 		!store_equal(step->store, step->dst->store))
 		return false;
-	KExpr *a = product->args[0], *b = product->args[1];
-	KIndex *row = free_index(step, a, b), *column = free_index(step, b, a), *depth = step->over[0];
-	if (!row || !column || !starts_at_zero(row) || !starts_at_zero(column) || !starts_at_zero(depth))
+	*p = (Product){.step = step, .a = value->args[0], .b = value->args[1]};
+	p->row = free_index(step, p->a, p->b);
+	p->column = free_index(step, p->b, p->a);
+	if (!p->row || !p->column || !starts_at_zero(p->row) || !starts_at_zero(p->column))
 		return false;
-	if (row != step->domain[0]) { /* c's rows are contiguous along its last index */
-		KExpr *swap = a;
-		a = b;
-		b = swap;
-		KIndex *other = row;
-		row = column;
-		column = other;
+	for (uint32_t i = 0; i < step->over_count; i++)
+		if (!starts_at_zero(step->over[i]))
+			return false;
+	if (place_in_domain(step, p->row) >
+		place_in_domain(step, p->column)) { /* c's rows are contiguous along its last index */
+		Product turned = {step, p->b, p->a, p->column, p->row};
+		*p = turned;
 	}
-	Operand to, left, right;
-	if (!operand_of(e, step->dst, step->dst_subs, row, column, &to) || to.along_other != 1 ||
-		!operand_of(e, a->buffer, a->subs, row, depth, &left) ||
-		!operand_of(e, b->buffer, b->subs, column, depth, &right))
-		return false;
+	return true;
+}
+
+static LLVMValueRef emit_depth(Emitter *e, const KStep *step)
+{
+	LLVMValueRef depth = emit_trip_count(e, step->over[0]);
+	for (uint32_t i = 1; i < step->over_count; i++)
+		depth = LLVMBuildMul(e->builder, depth, emit_trip_count(e, step->over[i]), "depth");
+	return depth;
+}
+
+/* Loops over the domain's indices from number `at` on that are neither rows nor columns; inside, the call. */
+static void emit_product(Emitter *e, const Product *p, uint32_t at, Operand *to, Operand *left, Operand *right)
+{
 	LLVMTypeRef i64 = type_of(e, T_I64);
-	LLVMValueRef args[] = {operand_pointer(e, &to), const_int(i64, to.along_free), operand_pointer(e, &left),
-		const_int(i64, left.along_free), const_int(i64, left.along_other), operand_pointer(e, &right),
-		const_int(i64, right.along_other), const_int(i64, right.along_free), emit_trip_count(e, row),
-		emit_trip_count(e, column), emit_trip_count(e, depth)};
+	const KStep *step = p->step;
+	while (at < step->domain_count && (step->domain[at] == p->row || step->domain[at] == p->column))
+		at++;
+	if (at < step->domain_count) {
+		KIndex *index = step->domain[at];
+		LoopFrame loop = loop_begin(e, const_int(i64, 0), emit_trip_count(e, index), 1, "batch");
+		bind_index(e, index, loop.counter);
+		emit_product(e, p, at + 1, to, left, right);
+		loop_end(e, &loop, 1);
+		e->index_values[index->id] = NULL;
+		return;
+	}
+	LLVMValueRef args[] = {operand_pointer(e, to), const_int(i64, to->along_free), operand_pointer(e, left),
+		const_int(i64, left->along_free), const_int(i64, left->along_other), operand_pointer(e, right),
+		const_int(i64, right->along_other), const_int(i64, right->along_free), emit_trip_count(e, p->row),
+		emit_trip_count(e, p->column), emit_depth(e, step)};
 	emit_runtime_call(e, "cmprt_gemm_f32", args);
+}
+
+bool emit_contraction(Emitter *e, KStep *step)
+{
+	Product p;
+	Operand to, left, right;
+	if (!find_product(step, &p) || !operand_of(e, step->dst, step->dst_subs, p.row, &p.column, 1, &to) ||
+		to.along_other != 1 || !operand_of(e, p.a->buffer, p.a->subs, p.row, step->over, step->over_count, &left) ||
+		!operand_of(e, p.b->buffer, p.b->subs, p.column, step->over, step->over_count, &right))
+		return false;
+	emit_product(e, &p, 0, &to, &left, &right);
 	memo_forget(e);
 	return true;
 }
