@@ -132,6 +132,7 @@ bool is_given_array(const Node *statement); /* x[..] = weight .. or data .. */
 void check_given_array(Checker *ck, const Node *right);
 void check_net_statement(Checker *ck, const Node *node); /* axis .., layer .. */
 void check_net(Checker *ck, const Decl *decl);
+void net_role_names(const Program *p, NameVec *to); /* that weights of nets have */
 
 /* ---- check_dtype.c ---- */
 

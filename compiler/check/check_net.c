@@ -99,3 +99,24 @@ void check_net(Checker *ck, const Decl *decl)
 	add_axes(ck, decl->node->kids[0]);
 	check_body(ck, decl->node->kids[0]);
 }
+
+static void add_roles(Compiler *c, const Node *body, NameVec *to)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *line = body->kids[i];
+		if (line->kind == N_LAYER)
+			add_roles(c, line->kids[1], to);
+		const Node *roles = line->kind == N_DEFINE && line->kids[2]->kind == N_WEIGHT ? line->kids[2]->kids[1] : NULL;
+		for (uint32_t r = 0; roles && r < roles->kid_count; r++)
+			vec_push(c->arena, to, roles->kids[r]->name);
+	}
+}
+
+void net_role_names(const Program *p, NameVec *to)
+{
+	for (size_t i = 0; i < p->decls.count; i++) {
+		const Decl *net = p->decls.at[i]->kind == DECL_NET ? program_find(p, DECL_NET, p->decls.at[i]->name) : NULL;
+		if (net)
+			add_roles(p->c, net->node->kids[0], to);
+	}
+}

@@ -34,6 +34,11 @@ static bool is_role(const Program *p, Name name)
 				if (node->kids[r]->kids[0]->kids[i]->name == name)
 					return true;
 	}
+	NameVec of_nets = {0};
+	net_role_names(p, &of_nets);
+	for (size_t i = 0; i < of_nets.count; i++)
+		if (of_nets.at[i] == name)
+			return true;
 	return false;
 }
 
@@ -45,6 +50,7 @@ static void role_names(Checker *ck, NameVec *to)
 			for (uint32_t i = 0; i < node->kids[r]->kids[0]->kid_count; i++)
 				vec_push(ck->c->arena, to, node->kids[r]->kids[0]->kids[i]->name);
 	}
+	net_role_names(ck->p, to);
 	vec_push(ck->c->arena, to, name_of(ck->c, "all"));
 	vec_push(ck->c->arena, to, name_of(ck->c, "rest"));
 }

@@ -4,7 +4,7 @@
  * columns, roles and layer by its name, and the names that arguments may use:
  * name role layer layers rows cols tied config.x.
  */
-#include "plan.h"
+#include "net.h"
 
 #include <ctype.h>
 #include <regex.h>
@@ -76,6 +76,14 @@ static bool axes_are(const Node *axes, const char *first, const char *second)
 		   !strcmp(axes->kids[0]->name, first) && !strcmp(axes->kids[1]->name, second);
 }
 
+/* Stored [i, o] */
+static void turn_shape(PlanTensor *tensor)
+{
+	tensor->is_transposed = true;
+	tensor->rows = tensor->file->shape[1];
+	tensor->cols = tensor->file->shape[0];
+}
+
 static void take_shape(PlanTensor *tensor, const Node *axes)
 {
 	const CkTensor *file = tensor->file;
@@ -88,41 +96,78 @@ static void take_shape(PlanTensor *tensor, const Node *axes)
 		tensor->stack = file->shape[0];
 		tensor->rows = file->shape[1];
 	}
-	if (axes_are(axes, "i", "o") && file->rank == 2) {
-		tensor->is_transposed = true;
-		tensor->rows = file->shape[1];
-		tensor->cols = file->shape[0];
+	if (axes_are(axes, "i", "o") && file->rank == 2)
+		turn_shape(tensor);
+}
+
+static void take_names(Plan *plan, PlanTensor *tensor, const Node *roles)
+{
+	for (uint32_t i = 0; roles && i < roles->kid_count; i++)
+		vec_push(plan->c->arena, &tensor->roles, roles->kids[i]->name);
+}
+
+/* What the first row that fits says; rows of programs come before those of the net, and these before stdlib's. */
+static bool take_role(Plan *plan, PlanTensor *tensor, bool is_stdlib, const Node **axes)
+{
+	for (size_t d = 0; d < plan->p->decls.count; d++) {
+		const Decl *decl = plan->p->decls.at[d];
+		for (uint32_t r = 0; decl->kind == DECL_ROLES && decl->is_stdlib == is_stdlib && r < decl->node->kid_count;
+			 r++) {
+			const Node *row = decl->node->kids[r];
+			int64_t layer = -1;
+			if (!row_fits(row, tensor->file->name, &layer))
+				continue;
+			tensor->layer = layer;
+			*axes = row->kids[1];
+			take_names(plan, tensor, row->kids[0]);
+			return true;
+		}
 	}
+	return false;
+}
+
+static bool take_role_of_net(Plan *plan, PlanTensor *tensor)
+{
+	for (size_t i = 0; i < plan->net_roles.count; i++) {
+		const NetRole *row = &plan->net_roles.at[i];
+		int64_t layer = -1;
+		if (!pattern_is_match(row->pattern, tensor->file->name, &layer))
+			continue;
+		tensor->layer = layer;
+		take_names(plan, tensor, row->roles);
+		take_shape(tensor, NULL);
+		if (row->is_transposed && tensor->file->rank == 2)
+			turn_shape(tensor);
+		return true;
+	}
+	return false;
 }
 
 static void take_roles(Plan *plan, PlanTensor *tensor)
 {
 	const Node *axes = NULL;
 	tensor->layer = -1;
-	for (size_t d = 0; d < plan->p->decls.count && !tensor->roles.count; d++) {
-		const Decl *decl = plan->p->decls.at[d];
-		for (uint32_t r = 0; decl->kind == DECL_ROLES && r < decl->node->kid_count; r++) {
-			const Node *row = decl->node->kids[r];
-			int64_t layer = -1;
-			if (!row_fits(row, tensor->file->name, &layer))
-				continue;
-			tensor->layer = layer;
-			axes = row->kids[1];
-			for (uint32_t i = 0; i < row->kids[0]->kid_count; i++)
-				vec_push(plan->c->arena, &tensor->roles, row->kids[0]->kids[i]->name);
-			break;
-		}
-	}
+	if (!take_role(plan, tensor, false, &axes) && take_role_of_net(plan, tensor))
+		return;
+	if (!tensor->roles.count)
+		take_role(plan, tensor, true, &axes);
 	take_shape(tensor, axes);
+}
+
+static void list_names(const Plan *plan, const Node *roles, NameVec *to)
+{
+	for (uint32_t i = 0; roles && i < roles->kid_count; i++)
+		vec_push(plan->c->arena, to, roles->kids[i]->name);
 }
 
 void role_names(const Plan *plan, NameVec *to)
 {
+	for (size_t i = 0; i < plan->net_roles.count; i++)
+		list_names(plan, plan->net_roles.at[i].roles, to);
 	for (size_t d = 0; d < plan->p->decls.count; d++) {
 		const Decl *decl = plan->p->decls.at[d];
 		for (uint32_t r = 0; decl->kind == DECL_ROLES && r < decl->node->kid_count; r++)
-			for (uint32_t i = 0; i < decl->node->kids[r]->kids[0]->kid_count; i++)
-				vec_push(plan->c->arena, to, decl->node->kids[r]->kids[0]->kids[i]->name);
+			list_names(plan, decl->node->kids[r]->kids[0], to);
 	}
 }
 
@@ -174,10 +219,25 @@ static void bind_tensor(Plan *plan, PlanTensor *tensor)
 	bind(plan, tensor->facts, "cols", value_int(nowhere, tensor->cols));
 }
 
+/* The net that the model names, else that of its architecture, if there is one. */
+static bool find_net(Plan *plan)
+{
+	const char *architecture = config_architecture(plan->checkpoint, plan->model_facts, plan->c);
+	const Decl *net = architecture ? net_of_architecture(plan->p, architecture) : NULL;
+	if (plan->model && plan->model->node->op)
+		net = net_of_model(plan->p, plan->model, plan->checkpoint, plan->model_facts);
+	if (net)
+		net_roles(plan->c, net, &plan->net_roles);
+	return net || !plan->model || !plan->model->node->op;
+}
+
 bool plan_facts(Plan *plan)
 {
 	Name head = name_of(plan->c, "head");
 	bool is_tied = true;
+	plan->model_facts = scope_new(plan->c, NULL);
+	if (!config_bind(plan->c, plan->checkpoint, plan->model_path, plan->model_facts) || !find_net(plan))
+		return false;
 	for (int64_t i = 0; i < plan->checkpoint->tensor_count; i++) {
 		PlanTensor tensor = {
 			.file = &plan->checkpoint->tensors[i], .kernel = SIZE_MAX, .family = SIZE_MAX, .places = SIZE_MAX};
@@ -187,9 +247,6 @@ bool plan_facts(Plan *plan)
 		is_tied &= !has_role(&tensor, head);
 		vec_push(plan->c->arena, &plan->tensors, tensor);
 	}
-	plan->model_facts = scope_new(plan->c, NULL);
-	if (!config_bind(plan->c, plan->checkpoint, plan->model_path, plan->model_facts))
-		return false;
 	for (size_t i = 0; i < plan->model_facts->names.count; i++)
 		plan->has_quantization_config |= !strncmp(plan->model_facts->names.at[i].name, "config.quantization_config.", 27);
 	bind(plan, plan->model_facts, "layers", value_int((Loc){0}, plan->layers));

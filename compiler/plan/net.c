@@ -12,15 +12,6 @@
 
 /* ---- which net ---- */
 
-static bool is_for(const Decl *decl, const char *architecture)
-{
-	const Node *types = decl->node->kids[1];
-	for (uint32_t i = 0; types && i < types->kid_count; i++)
-		if (!strcmp(types->kids[i]->text, architecture))
-			return true;
-	return !strcmp(decl->name, architecture);
-}
-
 static const Decl *net_named(Program *p, Name name, Loc loc)
 {
 	const Decl *decl = program_find(p, DECL_NET, name);
@@ -38,11 +29,9 @@ const Decl *net_of_model(Program *p, const Decl *model, const Checkpoint *checkp
 	if (model->node->op)
 		return net_named(p, model->node->op, model->node->loc);
 	const char *architecture = config_architecture(checkpoint, facts, p->c);
-	for (size_t i = 0; architecture && i < p->decls.count; i++) {
-		const Decl *decl = p->decls.at[i];
-		if (decl->kind == DECL_NET && (decl = program_find(p, DECL_NET, decl->name)) && is_for(decl, architecture))
-			return decl;
-	}
+	const Decl *net = architecture ? net_of_architecture(p, architecture) : NULL;
+	if (net)
+		return net;
 	if (architecture)
 		diag_error(
 			p->c, model->node->loc, "no net is for the architecture \"%s\" of model %s", architecture, model->name);

@@ -50,6 +50,13 @@ typedef struct Net {
 	size_t instance;    /* in hand */
 } Net;
 
+/* ---- net_roles.c ---- */
+
+/* The net of that name, or the one that names it behind `for`; NULL: there is none, and it is not reported. */
+const Decl *net_of_architecture(Program *p, const char *architecture);
+/* A row for each name of each weight. */
+void net_roles(Compiler *c, const Decl *net, NetRoleVec *to);
+
 /* ---- net.c ---- */
 
 /* The net that a model is: the one it names, or that of its architecture. NULL: reported. */

@@ -154,6 +154,14 @@ typedef struct PlanRequire {
 	double bound;
 } PlanRequire;
 
+/* What a net says of tensors with such names. */
+typedef struct NetRole {
+	const char *pattern; /* as one of `roles`, without * and ? */
+	const Node *roles;   /* LIST of NAME, or NULL */
+	bool is_transposed;  /* a matrix whose products sum its first axis */
+} NetRole;
+typedef VEC(NetRole) NetRoleVec;
+
 struct Plan {
 	Program *p;
 	Compiler *c;
@@ -172,6 +180,7 @@ struct Plan {
 	bool has_quantization_config; /* config.json does */
 	Scope *model_facts;
 	const Node *save, *report;
+	NetRoleVec net_roles; /* of the model's net */
 	/* select.c */
 	VEC(Statement *) statements;
 	/* tuples.c */

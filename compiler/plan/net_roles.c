@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_roles.c: what a net says of single tensors by their names: the roles of the
+ * weight, its layer, and which way round it lies: the axis that its products sum is
+ * the input's. Needs no fitting, so it serves where only part of a network is there.
+ */
+#include "net.h"
+
+#include <string.h>
+
+const Decl *net_of_architecture(Program *p, const char *architecture)
+{
+	const Decl *named = program_find(p, DECL_NET, name_of(p->c, architecture));
+	for (size_t i = 0; !named && i < p->decls.count; i++) {
+		const Decl *decl = p->decls.at[i];
+		const Decl *net = decl->kind == DECL_NET ? program_find(p, DECL_NET, decl->name) : NULL;
+		const Node *types = net ? net->node->kids[1] : NULL;
+		for (uint32_t t = 0; types && t < types->kid_count; t++)
+			if (!strcmp(types->kids[t]->text, architecture))
+				return net;
+	}
+	return named;
+}
+
+/* ---- which way round ---- */
+
+static bool binds(const Node *axes, const Node *sub)
+{
+	for (uint32_t i = 1; sub->kind == N_NAME && i < axes->kid_count; i++) {
+		const Node *axis = axes->kids[i];
+		if (axis->kind == N_BINARY || axis->kind == N_IN)
+			axis = axis->kids[0];
+		if (axis->kind == N_NAME && axis->name == sub->name)
+			return true;
+	}
+	return false;
+}
+
+static const Node *reading_of(const Node *node, Name name)
+{
+	if (node->kind == N_INDEX && node->kids[0]->kind == N_NAME && node->kids[0]->name == name)
+		return node;
+	const Node *found = NULL;
+	for (uint32_t i = 0; i < node->kid_count && !found; i++)
+		found = node->kids[i] ? reading_of(node->kids[i], name) : NULL;
+	return found;
+}
+
+/* Is there a sum over the first axis of the matrix and not over its second? */
+static bool is_summed_first(const Node *node, Name name)
+{
+	const Node *axes = node->kind == N_CALL && node->kids[0]->kind == N_INDEX ? node->kids[0] : NULL;
+	const Node *reading = axes && node->kid_count > 1 ? reading_of(node->kids[1], name) : NULL;
+	if (reading && reading->kid_count == 3 && binds(axes, reading->kids[1]) && !binds(axes, reading->kids[2]))
+		return true;
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i] && is_summed_first(node->kids[i], name))
+			return true;
+	return false;
+}
+
+/* ---- rows ---- */
+
+/* The pattern as those of `roles` are written. */
+static const char *role_pattern(Compiler *c, const char *pattern, Name layer)
+{
+	Text text = {.arena = c->arena};
+	const char *place = layer ? arena_printf(c->arena, "{%s}", layer) : NULL;
+	for (const char *found; place && (found = strstr(pattern, place)); pattern = found + strlen(place))
+		text_printf(&text, "%.*s{layer}", (int)(found - pattern), pattern);
+	text_printf(&text, "%s", pattern);
+	return text.at;
+}
+
+static void add_rows(Compiler *c, const Node *body, Name layer, NetRoleVec *to)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *line = body->kids[i];
+		if (line->kind == N_LAYER)
+			add_rows(c, line->kids[1], line->name, to);
+		if (line->kind != N_DEFINE || line->kids[2]->kind != N_WEIGHT)
+			continue;
+		const Node *left = line->kids[0], *patterns = line->kids[2]->kids[0];
+		bool is_matrix = left->kind == N_INDEX && left->kid_count == 3;
+		NetRole row = {
+			.roles = line->kids[2]->kids[1], .is_transposed = is_matrix && is_summed_first(body, left->kids[0]->name)};
+		for (uint32_t k = 0; k < patterns->kid_count; k++) {
+			row.pattern = role_pattern(c, patterns->kids[k]->text, layer);
+			vec_push(c->arena, to, row);
+		}
+	}
+}
+
+void net_roles(Compiler *c, const Decl *net, NetRoleVec *to)
+{
+	add_rows(c, net->node->kids[0], NULL, to);
+}
