@@ -101,6 +101,51 @@ def compare(folder, model, rows, what):
     return program
 
 
+def write_gguf(path, tensors, config):
+    """f16 matrices and f32 vectors under GGUF's names; rows of queries and keys as its readers turn pairs."""
+    names = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
+        "lm_head.weight": "output.weight"}
+    parts = {"input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "post_attention_layernorm": "ffn_norm",
+        "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
+    settings = {"embedding_length": "hidden_size", "block_count": "num_hidden_layers", "feed_forward_length":
+        "intermediate_size", "attention.head_count": "num_attention_heads", "attention.head_count_kv":
+        "num_key_value_heads", "attention.key_length": "head_dim", "attention.layer_norm_rms_epsilon": "rms_norm_eps",
+        "rope.freq_base": "rope_theta"}
+
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    pairs = [text("general.architecture") + struct.pack("<I", 8) + text("llama")]
+    for key, name in settings.items():
+        is_real = isinstance(config[name], float)
+        pairs.append(text("llama." + key) + struct.pack("<If" if is_real else "<II", 6 if is_real else 4, config[name]))
+    heads, data = b"", b""
+    for name, values in tensors.items():
+        layer = re.fullmatch(r"model\.layers\.(\d+)\.(.*)\.weight", name)
+        if re.search(r"[qk]_proj", name):
+            values = values.reshape(-1, 2, config["head_dim"] // 2, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
+        own = f"blk.{layer[1]}.{parts[layer[2]]}.weight" if layer else names[name]
+        shape = values.shape[::-1]
+        heads += text(own) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, len(shape) == 2, len(data))
+        data += values.astype("<f2" if len(shape) == 2 else "<f4").tobytes()
+        data += bytes(-len(data) % 32)
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(pairs)) + b"".join(pairs) + heads
+    with open(path, "wb") as file:
+        file.write(head + bytes(-len(head) % 32) + data)
+
+
+def check_gguf(folder, model, generator):
+    tensors, config = llama.read_checkpoint(model)
+    rounded = {n: v.astype(numpy.float16).astype(numpy.float64) if v.ndim == 2 else v for n, v in tensors.items()}
+    write_gguf(os.path.join(folder, "model.gguf"), tensors, config)
+    tokens = generator.integers(0, 512, 50)
+    write_rows(folder, [tokens])
+    found = array_of(folder, write_program(folder, "model.gguf"), "logits")
+    off = abs(found - llama.forward(rounded, config, tokens)).max()
+    check(off < TOLERANCE, f"gguf: logits off by {off}")
+
+
 def check_variants(folder, model, generator):
     """Other settings of the same architecture, on smaller random weights."""
     tensors, config = llama.read_checkpoint(model)
@@ -164,6 +209,7 @@ def main():
             check(array_of(folder, program, "logits", "--threads", threads).tobytes() == one, f"{threads} threads")
         status, _, errors = run("eval", program, "--memory", "1MiB")
         check(status == 1 and "memory" in errors, f"too little memory: {errors}")
+        check_gguf(folder, model, generator)
         check_variants(folder, model, generator)
         check_files(folder, model, generator)
         golden = os.path.join(SHARED, "golden", "nets", "stories260K")
