@@ -54,7 +54,7 @@ static bool is_updated(const Node *node, Name name)
 	return false;
 }
 
-/* Does the expression name nothing but what data and config decide? Names that no line defines are indices, axes,
+/* Does the expression name nothing but what data, config and vectors of weights decide? Names that no line defines are indices, axes,
  * functions. The lines are in an order, so this ends. */
 static bool is_free(const Node *net, const Node *node)
 {
@@ -71,7 +71,10 @@ bool net_is_derived(const Node *net, Name name)
 	const Node *line = defining_line(net->kids[0], name);
 	if (!line || is_updated(net->kids[0], name))
 		return false;
-	return line->kids[2]->kind == N_GIVEN || (line->kids[2]->kind != N_WEIGHT && is_free(net, line->kids[2]));
+	bool is_matrix = line->kids[0]->kind == N_INDEX && line->kids[0]->kid_count > 2;
+	if (line->kids[2]->kind == N_WEIGHT)
+		return !is_matrix; /* a vector may be read again by every part */
+	return line->kids[2]->kind == N_GIVEN || is_free(net, line->kids[2]);
 }
 
 /* ---- arrays from outside ---- */

@@ -61,7 +61,8 @@ typedef struct NetKernel {
 	NetArrayVec inputs, outputs; /* in the order of the kernel's */
 } NetKernel;
 
-/* Names of the net's own body that only data and config decide: they are computed where they are read, not kept. */
+/* Names of the net's own body that only data, config and vectors of weights decide: they are computed where they are
+ * read, not kept. */
 bool net_is_derived(const Node *net, Name name);
 /* A flat kernel; false: reported. */
 bool net_part_build(Program *p, const NetPart *part, NetKernel *out);
