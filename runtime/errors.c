@@ -196,6 +196,15 @@ bool error_report_kind(CmprtError *error, const char *path)
 	return fail(error, "report %s: the name must end in .html, .json or .csv", path);
 }
 
+/* ---- networks ---- */
+
+bool error_nonfinite_state(CmprtError *error, const char *part, const char *name, int64_t sample, int64_t place)
+{
+	return fail(error,
+		"%s makes element %" PRId64 " of \"%s\" NaN or infinite, in sample %" PRId64 "; --nonfinite=keep goes on", part,
+		place, name, sample);
+}
+
 /* ---- data sets ---- */
 
 bool error_data_kind(CmprtError *error, const char *path)

@@ -143,7 +143,21 @@ static bool lay_call(Forward *forward, const CmprtCall *call, void **buffers, ch
 	return true;
 }
 
-static void run_sample(Forward *forward, const CmprtCall *call, int64_t sample, void **buffers, char *scratch)
+/* What is not finite spreads to all that comes after it: told where it is first seen. */
+static bool keep_state(
+	Forward *forward, const CmprtCall *call, int64_t state, int64_t sample, const void *from, CmprtError *error)
+{
+	const CmprtState *of = &forward->net->states[state];
+	int64_t bytes = forward_state_bytes(forward, state, sample);
+	memcpy(forward_state(forward, state, sample), from, (size_t)bytes);
+	if (strcmp(of->dtype, "<f4") || forward->run->options->nonfinite == CMPRT_NONFINITE_KEEP)
+		return true;
+	int64_t at = nonfinite_find("F32", from, bytes / (int64_t)sizeof(float));
+	return at == FINITE || error_nonfinite_state(error, call->label, of->name, sample, at);
+}
+
+static bool run_sample(
+	Forward *forward, const CmprtCall *call, int64_t sample, void **buffers, char *scratch, CmprtError *error)
 {
 	const CmprtNet *net = forward->net;
 	int64_t length = samples_length(&forward->samples, sample);
@@ -158,9 +172,10 @@ static void run_sample(Forward *forward, const CmprtCall *call, int64_t sample, 
 	}
 	CmprtFrame frame = {buffers, &length, scratch};
 	call->kernel(&frame, 0, length);
-	for (int64_t i = 0; i < call->left_count; i++)
-		memcpy(forward_state(forward, call->left[i], sample), buffers[call->operand_count + i],
-			(size_t)forward_state_bytes(forward, call->left[i], sample));
+	bool is_done = true;
+	for (int64_t i = 0; i < call->left_count && is_done; i++)
+		is_done = keep_state(forward, call, call->left[i], sample, buffers[call->operand_count + i], error);
+	return is_done;
 }
 
 static bool run_call(Forward *forward, const CmprtCall *call, CmprtError *error)
@@ -170,7 +185,7 @@ static bool run_call(Forward *forward, const CmprtCall *call, CmprtError *error)
 	bool is_done = buffers || error_out_of_memory(error);
 	is_done = is_done && lay_call(forward, call, buffers, &memory, error);
 	for (int64_t i = 0; i < forward->samples.count && is_done; i++)
-		run_sample(forward, call, i, buffers, memory);
+		is_done = run_sample(forward, call, i, buffers, memory, error);
 	free(buffers);
 	return is_done;
 }

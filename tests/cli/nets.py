@@ -169,6 +169,29 @@ def check_variants(folder, model, generator):
         compare(folder, folder, [generator.integers(0, 512, 40)], what)
 
 
+def check_memory(program):
+    """A limit that is too small is refused with one that will do, and that one is kept to."""
+    status, _, errors = run("eval", program, "--memory", "1MiB")
+    found = re.search(r"([0-9]+)MiB", errors)
+    check(status == 1 and found, f"too little memory: {errors}")
+    process = subprocess.Popen([CMPC, "eval", program, "--memory", f"{found[1]}MiB"], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    check(status == 0, f"{found[1]} MiB do not do")
+    check(usage.ru_maxrss <= int(found[1]) << 10, f"{usage.ru_maxrss} KiB of {found[1]} MiB")
+
+
+def check_nonfinite(folder, model, generator):
+    tensors, config = llama.read_checkpoint(model)
+    tensors["model.layers.1.mlp.up_proj.weight"][5, 7] = numpy.nan
+    write_model(folder, tensors, config)
+    program = write_program(folder, folder)
+    write_rows(folder, [generator.integers(0, 512, 9), generator.integers(0, 512, 5)])
+    status, text, errors = run("eval", program)
+    check(status == 1 and not text and 'layer 1 makes element 0 of "x" NaN' in errors, f"NaN: {errors}")
+    status, text, _ = run("eval", program, "--nonfinite=keep")
+    check(status == 0 and "nan" in text, f"NaN kept: {text}")
+
+
 def check_files(folder, model, generator):
     """Files of tokens: bare ones, windows, and those that are refused."""
     tokens = generator.integers(0, 512, 100).astype(numpy.int32)
@@ -207,10 +230,10 @@ def main():
         one = array_of(folder, program, "logits", "--threads", "1").tobytes()
         for threads in ("2", "7"):
             check(array_of(folder, program, "logits", "--threads", threads).tobytes() == one, f"{threads} threads")
-        status, _, errors = run("eval", program, "--memory", "1MiB")
-        check(status == 1 and "memory" in errors, f"too little memory: {errors}")
+        check_memory(program)
         check_gguf(folder, model, generator)
         check_variants(folder, model, generator)
+        check_nonfinite(folder, model, generator)
         check_files(folder, model, generator)
         golden = os.path.join(SHARED, "golden", "nets", "stories260K")
         stories = os.path.join(SHARED, "models", "stories260K")
