@@ -228,7 +228,7 @@ static void take_plain(Model *model, const CkTensor *tensor, StoredTensor *to)
 	*to = (StoredTensor){.name = tensor->name, .dtype = tensor->dtype, .rank = tensor->rank, .bytes = tensor->bytes};
 	memcpy(to->shape, tensor->shape, sizeof to->shape);
 	to->parts[to->part_count++] = tensor;
-	to->store = tensor_store(model->facts, tensor);
+	to->store = tensor_store(model->facts->c, tensor);
 	if (to->store.kind != STORE_NONE)
 		return;
 	to->coded = dtype_of_code(model->library, model->checkpoint->format->name, tensor->code, &to->form);

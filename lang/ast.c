@@ -40,6 +40,30 @@ const char *node_kind_text(NodeKind kind)
 	return kinds[kind].text;
 }
 
+const Node *node_array(const Node *node)
+{
+	while (node->kind == N_INDEX)
+		node = node->kids[0];
+	return node;
+}
+
+bool node_mentions(const Node *node, Name name)
+{
+	if (!node)
+		return false;
+	if (node->kind == N_NAME && node->name == name)
+		return true;
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node_mentions(node->kids[i], name))
+			return true;
+	return false;
+}
+
+bool node_is_given(const Node *line)
+{
+	return line->kind == N_DEFINE && (line->kids[2]->kind == N_WEIGHT || line->kids[2]->kind == N_GIVEN);
+}
+
 Name node_path(Compiler *c, const Node *node)
 {
 	if (node->kind == N_NAME)

@@ -50,6 +50,9 @@ void storage_names(Compiler *c, NameVec *to); /* of those that are not spelled b
 Node *node_new(Compiler *c, NodeKind kind, Loc loc);
 void node_add(Compiler *c, Node *node, Node *kid);
 const char *node_kind_text(NodeKind kind);
+const Node *node_array(const Node *node);        /* x of x[s][o, i] */
+bool node_mentions(const Node *node, Name name); /* node may be NULL */
+bool node_is_given(const Node *line);            /* x[..] = weight .. or data .. */
 /* `prune.nm` as NAME or FIELD chain -> interned "prune.nm"; NULL if it is not such a chain */
 Name node_path(Compiler *c, const Node *node);
 bool ast_verify(Compiler *c, const Node *file); /* holds the tree to ast.def; reports internal errors */

@@ -52,9 +52,9 @@ static void check_results(Checker *ck, const Decl *decl)
 		return;
 	}
 	for (uint32_t i = 0; i < results->kid_count; i++) {
-		const Node *name = array_of(results->kids[i]);
+		const Node *name = node_array(results->kids[i]);
 		for (uint32_t k = 0; k < i; k++)
-			if (array_of(results->kids[k])->name == name->name)
+			if (node_array(results->kids[k])->name == name->name)
 				diag_error(ck->c, name->loc, "result \"%s\" is named twice", name->name);
 		if (!symbol_find(ck, name->name))
 			diag_error(ck->c, name->loc, "fn %s does not define its result \"%s\"", decl->name, name->name);
@@ -81,7 +81,7 @@ static void check_fn(Checker *ck, const Decl *decl)
 
 static void add_member(Checker *ck, const Node *member)
 {
-	const Node *name = array_of(member);
+	const Node *name = node_array(member);
 	const Symbol *other = symbol_find(ck, name->name);
 	if (other) {
 		diag_error(

@@ -88,7 +88,6 @@ void axis_names(const Checker *ck, NameVec *to);
 bool fact_is_known(Name name); /* name role layer layers rows cols tied config */
 void report_unknown_name(Checker *ck, const Node *name);
 bool is_word(Name name, const char *text);
-const Node *array_of(const Node *node);     /* x of x[s][o, i] */
 uint32_t subscript_count(const Node *node); /* 3 */
 
 /* ---- check_expr.c ---- */
@@ -128,7 +127,6 @@ void check_order(Checker *ck, const Node *body);
 
 /* ---- check_net.c ---- */
 
-bool is_given_array(const Node *statement); /* x[..] = weight .. or data .. */
 void check_given_array(Checker *ck, const Node *right);
 void check_net_statement(Checker *ck, const Node *node); /* axis .., layer .. */
 void check_net(Checker *ck, const Decl *decl);

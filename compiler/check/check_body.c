@@ -34,7 +34,7 @@ typedef struct Collector {
 
 static void collect_one(Collector *in, const Node *left, Shape value, bool is_field, bool is_of_tuple)
 {
-	const Node *name = array_of(left);
+	const Node *name = node_array(left);
 	if (name->kind != N_NAME || is_in_frame(in->ck->frame, name->name))
 		return;
 	int rank = (int)subscript_count(left);
@@ -173,7 +173,7 @@ static void report_defined_twice(Checker *ck, const Node *left, const Symbol *ot
 /* The symbols of this left side are no longer pending; a second definition is reported. */
 static void settle(Checker *ck, const Node *left)
 {
-	const Node *name = array_of(left);
+	const Node *name = node_array(left);
 	const Symbol *other = NULL;
 	bool is_first = false;
 	if (name->kind != N_NAME) {
@@ -246,7 +246,7 @@ static void check_tuple(Checker *ck, const Node *node)
 
 static void check_target(Checker *ck, const Node *left)
 {
-	const Node *name = array_of(left);
+	const Node *name = node_array(left);
 	const Symbol *symbol = name->kind == N_NAME ? symbol_find(ck, name->name) : NULL;
 	if (name->kind != N_NAME) {
 		diag_error(ck->c, left->loc, "expected a name on the left side");
@@ -274,7 +274,7 @@ static void check_target(Checker *ck, const Node *left)
 
 static void check_update_rank(Checker *ck, const Node *left, const Node *right)
 {
-	const Node *name = array_of(left);
+	const Node *name = node_array(left);
 	const Symbol *symbol = name->kind == N_NAME ? symbol_find(ck, name->name) : NULL;
 	int given = (int)subscript_count(left);
 	if (!symbol || symbol->kind != SYMBOL_ARRAY || symbol->rank < 0 || symbol->family)
@@ -288,7 +288,7 @@ static void check_update_rank(Checker *ck, const Node *left, const Node *right)
 /* An index of := ranges over the array's own axis in its place, where each has one: not those of a block. */
 static bool has_own_extents(const Checker *ck, const Node *left)
 {
-	const Node *name = array_of(left);
+	const Node *name = node_array(left);
 	const Symbol *symbol = name->kind == N_NAME ? symbol_find(ck, name->name) : NULL;
 	return !symbol || symbol->rank <= 0 || (int)subscript_count(left) <= symbol->rank;
 }

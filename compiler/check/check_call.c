@@ -363,7 +363,7 @@ static const Node *definition_in(const Node *body, Name name)
 {
 	for (uint32_t i = 0; i < body->kid_count; i++)
 		if (body->kids[i]->kind == N_DEFINE && body->kids[i]->kids[0]->kind != N_TUPLE &&
-			array_of(body->kids[i]->kids[0])->name == name)
+			node_array(body->kids[i]->kids[0])->name == name)
 			return body->kids[i];
 	return NULL;
 }
@@ -409,7 +409,7 @@ Shape call_shape(const Checker *ck, const Node *call)
 
 static void check_stored(Checker *ck, const Node *call)
 {
-	const Node *argument = call->kids[1], *name = array_of(argument);
+	const Node *argument = call->kids[1], *name = node_array(argument);
 	if (ck->stored == STORED_DECODES) {
 		diag_error(ck->c, call->loc,
 			"stored() is not written here: in `value`, `layout` and `planes` names are the stored fields");

@@ -20,7 +20,7 @@ static bool is_bounded(const Node *axis)
 
 static bool is_value(const Node *node)
 {
-	return node->kind == N_DEFINE && is_word(array_of(node->kids[0])->name, "value");
+	return node->kind == N_DEFINE && is_word(node_array(node->kids[0])->name, "value");
 }
 
 /* ---- header ---- */
@@ -100,7 +100,7 @@ static const Node *storage_of(const Decl *dtype, Name field)
 {
 	const Node *body = dtype->node->kids[2];
 	for (uint32_t i = 0; i < body->kid_count; i++)
-		if (body->kids[i]->kind == N_DEFINE && array_of(body->kids[i]->kids[0])->name == field)
+		if (body->kids[i]->kind == N_DEFINE && node_array(body->kids[i]->kids[0])->name == field)
 			return body->kids[i]->kids[1];
 	return NULL;
 }
@@ -185,7 +185,7 @@ static void check_plane(Checker *ck, const Node *header, const Node *item)
 			symbol_add(ck, SYMBOL_INDEX, axis_name(axis), axis->loc);
 	}
 	const Symbol *field;
-	const Node *name = array_of(e);
+	const Node *name = node_array(e);
 	if (!item->kids[1] && !(name->kind == N_NAME && is_field_of(ck, name, &field)))
 		diag_error(ck->c, item->loc, "planes: say how this is stored: name[..]: i32 = ..");
 	check_scalar(ck, e);
@@ -223,7 +223,7 @@ static void check_fields(Checker *ck, const Node *body)
 			Name name = axis->kind == N_BINARY ? axis_name(axis) : axis->kind == N_NAME ? axis->name : NULL;
 			if (name && !axis_is_known(ck, name))
 				diag_error(ck->c, axis->loc, "field \"%s\" has axis \"%s\", which the header of dtype %s does not name",
-					array_of(left)->name, name, ck->decl->name);
+					node_array(left)->name, name, ck->decl->name);
 		}
 	}
 }

@@ -110,7 +110,7 @@ static Shape check_value_field(Checker *ck, const Node *node)
 
 static const Node *result_name(const Node *result)
 {
-	return array_of(result);
+	return node_array(result);
 }
 
 static const Node *result_find(const Decl *fn, Name name)
@@ -186,7 +186,7 @@ static const char *plural(int count)
 
 static Shape check_index(Checker *ck, const Node *node)
 {
-	const Node *base = array_of(node);
+	const Node *base = node_array(node);
 	Shape shape = check_expr(ck, base);
 	check_subscripts(ck, node);
 	int given = (int)subscript_count(node), kept = 0;

@@ -9,11 +9,6 @@
 
 #include <string.h>
 
-bool is_given_array(const Node *statement)
-{
-	return statement->kind == N_DEFINE && (statement->kids[2]->kind == N_WEIGHT || statement->kids[2]->kind == N_GIVEN);
-}
-
 /* Axes are known in the whole body, as the names of its `=` lines are. */
 static void add_axes(Checker *ck, const Node *body)
 {
@@ -28,7 +23,7 @@ static void add_axes(Checker *ck, const Node *body)
 	}
 	for (uint32_t i = 0; i < body->kid_count; i++) {
 		const Node *left = body->kids[i]->kids ? body->kids[i]->kids[0] : NULL;
-		if (!is_given_array(body->kids[i]))
+		if (!node_is_given(body->kids[i]))
 			continue;
 		for (uint32_t s = 1; left->kind == N_INDEX && s < left->kid_count; s++)
 			if (left->kids[s]->kind == N_NAME && !axis_is_known(ck, left->kids[s]->name))

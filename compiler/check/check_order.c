@@ -16,9 +16,9 @@ static bool defines(const Node *line, Name name)
 {
 	const Node *left = line->kids[0];
 	for (uint32_t i = 0; left->kind == N_TUPLE && i < left->kid_count; i++)
-		if (array_of(left->kids[i])->name == name)
+		if (node_array(left->kids[i])->name == name)
 			return true;
-	return left->kind != N_TUPLE && array_of(left)->name == name;
+	return left->kind != N_TUPLE && node_array(left)->name == name;
 }
 
 static void visit(Order *order, uint32_t line);

@@ -12,13 +12,6 @@ bool is_word(Name name, const char *text)
 	return name && !strcmp(name, text);
 }
 
-const Node *array_of(const Node *node)
-{
-	while (node->kind == N_INDEX)
-		node = node->kids[0];
-	return node;
-}
-
 uint32_t subscript_count(const Node *node)
 {
 	uint32_t count = 0;

@@ -21,27 +21,10 @@ static Name axis_name(const Node *axis)
 	return name->kind == N_NAME ? name->name : NULL;
 }
 
-static const Node *array_of(const Node *node)
-{
-	while (node->kind == N_INDEX)
-		node = node->kids[0];
-	return node;
-}
-
-static bool mentions(const Node *node, Name name)
-{
-	if (node->kind == N_NAME && node->name == name)
-		return true;
-	for (uint32_t i = 0; i < node->kid_count; i++)
-		if (node->kids[i] && mentions(node->kids[i], name))
-			return true;
-	return false;
-}
-
 static const Node *definition_of(const Reader *r, Name name)
 {
 	for (uint32_t i = 0; i < r->body->kid_count; i++)
-		if (r->body->kids[i]->kind == N_DEFINE && array_of(r->body->kids[i]->kids[0])->name == name)
+		if (r->body->kids[i]->kind == N_DEFINE && node_array(r->body->kids[i]->kids[0])->name == name)
 			return r->body->kids[i];
 	return NULL;
 }
@@ -52,7 +35,7 @@ static const Node *definition_of(const Reader *r, Name name)
 static bool is_per_element(const Reader *r, const Node *node)
 {
 	for (uint32_t i = 1; i < r->header->kid_count; i++)
-		if (!mentions(node, axis_name(r->header->kids[i])))
+		if (!node_mentions(node, axis_name(r->header->kids[i])))
 			return false;
 	return true;
 }
@@ -73,7 +56,7 @@ static bool is_alone(Reader *r, const Node *e);
 /* A reference to an array by its own element; a per-element one is as good as its definition. */
 static bool is_reference_alone(Reader *r, const Node *node)
 {
-	const Node *array = array_of(node);
+	const Node *array = node_array(node);
 	bool is_subject = array->name == r->header->kids[0]->name;
 	const Node *definition = is_subject ? NULL : definition_of(r, array->name);
 	if (is_subject)
@@ -93,7 +76,7 @@ static bool is_reference_alone(Reader *r, const Node *node)
 static bool is_coarser(const Reader *r, const Node *e)
 {
 	for (size_t i = 0; i < r->bound.count; i++)
-		if (mentions(e, r->bound.at[i]))
+		if (node_mentions(e, r->bound.at[i]))
 			return false;
 	return !is_per_element(r, e);
 }
@@ -120,14 +103,14 @@ static bool reads_elements(const Reader *r, const Node *e)
 /* f[b].l where the function gives l[k]: one value per element, made from all of them */
 static bool is_array_of_fit(const Reader *r, const Node *field)
 {
-	const Node *array = array_of(field->kids[0]);
+	const Node *array = node_array(field->kids[0]);
 	const Node *definition = array->kind == N_NAME ? definition_of(r, array->name) : NULL;
 	const Node *call = definition ? definition->kids[2] : NULL;
 	Name name = call && call->kind == N_CALL ? node_path(r->p->c, call->kids[0]) : NULL;
 	const Decl *fn = name ? program_find(r->p, DECL_FN, name) : NULL;
 	const Node *results = fn ? fn->node->kids[1] : NULL;
 	for (uint32_t i = 0; results && i < results->kid_count; i++)
-		if (results->kids[i]->kind == N_INDEX && array_of(results->kids[i])->name == field->name)
+		if (results->kids[i]->kind == N_INDEX && node_array(results->kids[i])->name == field->name)
 			return true;
 	return false;
 }
@@ -138,11 +121,11 @@ static bool is_alone(Reader *r, const Node *e)
 	bool is_call = e->kind == N_CALL, is_reduction = is_call && e->kids[0]->kind == N_INDEX;
 	if (is_call && is_coarser(r, e))
 		return !reads_elements(r, e);
-	if (array_of(e)->kind == N_FIELD && is_array_of_fit(r, array_of(e)))
+	if (node_array(e)->kind == N_FIELD && is_array_of_fit(r, node_array(e)))
 		return false;
 	if (is_reduction && keeps_axis(e->kids[0]->kids[0]->name))
 		return false;
-	if ((e->kind == N_NAME || e->kind == N_INDEX) && array_of(e)->kind == N_NAME && !is_reference_alone(r, e))
+	if ((e->kind == N_NAME || e->kind == N_INDEX) && node_array(e)->kind == N_NAME && !is_reference_alone(r, e))
 		return false;
 	for (uint32_t i = 1; is_reduction && i < e->kids[0]->kid_count; i++)
 		if (axis_name(e->kids[0]->kids[i]))
@@ -228,7 +211,7 @@ DtypeFacts dtype_facts(Program *p, const Decl *dtype)
 		if (node->kind != N_DEFINE || !node->kids[1])
 			continue;
 		uint32_t rank = node->kids[0]->kind == N_INDEX ? node->kids[0]->kid_count - 1 : 0;
-		DtypeField field = {array_of(node->kids[0])->name, node->kids[1]->name, rank, node};
+		DtypeField field = {node_array(node->kids[0])->name, node->kids[1]->name, rank, node};
 		vec_push(p->c->arena, &facts.fields, field);
 	}
 	return facts;

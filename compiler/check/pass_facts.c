@@ -32,16 +32,9 @@ static bool is_one_of(Name name, const char *const *words)
 	return false;
 }
 
-static const Node *array_of(const Node *node)
-{
-	while (node->kind == N_INDEX)
-		node = node->kids[0];
-	return node;
-}
-
 static bool is_array(const Node *node, Name name)
 {
-	node = array_of(node);
+	node = node_array(node);
 	return node->kind == N_NAME && node->name == name;
 }
 
@@ -73,7 +66,7 @@ static void read_subject(Reader *r, const Node *subject)
 	const Node *member = subject->kids[0];
 	if (member->kind == N_TUPLE)
 		member = member->kids[0];
-	facts->subject = array_of(member)->name;
+	facts->subject = node_array(member)->name;
 	if (member->kind != N_INDEX)
 		return;
 	for (uint32_t i = 1; i < member->kid_count; i++) {
@@ -113,16 +106,6 @@ static void read_update(Reader *r, const Node *node)
 	r->has_update = true;
 }
 
-static bool mentions(const Node *node, Name name)
-{
-	if (node->kind == N_NAME && node->name == name)
-		return true;
-	for (uint32_t i = 0; i < node->kid_count; i++)
-		if (node->kids[i] && mentions(node->kids[i], name))
-			return true;
-	return false;
-}
-
 static bool updates(const Node *node, Name name)
 {
 	if (node->kind == N_UPDATE)
@@ -137,7 +120,7 @@ static bool updates(const Node *node, Name name)
 static bool reads(const Node *node, Name name)
 {
 	if (node->kind == N_UPDATE || node->kind == N_DEFINE)
-		return mentions(node->kids[2], name);
+		return node_mentions(node->kids[2], name);
 	for (uint32_t i = 0; i < node->kid_count; i++)
 		if (node->kids[i] && reads(node->kids[i], name))
 			return true;
@@ -152,7 +135,7 @@ static const char *const own_axis[] = {"rank", "prefix", "sort", NULL};
 
 static bool is_row_array(const Reader *r, const Node *node)
 {
-	node = array_of(node);
+	node = node_array(node);
 	for (size_t i = 0; node->kind == N_NAME && i < r->rows.count; i++)
 		if (r->rows.at[i] == node->name)
 			return true;
@@ -162,7 +145,7 @@ static bool is_row_array(const Reader *r, const Node *node)
 /* Is `index` the row subscript of an array of rows below node? */
 static bool runs_over_rows(const Reader *r, const Node *node, Name index)
 {
-	if (node->kind == N_INDEX && is_row_array(r, node) && mentions(node->kids[1], index))
+	if (node->kind == N_INDEX && is_row_array(r, node) && node_mentions(node->kids[1], index))
 		return true;
 	for (uint32_t i = 0; i < node->kid_count; i++)
 		if (node->kids[i] && runs_over_rows(r, node->kids[i], index))
@@ -233,8 +216,8 @@ static void read_define(Reader *r, const Node *node)
 {
 	const Node *left = node->kids[0];
 	Name row = r->facts->axes.count ? r->facts->axes.at[0] : NULL;
-	if (left->kind == N_INDEX && row && mentions(left->kids[1], row))
-		vec_push(r->p->c->arena, &r->rows, array_of(left)->name);
+	if (left->kind == N_INDEX && row && node_mentions(left->kids[1], row))
+		vec_push(r->p->c->arena, &r->rows, node_array(left)->name);
 }
 
 static void read_body(Reader *r, const Node *body)

@@ -36,14 +36,6 @@ static Elab *open_kernel(Program *p, const char *name, Store input)
 	return el;
 }
 
-static bool names_it(const Node *e, Name name)
-{
-	bool is_named = e->kind == N_NAME && e->name == name;
-	for (uint32_t i = 0; i < e->kid_count && !is_named; i++)
-		is_named = e->kids[i] && names_it(e->kids[i], name);
-	return is_named;
-}
-
 /* Arguments that an item of the planes holds are fields of the tensor: a buffer in both kernels. */
 static void open_arguments(Reader *r, const DtypeRef *dtype, const Node *planes, Env *packed, Env *read)
 {
@@ -52,7 +44,7 @@ static void open_arguments(Reader *r, const DtypeRef *dtype, const Node *planes,
 		const Node *param = params->kids[i];
 		bool is_held = false;
 		for (uint32_t k = 0; k < planes->kid_count && !is_held; k++)
-			is_held = planes->kids[k]->kind == N_DEFINE && names_it(planes->kids[k]->kids[2], param->name);
+			is_held = planes->kids[k]->kind == N_DEFINE && node_mentions(planes->kids[k]->kids[2], param->name);
 		if (!is_held)
 			continue;
 		Elab *sides[2] = {r->pack, r->read};

@@ -143,23 +143,13 @@ static Env *stored_names(Elab *el, Env *fields)
 	return env;
 }
 
-static bool mentions(const Node *node, Name name)
-{
-	if (node->kind == N_NAME && node->name == name)
-		return true;
-	for (uint32_t i = 0; i < node->kid_count; i++)
-		if (node->kids[i] && mentions(node->kids[i], name))
-			return true;
-	return false;
-}
-
 bool dtype_is_element(const Elab *el, const DtypeRef *dtype, const Node *statement)
 {
 	const Node *header = dtype->decl->node->kids[1];
 	if (statement->kind != N_DEFINE || is_value(el, statement))
 		return false;
 	for (uint32_t i = 1; i < header->kid_count; i++)
-		if (!mentions(statement->kids[0], axis_name(header->kids[i])))
+		if (!node_mentions(statement->kids[0], axis_name(header->kids[i])))
 			return false;
 	return true;
 }

@@ -16,24 +16,12 @@ struct NetWork {
 
 /* ---- lines and what they name ---- */
 
-static Name left_name(const Node *left)
-{
-	while (left->kind == N_INDEX)
-		left = left->kids[0];
-	return left->name;
-}
-
 static bool names(const Node *left, Name name)
 {
 	for (uint32_t i = 0; left->kind == N_TUPLE && i < left->kid_count; i++)
-		if (left_name(left->kids[i]) == name)
+		if (node_array(left->kids[i])->name == name)
 			return true;
-	return left->kind != N_TUPLE && left_name(left) == name;
-}
-
-static bool is_given(const Node *line)
-{
-	return line->kind == N_DEFINE && (line->kids[2]->kind == N_WEIGHT || line->kids[2]->kind == N_GIVEN);
+	return left->kind != N_TUPLE && node_array(left)->name == name;
 }
 
 static const Node *defining_line(const Node *body, Name name)
@@ -54,8 +42,8 @@ static bool is_updated(const Node *node, Name name)
 	return false;
 }
 
-/* Does the expression name nothing but what data, config and vectors of weights decide? Names that no line defines are indices, axes,
- * functions. The lines are in an order, so this ends. */
+/* Does the expression name nothing but what data, config and vectors of weights decide? Names that no line defines are
+ * indices, axes, functions. The lines are in an order, so this ends. */
 static bool is_free(const Node *net, const Node *node)
 {
 	if (node->kind == N_NAME)
@@ -103,7 +91,7 @@ static bool define_given(Elab *el, const Node *line)
 {
 	const Node *left = line->kids[0], *right = line->kids[2];
 	NetArray array = {
-		.source = right->kind == N_WEIGHT ? NET_WEIGHT : NET_GIVEN, .name = left_name(left), .line = line};
+		.source = right->kind == N_WEIGHT ? NET_WEIGHT : NET_GIVEN, .name = node_array(left)->name, .line = line};
 	if (el->net->part->find(el->net->part->context, line, &array)) {
 		for (uint32_t i = 0; i < array.rank; i++)
 			array.axes[i] = left->kids[i + 1]->name;
@@ -119,7 +107,7 @@ static bool define_given(Elab *el, const Node *line)
 
 static bool elaborate_line(Elab *el, const Node *line)
 {
-	return is_given(line) ? define_given(el, line) : elab_define(el, line);
+	return node_is_given(line) ? define_given(el, line) : elab_define(el, line);
 }
 
 /* An environment whose lines are elaborated when they are named. */
@@ -143,16 +131,6 @@ static bool define_state(Elab *el, Env *env, Name name, Loc loc)
 	return false;
 }
 
-static bool is_named(const Node *node, Name name)
-{
-	if (node->kind == N_NAME && node->name == name)
-		return true;
-	for (uint32_t i = 0; i < node->kid_count; i++)
-		if (node->kids[i] && is_named(node->kids[i], name))
-			return true;
-	return false;
-}
-
 /* ---- a part ---- */
 
 /* The lines that are computed where they are read. */
@@ -162,7 +140,8 @@ static Node *shared_lines(Elab *el, const Node *net)
 	for (uint32_t i = 0; i < net->kids[0]->kid_count; i++) {
 		Node *line = net->kids[0]->kids[i];
 		if (line->kind == N_DEFINE &&
-			(is_given(line) || (line->kids[0]->kind != N_TUPLE && net_is_derived(net, left_name(line->kids[0])))))
+			(node_is_given(line) ||
+				(line->kids[0]->kind != N_TUPLE && net_is_derived(net, node_array(line->kids[0])->name))))
 			node_add(el->c, lines, line);
 	}
 	return lines;
@@ -177,7 +156,7 @@ static void split_lines(
 		bool is_shared = false;
 		for (uint32_t s = 0; s < shared->kid_count; s++)
 			is_shared |= shared->kids[s] == line;
-		if (is_given(line) && !is_shared)
+		if (node_is_given(line) && !is_shared)
 			node_add(el->c, weights, line);
 		else if (!is_shared && line->kind != N_AXES && line->kind != N_LAYER)
 			node_add(el->c, others, line);
@@ -252,7 +231,7 @@ bool net_part_build(Program *p, const NetPart *part, NetKernel *out)
 		bool is_left = false;
 		for (size_t k = 0; k < part->leaves.count; k++)
 			is_left |= part->leaves.at[k] == part->states.at[i].name;
-		if (is_left || is_named(others, part->states.at[i].name))
+		if (is_left || node_mentions(others, part->states.at[i].name))
 			define_state(el, env, part->states.at[i].name, part->net->loc);
 	}
 	elab_body(el, others);

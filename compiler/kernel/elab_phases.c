@@ -101,22 +101,10 @@ static bool has_member_operator(const FamilySplit *split, const Node *node)
 	return false;
 }
 
-static bool mentions(const Node *node, Name name)
-{
-	if (!node)
-		return false;
-	if (node->kind == N_NAME && node->name == name)
-		return true;
-	for (uint32_t i = 0; i < node->kid_count; i++)
-		if (mentions(node->kids[i], name))
-			return true;
-	return false;
-}
-
 static bool mentions_any(const Node *node, const NameVec *names)
 {
 	for (size_t i = 0; i < names->count; i++)
-		if (mentions(node, names->at[i]))
+		if (node_mentions(node, names->at[i]))
 			return true;
 	return false;
 }
@@ -145,8 +133,8 @@ static void find_lines(Compiler *c, const Node *body, FamilySplit *split, bool *
 				continue;
 			bool is_shared = !is_of_member(node->kids[0], split->index), is_read = false;
 			for (uint32_t j = 0; j < body->kid_count; j++)
-				is_read |=
-					(is_line[j] || body->kids[j]->kind == N_KEEP) && mentions(body->kids[j], array_name(node->kids[0]));
+				is_read |= (is_line[j] || body->kids[j]->kind == N_KEEP) &&
+						   node_mentions(body->kids[j], array_name(node->kids[0]));
 			is_line[i] = has_member_operator(split, node->kids[2]) ||
 						 ((is_shared || is_read) && mentions_any(node->kids[2], &split->decided));
 			if (is_line[i])
@@ -393,7 +381,7 @@ bool family_split(Compiler *c, const Decl *pass, FamilySplit *split)
 	}
 	check_updates(c, body, split);
 	for (size_t i = 0; i < split->decided.count; i++)
-		if (mentions(own, split->decided.at[i]))
+		if (node_mentions(own, split->decided.at[i]))
 			add_name(c, &split->shared, split->decided.at[i]);
 	for (size_t i = 0; i < split->shared.count; i++)
 		if (has_name(&split->members, split->shared.at[i]))

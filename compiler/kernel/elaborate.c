@@ -194,10 +194,8 @@ static bool run_pass(Elab *el, const Chain *chain, const ChainLink *link, Entity
 	Env *outer = el->env;
 	Env *env = env_push(el);
 	env->outer = NULL; /* a pass sees its own names only */
-	const Node *body = open_family(el, link, member), *array = member;
-	while (array->kind == N_INDEX)
-		array = array->kids[0];
-	Name name = array->name;
+	const Node *body = open_family(el, link, member);
+	Name name = node_array(member)->name;
 	bool is_any_rank = member->kind == N_INDEX && member->kid_count == 2 && member->kids[1]->kind == N_STAR;
 	if (subject->factors) {
 		elab_error(el, link->loc, "the matrix is two factors by now: %s has to come before that", link->pass->name);

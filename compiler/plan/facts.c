@@ -177,14 +177,14 @@ void tensor_names(const Plan *plan, NameVec *to)
 		vec_push(plan->c->arena, to, name_of(plan->c, plan->tensors.at[i].file->name));
 }
 
-Store tensor_store(const Plan *plan, const CkTensor *tensor)
+Store tensor_store(Compiler *c, const CkTensor *tensor)
 {
 	char lower[32];
 	size_t i = 0;
 	for (; tensor->dtype[i] && i + 1 < sizeof lower; i++)
 		lower[i] = (char)tolower((unsigned char)tensor->dtype[i]);
 	lower[i] = 0;
-	return store_find(name_of(plan->c, lower));
+	return store_find(name_of(c, lower));
 }
 
 /* ---- names for arguments ---- */
@@ -248,7 +248,8 @@ bool plan_facts(Plan *plan)
 		vec_push(plan->c->arena, &plan->tensors, tensor);
 	}
 	for (size_t i = 0; i < plan->model_facts->names.count; i++)
-		plan->has_quantization_config |= !strncmp(plan->model_facts->names.at[i].name, "config.quantization_config.", 27);
+		plan->has_quantization_config |=
+			!strncmp(plan->model_facts->names.at[i].name, "config.quantization_config.", 27);
 	bind(plan, plan->model_facts, "layers", value_int((Loc){0}, plan->layers));
 	bind(plan, plan->model_facts, "tied", value_bool((Loc){0}, is_tied));
 	for (size_t i = 0; i < plan->tensors.count; i++)

@@ -77,7 +77,7 @@ static void report(Plan *plan, Kind kind, const PlanTensor *first, size_t count)
 
 static Kind find_input(Plan *plan, PlanTensor *tensor, bool is_allowed)
 {
-	tensor->store = tensor_store(plan, tensor->file);
+	tensor->store = tensor_store(plan->c, tensor->file);
 	if (tensor->store.kind != STORE_NONE)
 		return store_type(tensor->store) >= T_F32 ? READABLE : NO_NUMBERS;
 	if (tensor->file->block <= 1)

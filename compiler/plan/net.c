@@ -171,14 +171,6 @@ static bool bind_shape(Net *net, const Node *left, const CkTensor *file, NetAxis
 	return true;
 }
 
-static Store store_of_tensor(const Net *net, const CkTensor *file)
-{
-	Text lower = {.arena = net->c->arena};
-	for (const char *at = file->dtype; *at; at++)
-		text_printf(&lower, "%c", *at >= 'A' && *at <= 'Z' ? *at - 'A' + 'a' : *at);
-	return store_find(name_of(net->c, lower.at ? lower.at : ""));
-}
-
 static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t number, NetAxisVec *axes)
 {
 	const Node *right = line->kids[2], *patterns = right->kids[0];
@@ -192,7 +184,7 @@ static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t nu
 		diag_nearest(net->c, wanted, &known);
 		return false;
 	}
-	if (weight.file && store_of_tensor(net, weight.file).kind == STORE_NONE) {
+	if (weight.file && tensor_store(net->c, weight.file).kind == STORE_NONE) {
 		diag_error(net->c, right->loc, "\"%s\" of %s is stored as %s, which a net cannot read yet", weight.file->name,
 			net->path, weight.file->dtype);
 		return false;

@@ -12,32 +12,15 @@
 
 /* ---- what is handed on ---- */
 
-static Name left_name(const Node *left)
-{
-	while (left->kind == N_INDEX)
-		left = left->kids[0];
-	return left->name;
-}
-
-static bool is_named(const Node *node, Name name)
-{
-	if (node->kind == N_NAME && node->name == name)
-		return true;
-	for (uint32_t i = 0; i < node->kid_count; i++)
-		if (node->kids[i] && is_named(node->kids[i], name))
-			return true;
-	return false;
-}
-
 /* Do the lines of this instance, or of one that comes after `from`, name it? */
 static bool is_wanted(const Net *net, size_t from, Name name)
 {
 	for (size_t i = from + 1; i < net->instances.count; i++) {
 		const NetInstance *instance = &net->instances.at[i];
-		if (instance->layer && is_named(instance->layer->kids[1], name))
+		if (instance->layer && node_mentions(instance->layer->kids[1], name))
 			return true;
 		for (uint32_t k = instance->first; !instance->layer && k < instance->end; k++)
-			if (is_named(net->node->kids[0]->kids[k], name))
+			if (node_mentions(net->node->kids[0]->kids[k], name))
 				return true;
 	}
 	return false;
@@ -57,9 +40,9 @@ static void collect_left(Net *net, const Node *node, NodeKind kind, NameVec *to)
 	if (node->kind == kind) {
 		const Node *left = node->kids[0];
 		for (uint32_t i = 0; left->kind == N_TUPLE && i < left->kid_count; i++)
-			add_name(net, to, left_name(left->kids[i]));
+			add_name(net, to, node_array(left->kids[i])->name);
 		if (left->kind != N_TUPLE)
-			add_name(net, to, left_name(left));
+			add_name(net, to, node_array(left)->name);
 	}
 	for (uint32_t i = 0; (node->kind == N_BODY || node->kind == N_WHEN || node->kind == N_FOR) && i < node->kid_count;
 		 i++)
@@ -71,8 +54,7 @@ static bool is_given(const Node *body, Name name)
 {
 	for (uint32_t i = 0; i < body->kid_count; i++) {
 		const Node *line = body->kids[i];
-		if (line->kind == N_DEFINE && (line->kids[2]->kind == N_WEIGHT || line->kids[2]->kind == N_GIVEN) &&
-			left_name(line->kids[0]) == name)
+		if (node_is_given(line) && node_array(line->kids[0])->name == name)
 			return true;
 	}
 	return false;
@@ -108,16 +90,6 @@ static NameVec names_left(Net *net, size_t number, Name result)
 
 /* ---- kernels ---- */
 
-static Store store_of_dtype(const Net *net, const char *dtype)
-{
-	char lower[32];
-	size_t i = 0;
-	for (; dtype[i] && i + 1 < sizeof lower; i++)
-		lower[i] = (char)(dtype[i] >= 'A' && dtype[i] <= 'Z' ? dtype[i] - 'A' + 'a' : dtype[i]);
-	lower[i] = 0;
-	return store_find(name_of(net->c, lower));
-}
-
 /* NetPart.find */
 static bool find_array(void *context, const Node *line, NetArray *array)
 {
@@ -134,7 +106,7 @@ static bool find_array(void *context, const Node *line, NetArray *array)
 		weight = net_weight(net, line, -1);
 	if (!weight || !weight->file)
 		return false;
-	array->store = store_of_dtype(net, weight->file->dtype);
+	array->store = tensor_store(net->c, weight->file);
 	array->rank = (uint32_t)weight->file->rank;
 	memcpy(array->shape, weight->file->shape, sizeof *array->shape * array->rank);
 	return true;

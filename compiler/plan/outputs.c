@@ -205,7 +205,7 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 	tensor->first_output = t->outputs.count;
 	bool ok = true;
 	if (tensor->kernel == SIZE_MAX) {
-		ok = add_plain(plan, t, tensor, tensor_store(plan, tensor->file), tensor->file->bytes);
+		ok = add_plain(plan, t, tensor, tensor_store(plan->c, tensor->file), tensor->file->bytes);
 		if (ok && tensor->family != SIZE_MAX)
 			tuple_output(plan, (size_t)(tensor - plan->tensors.at), &t->outputs.at[tensor->first_output]);
 	} else {

@@ -276,6 +276,6 @@ bool selection_is_match(Plan *plan, const Scope *scope, const Node *selection, c
 const char *statement_label(Plan *plan, const Statement *statement, const PlanTensor *tensor, const Scope *arguments);
 void tensor_names(const Plan *plan, NameVec *to);
 void role_names(const Plan *plan, NameVec *to);
-Store tensor_store(const Plan *plan, const CkTensor *tensor); /* STORE_NONE: a block type */
+Store tensor_store(Compiler *c, const CkTensor *tensor); /* STORE_NONE: a block type */
 
 #endif

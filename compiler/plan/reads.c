@@ -37,7 +37,7 @@ static bool report_missing(Plan *plan, const Checkpoint *checkpoint, const Value
 static bool check_read(Plan *plan, const Value *value, const Node *param, const CkTensor *file)
 {
 	const Node *axes = param->kids[0];
-	Store store = tensor_store(plan, file);
+	Store store = tensor_store(plan->c, file);
 	if (store.kind == STORE_NONE || store_type(store) < T_F32) {
 		diag_error(plan->c, value->loc, "%s: \"%s\" is stored as %s: equations read f32, f16, bf16 or f64", value->text,
 			file->name, file->dtype);
@@ -125,7 +125,7 @@ bool read_shape(void *context, const Value *value, int64_t *rank, int64_t *shape
 			continue;
 		*rank = file->rank;
 		memcpy(shape, file->shape, sizeof *shape * (size_t)file->rank);
-		*store = tensor_store(plan, file);
+		*store = tensor_store(plan->c, file);
 		return true;
 	}
 	diag_error(plan->c, value->loc, "internal: \"%s\" of %s was not found before", value->tensor, value->text);

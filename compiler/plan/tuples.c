@@ -62,7 +62,7 @@ static bool check_member(Plan *plan, const PlanFamily *family, size_t subject, s
 {
 	const PlanTensor *tensor = &plan->tensors.at[number];
 	const FamilySubject *wanted = &family->split.subjects.at[subject];
-	Store store = tensor_store(plan, tensor->file);
+	Store store = tensor_store(plan->c, tensor->file);
 	Loc loc = family->statement->selection->kids[subject]->loc;
 	if (tensor->file->rank != wanted->rank)
 		diag_error(plan->c, loc, "\"%s\" has %lld axes, \"%s\" of pass %s has %u", tensor->file->name,
@@ -123,7 +123,8 @@ static void tensor_arrays(const Plan *plan, const PlanTuple *tuple, FamilyArray 
 {
 	for (size_t i = 0; i < tuple->tensors.count; i++) {
 		const CkTensor *file = plan->tensors.at[tuple->tensors.at[i]].file;
-		arrays[i] = (FamilyArray){.label = file->name, .store = tensor_store(plan, file), .rank = (uint32_t)file->rank};
+		arrays[i] =
+			(FamilyArray){.label = file->name, .store = tensor_store(plan->c, file), .rank = (uint32_t)file->rank};
 		memcpy(arrays[i].shape, file->shape, sizeof *file->shape * (size_t)file->rank);
 	}
 }
