@@ -93,11 +93,25 @@ int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options);
 
 /* ---- called by generated code; one row each in runtime.def ---- */
 
-/* What cmprt_smallest_f32 searches with. compare: of `blocks` times 64 values, which are <= each of four guesses: bit i
- * of word j of a block, of 64 bytes of mask each, is values[i] <= guesses[j]; counts[j]: how many those are in all.
- * spread: byte i of a block becomes bit i of the word of this number in it. */
-typedef void CmprtCompare(const float *values, int64_t blocks, const float *guesses, uint8_t *mask, int64_t *counts);
-typedef void CmprtSpread(uint8_t *mask, int64_t blocks, int64_t word);
+/* What cmprt_smallest_f32 searches with, generated with the kernel, for its CPU. An element's key is an i32 that sorts
+ * like its value, NaN last. Blocks are of 64 elements, and there are at most CMPRT_SELECT_BLOCKS of them in a call. */
+enum {
+	CMPRT_SELECT_BLOCK = 64,
+	CMPRT_SELECT_BLOCKS = 128,
+	CMPRT_SELECT_GUESSES = 4,
+	CMPRT_SELECT_HINT = 16 /* bytes */
+};
+typedef struct CmprtPasses {
+	/* of blocks first, first + 1, .. of values: levels[i] = (key >> shift) - base, cut off to a byte; shift > 0; how
+	 * many levels are below 0 */
+	int64_t (*levels)(const void *values, int64_t first, int64_t blocks, int64_t base, int64_t shift, int8_t *levels);
+	/* counts[j] += how many levels are <= guesses[j] */
+	void (*count)(const int8_t *levels, int64_t blocks, const int8_t *guesses, int64_t *counts);
+	/* bit i of a block's word: from <= level i <= to; then levels[i] = level i < from */
+	void (*mark)(int8_t *levels, int64_t blocks, int64_t from, int64_t to, uint64_t *words);
+	/* of the elements at places */
+	void (*keys)(const void *values, const int64_t *places, int64_t count, int32_t *keys);
+} CmprtPasses;
 
 /* cmprt_parallel: body(frame, b, e), a CmprtKernel, over [begin, end) in pieces on all threads. Each runs with its own
  * frame: the same buffers and params, and its own scratch, scratch_bytes of them: a `whole` job's frame comes with

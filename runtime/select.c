@@ -2,391 +2,295 @@
  *
  * select.c: which elements of a row are the smallest, exactly.
  *
- * Four guesses of where the limit lies part the row into five classes. The rows
- * before this one, or a sample, give the first guesses, later ones interpolate
- * between the counts. Once few elements are left between two guesses, those are
- * collected and searched alone. No result depends on the guesses. Floats are guessed
- * at through an integer image that sorts like them, so the search ends whatever the
- * values are. The two passes over the row are generated code (CmprtCompare and
- * CmprtSpread), which sees 64 elements as a word of bits.
+ * Elements are compared as keys, integers that sort like them. A pass over the row
+ * makes a level of each key, a byte: how many steps of 2^shift it lies above a base,
+ * cut off at both ends. Counting levels, four limits at a time, then finds the level
+ * where the last element taken lies, and the few elements of that level are ordered
+ * by their keys. The row before this one tells base and shift; where it tells wrong,
+ * the levels are the keys' upper bits first and are refined from there. No result
+ * depends on the guesses. Passes over the row are generated code (CmprtPasses).
  */
 #include "cmprt.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { SAMPLE = 32, GUESSES = 4, BLOCK = 64, FEW = 2 * BLOCK, FEWEST = 8, DIRECT = 64 };
+enum {
+	BLOCK = CMPRT_SELECT_BLOCK,
+	CHUNK = CMPRT_SELECT_BLOCKS, /* blocks */
+	GUESSES = CMPRT_SELECT_GUESSES,
+	FEW = BLOCK, /* elements that are compared pair by pair */
+	ENOUGH = 8,  /* so few of them that counting once more would not be quicker */
+	LOWEST = INT8_MIN,
+	HIGHEST = INT8_MAX,
+	WHOLE_SHIFT = 24, /* the levels of all keys */
+	REFINED_BITS = 7, /* a level becomes 128 levels: the ends are for what lies outside */
+};
 
-/* A row in blocks. The last one, if it is not whole, is a copy with NaN behind. */
+/* A row in blocks. The levels of the last one, if it is not whole, lie in rest. */
 typedef struct Row {
-	const float *values;
+	const CmprtPasses *passes;
+	const void *values;
 	int64_t count, blocks; /* whole ones */
-	uint8_t *mask;         /* words of bits, later bytes */
-	float rest[BLOCK];
-	uint8_t rest_mask[BLOCK];
-	CmprtCompare *compare;
-	CmprtSpread *spread;
+	int8_t *levels;        /* later 0 and 1 */
+	int8_t rest[BLOCK];
 } Row;
 
-/* What selecting in rows tells of the next one: about where the threshold is, and how far apart elements lie there. */
-typedef struct SelectHint {
-	float threshold, spacing; /* spacing 0: nothing is known */
-} SelectHint;
+/* What selecting in rows tells of the next one. */
+typedef struct Hint {
+	int32_t key;   /* about where the last element taken lies */
+	int32_t shift; /* 0: nothing is known */
+	float density; /* elements a level near there */
+} Hint;
+_Static_assert(sizeof(Hint) <= CMPRT_SELECT_HINT, "a hint fits what the kernel keeps");
 
-/* ---- the integer image ---- */
-
-static int32_t image_of(float value)
-{
-	int32_t bits;
-	memcpy(&bits, &value, sizeof bits);
-	return bits ^ (int32_t)((uint32_t)(bits >> 31) >> 1);
-}
-
-static float value_of(int32_t image)
-{
-	int32_t bits = image ^ (int32_t)((uint32_t)(image >> 31) >> 1);
-	float value;
-	memcpy(&value, &bits, sizeof value);
-	return value;
-}
+/* Levels that hold the last element taken: count(<= low) < limit <= count(<= high). */
+typedef struct Class {
+	int low, high;
+	int64_t count_low, count_high;
+} Class;
 
 /* ---- passes over the row ---- */
 
-static Row row_of(const float *values, int64_t count, uint8_t *mask, CmprtCompare *compare, CmprtSpread *spread)
+static int64_t least(int64_t a, int64_t b)
 {
-	Row row = {.values = values, .count = count, .blocks = count / BLOCK, .mask = mask};
-	int64_t whole = row.blocks * BLOCK;
-	for (int64_t i = 0; i < BLOCK; i++)
-		row.rest[i] = whole + i < count ? values[whole + i] : NAN;
-	row.compare = compare;
-	row.spread = spread;
-	return row;
+	return a < b ? a : b;
 }
 
-static uint64_t row_bits(const Row *row, int64_t block, int word)
+/* Sets levels; how many are below 0. */
+static int64_t row_level(Row *row, int32_t base, int shift)
 {
-	uint64_t bits;
-	memcpy(&bits, (block < row->blocks ? row->mask + block * BLOCK : row->rest_mask) + word * (int)sizeof bits,
-		sizeof bits);
-	return bits;
-}
-
-static void row_mark(Row *row, int64_t place, int word, bool is_marked)
-{
-	uint8_t *block = place / BLOCK < row->blocks ? row->mask + place / BLOCK * BLOCK : row->rest_mask;
-	uint64_t bits = row_bits(row, place / BLOCK, word) | (uint64_t)is_marked << place % BLOCK;
-	memcpy(block + word * (int)sizeof bits, &bits, sizeof bits);
-}
-
-static int lowest_bit(uint64_t bits)
-{
-	return __builtin_ctzll(bits | (uint64_t)1 << 63);
-}
-
-/* counts[j]: how many are <= guesses[j]; a NaN is not */
-static void row_compare(Row *row, const float *guesses, int64_t *counts)
-{
-	int64_t rest[GUESSES];
-	row->compare(row->values, row->blocks, guesses, row->mask, counts);
-	if (row->blocks * BLOCK == row->count)
-		return;
-	row->compare(row->rest, 1, guesses, row->rest_mask, rest);
-	for (int j = 0; j < GUESSES; j++)
-		counts[j] += rest[j];
-}
-
-static void row_spread(Row *row, int word)
-{
-	int64_t whole = row->blocks * BLOCK;
-	row->spread(row->mask, row->blocks, word);
-	if (whole == row->count)
-		return;
-	row->spread(row->rest_mask, 1, word);
-	memcpy(row->mask + whole, row->rest_mask, (size_t)(row->count - whole));
-}
-
-/* The places of the elements in (guesses[word - 1], guesses[word]], in order; they are FEW at most, and there is room
- * for two more. Most blocks have one or two or none: no branch depends on how many. */
-static int row_collect(const Row *row, int word, int64_t *places)
-{
-	int size = 0;
-	for (int64_t from = 0, block = 0; from < row->count; from += BLOCK, block++) {
-		uint64_t bits = row_bits(row, block, word) & ~row_bits(row, block, word - 1), more = bits & (bits - 1);
-		places[size] = from + lowest_bit(bits);
-		size += bits != 0;
-		places[size] = from + lowest_bit(more);
-		size += more != 0;
-		for (more &= more - 1; more; more &= more - 1)
-			places[size++] = from + lowest_bit(more);
+	int64_t below = 0, places[BLOCK], whole = row->blocks * BLOCK, rest = row->count - whole;
+	for (int64_t block = 0; block < row->blocks; block += CHUNK) {
+		int64_t size = least(CHUNK, row->blocks - block);
+		below += row->passes->levels(row->values, block, size, base, shift, row->levels + block * BLOCK);
 	}
-	return size;
-}
-
-static int64_t count_numbers(const float *values, int64_t count)
-{
-	int64_t sum = 0;
-	for (int64_t i = 0; i < count; i++)
-		sum += values[i] == values[i];
-	return sum;
-}
-
-static int64_t count_below(const float *values, int64_t count, float t)
-{
-	int64_t below = 0;
-	for (int64_t i = 0; i < count; i++)
-		below += values[i] < t;
+	if (rest == 0)
+		return below;
+	int32_t keys[BLOCK];
+	for (int64_t i = 0; i < rest; i++)
+		places[i] = whole + i;
+	row->passes->keys(row->values, places, rest, keys);
+	memset(row->rest, HIGHEST, sizeof row->rest);
+	for (int64_t i = 0; i < rest; i++) {
+		int64_t level = (int64_t)(keys[i] >> shift) - base;
+		row->rest[i] = (int8_t)(level < LOWEST ? LOWEST : least(level, HIGHEST));
+		below += level < 0;
+	}
 	return below;
 }
 
-/* All below t, and the first `ties` of those that equal it. */
-static void mark_with_ties(const float *values, int64_t count, float t, int64_t ties, uint8_t *mask)
+/* counts[j]: how many levels are <= guesses[j], which are below HIGHEST */
+static void row_count(const Row *row, const int8_t *guesses, int64_t *counts)
 {
-	for (int64_t i = 0; i < count; i++) {
-		bool is_tie = values[i] == t;
-		mask[i] = values[i] < t || (is_tie && ties > 0);
-		ties -= is_tie;
+	memset(counts, 0, GUESSES * sizeof *counts);
+	for (int64_t block = 0; block < row->blocks; block += CHUNK)
+		row->passes->count(row->levels + block * BLOCK, least(CHUNK, row->blocks - block), guesses, counts);
+	if (row->blocks * BLOCK < row->count)
+		row->passes->count(row->rest, 1, guesses, counts);
+}
+
+/* ---- the class of the last element taken ---- */
+
+static void narrow(Class *c, int64_t limit, int guess, int64_t count)
+{
+	if (count < limit && guess > c->low) {
+		c->low = guess;
+		c->count_low = count;
+	} else if (count >= limit && guess < c->high) {
+		c->high = guess;
+		c->count_high = count;
 	}
 }
 
-static void mark_numbers_and_first_nans(const float *values, int64_t count, int64_t nans, uint8_t *mask)
+/* Where the limit should be, counted from the nearer end of the class, and how far elements stray from there. */
+static bool expect(const Class *c, int64_t limit, double density, double *middle, double *apart)
 {
-	for (int64_t i = 0; i < count; i++) {
-		bool is_nan = values[i] != values[i];
-		mask[i] = !is_nan || nans > 0;
-		nans -= is_nan;
+	double above_low = (double)(limit - c->count_low), below_high = (double)(c->count_high - limit);
+	bool is_low = c->low >= LOWEST && (c->high == HIGHEST || above_low < below_high);
+	*middle = is_low ? c->low + above_low / density : c->high - below_high / density;
+	*apart = (1 + sqrt(is_low ? above_low : below_high) / 2) / density;
+	return *middle > c->low && *middle < c->high; /* NaN is not */
+}
+
+/* Ascending and inside of the class: around where the limit is expected, else evenly. */
+static void guess(const Class *c, int64_t limit, float density, int8_t *guesses)
+{
+	double middle, apart;
+	bool is_expected = density > 0 && expect(c, limit, density, &middle, &apart);
+	for (int j = 0, last = c->low; j < GUESSES; j++) {
+		double part = (double)(j + 1) / (GUESSES + 1);
+		double at = is_expected ? middle + apart * (j - (GUESSES - 1) / 2.0) : c->low + (c->high - c->low) * part;
+		at = at > last + 1 ? at : last + 1;
+		last = at < c->high - 1 ? (int)at : c->high - 1;
+		guesses[j] = (int8_t)last;
 	}
 }
 
-/* ---- the threshold ---- */
-
-/* count(<= below) < limit <= count(<= above), as integer images and as counts; above infinity, NaNs may be counted in
- */
-typedef struct Bracket {
-	int32_t below, above;
-	int64_t count_below, count_above;
-} Bracket;
-
-/* Takes what the count of a guess says. */
-static void narrow(Bracket *b, int64_t limit, float guess, int64_t count)
+/* below: how many levels are below 0. *density: elements a level, 0 if that is unknown; later as it was found. */
+static Class find_class(const Row *row, int64_t limit, int64_t below, float *density)
 {
-	int32_t at = image_of(guess);
-	if (count < limit && at > b->below) {
-		b->below = at;
-		b->count_below = count;
-	} else if (count >= limit && at < b->above) {
-		b->above = at;
-		b->count_above = count;
-	}
-}
-
-static bool guess_by_hint(const SelectHint *hint, int64_t count, int64_t limit, float *guesses)
-{
-	static const float away[GUESSES] = {-2, -0.5f, 0.5f, 2};
-	if (!(hint->spacing > 0) || !(hint->spacing < INFINITY))
-		return false;
-	double part = (double)limit / (double)count, stray = sqrt(part * (1 - part) * (double)count);
-	for (int j = 0; j < GUESSES; j++)
-		guesses[j] = hint->threshold + hint->spacing * (float)stray * away[j];
-	return guesses[0] > -INFINITY && guesses[GUESSES - 1] < INFINITY; /* NaN is not */
-}
-
-/* The elements of a sample whose ranks are nearest to where the limit should be, and farther on both sides. */
-static bool guess_by_sample(const float *values, int64_t count, int64_t limit, float *guesses)
-{
-	static const float away[GUESSES] = {-5, -1.5f, 1.5f, 5};
-	float sample[SAMPLE];
-	int size = 0;
-	int64_t apart = count / SAMPLE;
-	for (int i = 0; i < SAMPLE; i++) {
-		float v = values[apart * i + i % apart]; /* not always the same place of a block */
-		if (v == v)
-			sample[size++] = v;
-	}
-	if (size < SAMPLE / 2)
-		return false;
-	for (int i = 1; i < size; i++) {
-		float v = sample[i];
-		int j = i;
-		for (; j > 0 && sample[j - 1] > v; j--)
-			sample[j] = sample[j - 1];
-		sample[j] = v;
-	}
-	for (int j = 0; j < GUESSES; j++) {
-		int rank = (int)((float)limit / (float)count * (float)size + away[j]);
-		guesses[j] = sample[rank < 0 ? 0 : rank < size ? rank : size - 1];
-	}
-	return true;
-}
-
-/* Four values inside of the bracket: near to where the counts put the limit if the elements between lie evenly, as
- * far from it as they then stray; every third time fractions of the images. */
-static void guess_between(const Bracket *b, int64_t limit, int turn, float *guesses)
-{
-	static const float away[GUESSES] = {-2, -0.5f, 0.5f, 2};
-	float low = value_of(b->below), high = value_of(b->above);
-	double between = (double)(b->count_above - b->count_below);
-	double part = ((double)(limit - b->count_below) - 0.5) / between, stray = sqrt(part * (1 - part) / between);
-	for (int j = 0; j < GUESSES; j++) {
-		int64_t at = b->below + ((int64_t)b->above - b->below) * (j + 1) / (GUESSES + 1);
-		double value = (double)low + (part + stray * (double)away[j]) * ((double)high - (double)low);
-		if (turn % 3 != 2 && isfinite(low) && isfinite(high))
-			at = image_of((float)value);
-		at = at <= b->below ? (int64_t)b->below + 1 : at;
-		at = at >= b->above ? (int64_t)b->above - 1 : at;
-		guesses[j] = value_of((int32_t)at);
-	}
-}
-
-/* The threshold was found. Near to where it was expected both count, so that chance in one row fades. */
-static void learn(SelectHint *hint, float threshold, float spacing)
-{
-	float off = threshold - hint->threshold, near = spacing * FEW;
-	hint->threshold = off < near && off > -near ? hint->threshold + off / 4 : threshold;
-	hint->spacing = spacing;
-}
-
-/* ---- the few that are left ---- */
-
-/* The least of values in (below, above] with `wanted` of these not above it; they are FEWEST at most. */
-static float pick_directly(const float *few, int size, int64_t wanted, float below, float above)
-{
-	float fewest[FEWEST + 1], least = above;
-	int count = 0;
-	for (int i = 0; i < size; i++) {
-		fewest[count] = few[i];
-		count += (few[i] > below) & (few[i] <= above);
-	}
-	for (int i = 0; i < count; i++) {
-		int64_t up_to = 0;
-		for (int j = 0; j < count; j++)
-			up_to += fewest[j] <= fewest[i];
-		least = ((up_to >= wanted) & (fewest[i] < least)) ? fewest[i] : least;
-	}
-	return least;
-}
-
-/* The element of rank `wanted`, from 1, of few values, which lie in (below, above]; NaN behind them fills a block. */
-static float pick(const Row *row, const float *few, int size, int64_t wanted, float below, float above)
-{
-	Bracket b = {image_of(below), image_of(above), 0, size};
-	for (int turn = 0; b.count_above - b.count_below > FEWEST; turn++) {
-		float guesses[GUESSES];
+	Class c = {LOWEST - 1, HIGHEST, 0, row->count};
+	float known = *density;
+	narrow(&c, limit, -1, below);
+	for (int turn = 0; c.high - c.low > 1 && c.count_high - c.count_low > ENOUGH; turn++) {
+		int8_t guesses[GUESSES];
 		int64_t counts[GUESSES];
-		uint8_t mask[FEW];
-		if ((int64_t)b.above - b.below <= 1)
-			return value_of(b.above); /* it is all of them */
-		guess_between(&b, wanted, turn, guesses);
-		row->compare(few, (size + BLOCK - 1) / BLOCK, guesses, mask, counts);
+		guess(&c, limit, turn < 2 ? known : 0, guesses);
+		row_count(row, guesses, counts);
 		for (int j = 0; j < GUESSES; j++)
-			narrow(&b, wanted, guesses[j], counts[j]);
+			narrow(&c, limit, guesses[j], counts[j]);
+		int apart = guesses[GUESSES - 1] - guesses[0];
+		*density = apart > 0 ? (float)(counts[GUESSES - 1] - counts[0]) / (float)apart : *density;
 	}
-	return pick_directly(few, size, wanted - b.count_below, value_of(b.below), value_of(b.above));
+	return c;
 }
 
-/* Marks what is <= guesses[word - 1] and the `wanted` smallest of what is above and <= guesses[word]; returns the
- * largest of these. */
-static float mark_few(Row *row, int word, int64_t wanted, const float *guesses)
+/* ---- marking ---- */
+
+/* The elements of the class, as far as they are known. */
+typedef struct Members {
+	int64_t places[FEW];
+	int count;
+	bool are_few;
+	int64_t wanted;   /* how many are still to be marked */
+	bool has_later;   /* some have the higher one of two keys, marked LATER */
+	int32_t last_key; /* of the last one marked */
+} Members;
+
+enum { LATER = 2 };
+
+/* Of a few elements the `wanted` that come first, ties by position. */
+static void mark_few(const Row *row, Members *m)
 {
-	int64_t places[FEW + 2], below = 0;
-	float few[FEW];
-	int size = row_collect(row, word, places);
-	for (int i = 0; i < size; i++)
-		few[i] = row->values[places[i]];
-	for (int i = size; i % BLOCK; i++)
-		few[i] = NAN;
-	float t = pick(row, few, size, wanted, guesses[word - 1], guesses[word]);
-	for (int i = 0; i < size; i++)
-		below += few[i] < t;
-	for (int i = 0; i < size; i++) {
-		bool is_tie = few[i] == t;
-		row_mark(row, places[i], word - 1, (few[i] < t) | (is_tie & (below < wanted)));
-		below += is_tie;
+	int32_t keys[FEW];
+	row->passes->keys(row->values, m->places, m->count, keys);
+	for (int i = 0; i < m->count; i++) {
+		int before = 0;
+		for (int j = 0; j < i; j++)
+			before += keys[j] <= keys[i];
+		for (int j = i + 1; j < m->count; j++)
+			before += keys[j] < keys[i];
+		row->levels[m->places[i]] = before < m->wanted;
+		m->last_key = before + 1 == m->wanted ? keys[i] : m->last_key;
 	}
-	row_spread(row, word - 1);
-	return t;
+}
+
+/* A block's elements of a class with two keys, an even one and the next. */
+static void mark_even(const Row *row, Members *m)
+{
+	int32_t keys[FEW];
+	row->passes->keys(row->values, m->places, m->count, keys);
+	for (int i = 0; i < m->count; i++) {
+		bool is_later = keys[i] & 1, is_taken = !is_later && m->wanted > 0;
+		row->levels[m->places[i]] = is_later ? LATER : is_taken;
+		m->wanted -= is_taken;
+		m->has_later |= is_later;
+		m->last_key = keys[i];
+	}
+	m->count = 0;
+}
+
+static void mark_later(const Row *row, Members *m)
+{
+	for (int64_t i = 0; i < row->count; i++) {
+		bool is_later = row->levels[i] == LATER, is_taken = is_later && m->wanted > 0;
+		row->levels[i] = is_later ? is_taken : row->levels[i];
+		m->wanted -= is_taken;
+	}
+}
+
+static void add_members(const Row *row, Members *m, const uint64_t *words, int64_t begin, int64_t end)
+{
+	for (int64_t block = begin; block < end; block++) {
+		for (uint64_t bits = words[block - begin]; bits; bits &= bits - 1)
+			m->places[m->count++] = block * BLOCK + __builtin_ctzll(bits);
+		if (!m->are_few && m->count > 0)
+			mark_even(row, m);
+	}
+}
+
+/* Marks what is below the class and, of the class, as many as the limit leaves; the key of the last one. */
+static int32_t row_mark(Row *row, const Class *c, int64_t limit)
+{
+	uint64_t words[CHUNK];
+	int64_t whole = row->blocks * BLOCK, rest = row->count - whole;
+	Members m; /* places are not initialized: they are many */
+	m.count = 0;
+	m.are_few = c->count_high - c->count_low <= FEW;
+	m.has_later = false;
+	m.wanted = limit - c->count_low;
+	m.last_key = 0;
+	for (int64_t block = 0; block < row->blocks; block += CHUNK) {
+		int64_t size = least(CHUNK, row->blocks - block);
+		row->passes->mark(row->levels + block * BLOCK, size, c->low + 1, c->high, words);
+		add_members(row, &m, words, block, block + size);
+	}
+	if (rest > 0) {
+		row->passes->mark(row->rest, 1, c->low + 1, c->high, words);
+		memcpy(row->levels + whole, row->rest, (size_t)rest);
+		words[0] &= ((uint64_t)1 << rest) - 1;
+		add_members(row, &m, words, row->blocks, row->blocks + 1);
+	}
+	if (m.are_few)
+		mark_few(row, &m);
+	else if (m.has_later)
+		mark_later(row, &m);
+	return m.last_key;
 }
 
 /* ---- all of it ---- */
 
-/* Few elements: compare all pairs. */
-static void smallest_directly(const float *values, int64_t count, int64_t limit, uint8_t *mask)
+/* The next row's levels: around where this one ended, near to where others did so that chance fades; so many elements
+ * a level that the levels reach as far as rows stray. */
+static void learn(Hint *hint, int32_t key, int shift, float density, int64_t count)
 {
-	for (int64_t i = 0; i < count; i++) {
-		int64_t before = 0;
-		bool is_nan = values[i] != values[i];
-		for (int64_t j = 0; j < count; j++) {
-			bool other_nan = values[j] != values[j];
-			bool is_same = values[j] == values[i] || (is_nan && other_nan);
-			before += values[j] < values[i] || (is_nan && !other_nan) || (is_same && j < i);
+	int64_t off = (int64_t)key - hint->key, near = (int64_t)HIGHEST << shift;
+	bool is_near = hint->shift == shift && off < near && off > -near;
+	float few = sqrtf((float)count) / 64;
+	hint->key = is_near ? hint->key + (int32_t)(off / 4) : key;
+	hint->density = is_near ? hint->density + (density - hint->density) / 8 : density;
+	for (; hint->density > 4 * few && shift > 1; shift--)
+		hint->density /= 2;
+	for (; hint->density < few && shift < WHOLE_SHIFT - 1; shift++)
+		hint->density = hint->density > 0 ? hint->density * 2 : few;
+	hint->shift = shift;
+}
+
+/* Levels of ever shorter steps until few elements, or one or two keys, are left. */
+static void mark_smallest(Row *row, int64_t limit, Hint *hint)
+{
+	int shift = hint->shift > 0 ? hint->shift : WHOLE_SHIFT;
+	int32_t base = hint->shift > 0 ? hint->key >> shift : 0;
+	float density = hint->density;
+	for (;;) {
+		Class c = find_class(row, limit, row_level(row, base, shift), &density);
+		bool is_end = c.high == LOWEST || c.high == HIGHEST;
+		bool is_outside = is_end && shift < WHOLE_SHIFT;
+		if (c.count_high - c.count_low <= FEW || (shift == 1 && !is_outside)) {
+			learn(hint, row_mark(row, &c, limit), shift, density, row->count);
+			return;
 		}
-		mask[i] = before < limit;
+		int by = shift - 1 < REFINED_BITS ? shift - 1 : REFINED_BITS;
+		base = is_outside ? 0 : (base + c.high) * (1 << by) + (1 << by) / 2;
+		shift = is_outside ? WHOLE_SHIFT : shift - by;
+		density = 0;
 	}
 }
 
-/* The class that has the limit, if it lies between two guesses and has few elements; else 0. */
-static int few_at_limit(const int64_t *counts, int64_t limit)
+void cmprt_smallest_f32(void *from, int64_t count, int64_t limit, void *to, void *hint, void *passes)
 {
-	for (int j = 1; j < GUESSES; j++)
-		if (counts[j - 1] < limit && limit <= counts[j])
-			return counts[j] - counts[j - 1] <= FEW ? j : 0;
-	return 0;
-}
-
-/* The next guesses: what rows before tell, else what a sample tells while nothing else is known of one side. */
-static void guess(const float *values, int64_t count, int64_t limit, const Bracket *b, const SelectHint *hint, int turn,
-	float *guesses)
-{
-	bool is_open = b->below < image_of(-INFINITY) || b->above == image_of(INFINITY);
-	if (turn == 0 && guess_by_hint(hint, count, limit, guesses))
-		return;
-	if (turn > 1 || !is_open || !guess_by_sample(values, count, limit, guesses))
-		guess_between(b, limit, turn, guesses);
-}
-
-/* Guesses until few elements are left. If all that are left have one value, false: it is b->above. */
-static bool mark_by_guesses(Row *row, int64_t limit, Bracket *b, SelectHint *hint)
-{
-	const float *values = row->values;
-	for (int turn = 0; (int64_t)b->above - b->below > 1; turn++) {
-		float guesses[GUESSES];
-		int64_t counts[GUESSES], count = row->count;
-		guess(values, count, limit, b, hint, turn, guesses);
-		row_compare(row, guesses, counts);
-		int j = few_at_limit(counts, limit);
-		if (j) {
-			float t = mark_few(row, j, limit - counts[j - 1], guesses);
-			learn(hint, t, (guesses[j] - guesses[j - 1]) / (float)(counts[j] - counts[j - 1]));
-			return true;
-		}
-		for (j = 0; j < GUESSES; j++)
-			narrow(b, limit, guesses[j], counts[j]);
-		if (turn > 0 || b->above < image_of(INFINITY))
-			continue;
-		b->count_above = count_numbers(values, count);
-		if (b->count_above < limit) {
-			mark_numbers_and_first_nans(values, count, limit - b->count_above, row->mask);
-			return true;
-		}
-	}
-	return false;
-}
-
-void cmprt_smallest_f32(void *from, int64_t count, int64_t limit, void *to, void *memory, void *compare, void *spread)
-{
-	const float *values = from;
-	uint8_t *mask = to;
 	if (limit <= 0 || limit >= count) {
-		memset(mask, limit > 0, (size_t)(count > 0 ? count : 0));
+		memset(to, limit > 0, (size_t)(count > 0 ? count : 0));
 		return;
 	}
-	if (count <= DIRECT) {
-		smallest_directly(values, count, limit, mask);
+	Row row = {.passes = passes, .values = from, .count = count, .blocks = count / BLOCK, .levels = to};
+	if (count > FEW) {
+		mark_smallest(&row, limit, hint);
 		return;
 	}
-	Row row = row_of(values, count, mask, (CmprtCompare *)compare, (CmprtSpread *)spread);
-	Bracket b = {image_of(-INFINITY) - 1, image_of(INFINITY), 0, count};
-	if (mark_by_guesses(&row, limit, &b, memory))
-		return;
-	float t = value_of(b.above);
-	mark_with_ties(values, count, t, limit - count_below(values, count, t), mask);
+	Members all = {.count = (int)count, .wanted = limit};
+	for (int i = 0; i < all.count; i++)
+		all.places[i] = i;
+	mark_few(&row, &all);
 }

@@ -107,7 +107,7 @@ typedef struct Emitter {
 	LLVMValueRef base_value; /* i64: the value of vector_base */
 	LLVMValueRef lane_count; /* LANES: i32, how many lanes are live */
 	LLVMValueRef lanes_full; /* LANES: i1, all of them */
-	KStep *rows; /* the LOOP_ROWS whose turn is emitted; NULL: none */
+	KStep *rows;             /* the LOOP_ROWS whose turn is emitted; NULL: none */
 	KStep *lane_loop;
 	StageVec stages;
 	uint32_t depth, lane_depth; /* loops and conditions around the step in hand; around the steps of the lane loop */
@@ -181,7 +181,8 @@ LLVMValueRef emit_any_zero(Emitter *e, KExpr *x);
 /* a value that is x when both are cut off at the point: x is for an integer */
 LLVMValueRef emit_truncated(Emitter *e, KExpr *x);
 void memo_forget(Emitter *e);
-LLVMValueRef emit_index64(Emitter *e, KExpr *x); /* an integer expression without the vector index, as i64 */
+void memo_set(Emitter *e, KExpr *x, LLVMValueRef value); /* until it is forgotten */
+LLVMValueRef emit_index64(Emitter *e, KExpr *x);         /* an integer expression without the vector index, as i64 */
 LLVMTypeRef type_of(Emitter *e, KType type);
 LLVMTypeRef type_like(LLVMTypeRef element, LLVMValueRef shape); /* a vector of as many as shape, or the element */
 bool is_vector_value(LLVMValueRef v);
@@ -318,8 +319,17 @@ void emit_scan_grouped(Emitter *e, KStep *step);
 
 /* ---- emit_select.c ---- */
 
-/* mask[i] = 1 for the `limit` elements of values that come first in ascending order; f32, bytes; limit: i64 */
-void emit_smallest(Emitter *e, LLVMValueRef values, LLVMValueRef count, LLVMValueRef limit, LLVMValueRef mask);
+/* A row of what a step scans, where it lies one after the other. */
+typedef struct RowValues {
+	LLVMValueRef memory;
+	LLVMTypeRef element;
+	uint32_t bytes; /* of an element */
+	KExpr *load; /* the step's value is computed from this load alone, and the row is what it loads; NULL: of values */
+} RowValues;
+
+/* mask[i] = 1 for the `limit` elements that come first in ascending order of the step's f32 value; bytes; limit: i64 */
+void emit_smallest(
+	Emitter *e, KStep *step, const RowValues *values, LLVMValueRef count, LLVMValueRef limit, LLVMValueRef mask);
 
 /* ---- cpu.c ---- */
 

@@ -119,6 +119,23 @@ void memo_forget(Emitter *e)
 	e->memo_epoch++;
 }
 
+static Memo *memo_of(Emitter *e, KExpr *x)
+{
+	Memo *memo = *kexprmap_at(&e->memo, x);
+	if (!memo) {
+		memo = arena_new_of(e->k->c->arena, Memo);
+		*kexprmap_at(&e->memo, x) = memo;
+	}
+	if (memo->epoch != e->memo_epoch)
+		*memo = (Memo){.epoch = e->memo_epoch};
+	return memo;
+}
+
+void memo_set(Emitter *e, KExpr *x, LLVMValueRef value)
+{
+	memo_of(e, x)->exact = value;
+}
+
 /* ---- reals ---- */
 
 static LLVMValueRef select_if(Emitter *e, LLVMRealPredicate predicate, LLVMValueRef a, LLVMValueRef b)
@@ -394,13 +411,7 @@ static LLVMValueRef emit_operation(Emitter *e, KExpr *x, bool any_zero);
 
 static LLVMValueRef emit_any(Emitter *e, KExpr *x, bool any_zero)
 {
-	Memo *memo = *kexprmap_at(&e->memo, x);
-	if (!memo) {
-		memo = arena_new_of(e->k->c->arena, Memo);
-		*kexprmap_at(&e->memo, x) = memo;
-	}
-	if (memo->epoch != e->memo_epoch)
-		*memo = (Memo){.epoch = e->memo_epoch};
+	Memo *memo = memo_of(e, x);
 	LLVMValueRef known = memo->exact ? memo->exact : any_zero ? memo->any_zero : NULL;
 	if (known)
 		return known;

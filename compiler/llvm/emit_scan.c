@@ -9,7 +9,7 @@
  */
 #include "emit.h"
 
-enum { FEW_MOST = 8, PAIRS_MOST = 32, NAN_IMAGE = 0x7fc00000 };
+enum { FEW_MOST = 8, PAIRS_MOST = 32, NAN_IMAGE = 0x7f800001 };
 
 static bool is_real(KType type)
 {
@@ -81,6 +81,7 @@ typedef struct Column {
 	LLVMTypeRef element; /* i1 is kept as i8, i32 to be ordered as i64 */
 	uint32_t bytes;
 	bool is_allocated;
+	KExpr *load; /* it is what this loads, and the step's value is computed from that alone; NULL: it is the values */
 } Column;
 
 static Column column_new(Emitter *e, LLVMTypeRef element, uint32_t bytes, LLVMValueRef count, uint32_t lanes)
@@ -156,14 +157,12 @@ static Column copy_lane(Emitter *e, Column *rows, LLVMValueRef lane, LLVMValueRe
 
 /* ---- columns that lie in buffers already ---- */
 
-/* The elements of buffer[subs] over what is scanned, if they follow each other in memory as `bytes` each. */
-static bool column_in_buffer(
-	Emitter *e, KStep *step, KBuffer *buffer, KExpr *const *subs, LLVMTypeRef element, Column *c)
+/* The elements of buffer[subs] over what is scanned, if they follow each other in memory. */
+static bool column_in_buffer(Emitter *e, KStep *step, KBuffer *buffer, KExpr *const *subs, Column *c)
 {
 	Place *place = place_of(e, buffer);
 	uint32_t bytes = place_element_bytes(e, buffer, place);
-	if (e->mode != MODE_SCALAR || place->is_private || place->is_private_bytes ||
-		place_element_type(e, buffer, place) != element)
+	if (e->mode != MODE_SCALAR || place->is_private || place->is_private_bytes)
 		return false;
 	Linear *first = linear_subscript(e, buffer, subs, -1);
 	int64_t run = 1, lo, count;
@@ -177,7 +176,7 @@ static bool column_in_buffer(
 	for (uint32_t i = 0; i < step->over_count; i++)
 		if (linear_uses(e, first, step->over[i]))
 			return false;
-	*c = (Column){.element = element, .bytes = bytes};
+	*c = (Column){.element = place_element_type(e, buffer, place), .bytes = bytes};
 	c->memory = offset_pointer(e, place->base, linear_emit(e, linear_scaled(e, first, bytes)));
 	return true;
 }
@@ -186,7 +185,36 @@ static bool value_in_buffer(Emitter *e, KStep *step, Column *c)
 {
 	KExpr *value = step->value;
 	return value->op == OP_LOAD && is_real(value->type) && store_equal(value->store, value->buffer->store) &&
-		   column_in_buffer(e, step, value->buffer, value->subs, type_of(e, value->type), c);
+		   column_in_buffer(e, step, value->buffer, value->subs, c) && c->element == type_of(e, value->type);
+}
+
+/* Selected by its runtime passes. */
+static bool is_selection(const KStep *step)
+{
+	return step->kind == STEP_SCAN && step->scan == SCAN_SMALLEST && step->value->type == T_F32;
+}
+
+/* The only thing but constants that x is computed from, if that is a load. */
+static KExpr *only_load(KExpr *x)
+{
+	while (x && x->op != OP_LOAD) {
+		KExpr *varying = NULL;
+		for (uint32_t i = 0, count = 0; i < kop_arity(x->op); i++)
+			if (x->args[i]->op != OP_CONST)
+				varying = count++ == 0 ? x->args[i] : NULL;
+		x = varying;
+	}
+	return x;
+}
+
+static bool source_in_buffer(Emitter *e, KStep *step, Column *c)
+{
+	KExpr *load = only_load(step->value);
+	if (!load || !is_real(load->type) || !store_equal(load->store, load->buffer->store) ||
+		!column_in_buffer(e, step, load->buffer, load->subs, c))
+		return false;
+	c->load = load;
+	return true;
 }
 
 static void find_dst(void *context, KExpr *load)
@@ -202,8 +230,8 @@ static bool result_in_buffer(Emitter *e, KStep *step, LLVMTypeRef element, Colum
 	KStep *untouched = step;
 	step_each_load(e->k, step, find_dst, &untouched);
 	return step->kind == STEP_SCAN && !is_real(result_type(step)) && untouched &&
-		   store_equal(step->store, step->dst->store) &&
-		   column_in_buffer(e, step, step->dst, step->dst_subs, element, c);
+		   store_equal(step->store, step->dst->store) && column_in_buffer(e, step, step->dst, step->dst_subs, c) &&
+		   c->element == element;
 }
 
 /* ---- one column through the runtime ---- */
@@ -267,8 +295,10 @@ static void emit_column(
 {
 	LLVMTypeRef i64 = type_of(e, T_I64);
 	bool is_scan = step->kind == STEP_SCAN;
-	if (is_scan && step->scan == SCAN_SMALLEST && step->value->type == T_F32) {
-		emit_smallest(e, values->memory, count, LLVMBuildIntCast2(e->builder, limit, i64, true, ""), results->memory);
+	if (is_selection(step)) {
+		RowValues row = {values->memory, values->element, values->bytes, values->load};
+		limit = LLVMBuildIntCast2(e->builder, limit, i64, true, "");
+		emit_smallest(e, step, &row, count, limit, results->memory);
 		return;
 	}
 	Column order = emit_order(e, keys ? step->key->type : step->value->type, keys ? keys : values, count);
@@ -364,7 +394,7 @@ static Column emit_results(Emitter *e, KStep *step, uint32_t lanes, bool *is_sto
 	LLVMValueRef limit = step->limit ? emit_expr(e, step->limit) : NULL;
 	memo_forget(e);
 	Column values, keys = {0}, results;
-	if (!value_in_buffer(e, step, &values))
+	if (!(is_selection(step) ? source_in_buffer(e, step, &values) : value_in_buffer(e, step, &values)))
 		values = fill_column(e, step, step->value, count, lanes);
 	if (step->key)
 		keys = fill_column(e, step, step->key, count, lanes);
@@ -448,6 +478,9 @@ LLVMValueRef emit_sorting_image(Emitter *e, KStep *step, LLVMValueRef v)
 	}
 	if (!r.may_be_nan)
 		return bits;
+	LLVMValueRef unsigned_least[] = {bits, const_int(i32, NAN_IMAGE)};
+	if (r.lo >= 0) /* as unsigned numbers the images of all NaNs, of either sign, are above the others */
+		return emit_intrinsic(e, "llvm.umin", &i32, 1, unsigned_least, 2);
 	LLVMValueRef is_nan = LLVMBuildFCmp(e->builder, LLVMRealUNO, v, v, "");
 	return LLVMBuildSelect(e->builder, is_nan, const_int(i32, NAN_IMAGE), bits, "");
 }

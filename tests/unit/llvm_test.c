@@ -855,41 +855,64 @@ static void test_linalg(const char *cpu)
 	compiler_free(c);
 }
 
-static void compare_blocks(const float *values, int64_t blocks, const float *guesses, uint8_t *mask, int64_t *counts)
+/* Passes over a row of f32, as generated code makes them for its CPU. */
+static void plain_keys(const void *values, const int64_t *places, int64_t count, int32_t *keys)
 {
-	memset(counts, 0, 4 * sizeof *counts);
-	for (int64_t i = 0; i < blocks * 4; i++) {
-		uint64_t bits = 0;
-		for (int k = 0; k < 64; k++)
-			bits |= (uint64_t)(values[i / 4 * 64 + k] <= guesses[i % 4]) << k;
-		memcpy(mask + i / 4 * 64 + i % 4 * 8, &bits, sizeof bits);
-		counts[i % 4] += __builtin_popcountll(bits);
+	for (int64_t i = 0; i < count; i++) {
+		float value = ((const float *)values)[places[i]] + 0.0f;
+		memcpy(&keys[i], &value, sizeof value);
+		keys[i] = value != value ? 0x7f800001 : keys[i] < 0 ? keys[i] ^ INT32_MAX : keys[i];
 	}
 }
 
-static void spread_blocks(uint8_t *mask, int64_t blocks, int64_t word)
+static int64_t plain_levels(
+	const void *values, int64_t first, int64_t blocks, int64_t base, int64_t shift, int8_t *levels)
 {
-	for (int64_t i = 0; i < blocks; i++, mask += 64) {
-		uint64_t bits;
-		memcpy(&bits, mask + word * 8, sizeof bits);
-		for (int k = 0; k < 64; k++)
-			mask[k] = bits >> k & 1;
+	int64_t below = 0;
+	for (int64_t i = 0; i < blocks * 64; i++) {
+		int64_t place = first * 64 + i;
+		int32_t key;
+		plain_keys(values, &place, 1, &key);
+		int64_t level = (key >> shift) - base;
+		levels[i] = (int8_t)(level < INT8_MIN ? INT8_MIN : level > INT8_MAX ? INT8_MAX : level);
+		below += level < 0;
+	}
+	return below;
+}
+
+static void plain_count(const int8_t *levels, int64_t blocks, const int8_t *guesses, int64_t *counts)
+{
+	for (int64_t i = 0; i < blocks * 64; i++)
+		for (int j = 0; j < 4; j++)
+			counts[j] += levels[i] <= guesses[j];
+}
+
+static void plain_mark(int8_t *levels, int64_t blocks, int64_t from, int64_t to, uint64_t *words)
+{
+	memset(words, 0, (size_t)blocks * sizeof *words);
+	for (int64_t i = 0; i < blocks * 64; i++) {
+		words[i / 64] |= (uint64_t)(levels[i] >= from && levels[i] <= to) << i % 64;
+		levels[i] = levels[i] < from;
 	}
 }
 
 /* Selection against sorting, whatever the row before told it. */
 static void test_selection(const char *cpu)
 {
-	enum { MOST = 5000 };
+	enum { MOST = 20000 };
 	(void)cpu;
 	Compiler *c = compiler_new();
 	float *x = arena_array(c->arena, float, MOST);
 	int32_t *order = arena_array(c->arena, int32_t, MOST);
 	uint8_t *mask = arena_array(c->arena, uint8_t, MOST);
-	float hint[2] = {0, 0};
+	int64_t hint[CMPRT_SELECT_HINT / 8] = {0};
+	CmprtPasses passes = {plain_levels, plain_count, plain_mark, plain_keys};
 	for (int round = 0; round < 3000; round++) {
-		int64_t count = 1 + next_random() % (round % 3 ? MOST : 200), limit = next_random() % (count + 2);
-		uint32_t kind = next_random() % 6;
+		int64_t most = round % 30 == 0  ? MOST
+					   : round % 3 == 0 ? 200
+										: 5000,
+				count = 1 + next_random() % most, limit = next_random() % (count + 2);
+		uint32_t kind = next_random() % 8;
 		for (int64_t i = 0; i < count; i++) {
 			uint32_t bits = next_random();
 			if (kind == 0)
@@ -900,11 +923,15 @@ static void test_selection(const char *cpu)
 				x[i] = bits % 50 ? 1.0f : (float)bits;
 			else if (kind == 3)
 				x[i] = bits % 3 ? (bits & 64 ? 0.0f : -0.0f) : (bits & 32 ? 1e-42f : -INFINITY);
+			else if (kind == 4)
+				x[i] = bits % 2 ? 0x1.000002p3f : 8.0f; /* neighbours */
+			else if (kind == 5)
+				x[i] = (float)(int)(bits % 1000 + bits / 1000 % 1000) - (float)(round % 50) * 10;
 			else
-				x[i] = ldexpf((float)(bits >> 8), (int)(kind - 4) * (int)(bits % 40)) * (bits & 1 ? 1 : -1);
+				x[i] = ldexpf((float)(bits >> 8), (int)(kind - 6) * (int)(bits % 40)) * (bits & 1 ? 1 : -1);
 		}
 		cmprt_order_f32(x, count, order);
-		cmprt_smallest_f32(x, count, limit, mask, hint, (void *)compare_blocks, (void *)spread_blocks);
+		cmprt_smallest_f32(x, count, limit, mask, hint, &passes);
 		int64_t wrong = 0;
 		for (int64_t i = 0; i < count; i++)
 			wrong += mask[order[i]] != (i < limit);
