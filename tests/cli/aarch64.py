@@ -3,11 +3,9 @@
 """Executables for ARM, linked with Debian's cross compiler and run by QEMU, give what those for this CPU give."""
 import os
 import shutil
-import sys
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from machines import Machine, compare, skip
+from machines import Machine, compare
+from testing import skip
 
 TRIPLE = "aarch64-linux-gnu"
 

@@ -9,38 +9,26 @@ zeros, subnormal numbers; NaN and infinities under --nonfinite=keep and zero.
 """
 import os
 import subprocess
-import sys
 import tempfile
 
 import numpy as np
 
-TOP = os.environ["TOP_SRCDIR"]
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(TOP, "tests", "reference"))
+from testing import CMPC, TOP, check, finish, read_safetensors, write_safetensors, write_text
 import encode_reference
-from decode_reference import BLOCKS, F, read_gguf, read_safetensors, write_safetensors
+from decode_reference import BLOCKS, F, read_gguf
 
-CMPC = os.environ["CMPC"]
 GOLDEN = os.path.join(TOP, "..", "shared", "golden", "ggml")
 ROWS, COLS = 35, 256  # int4's zero points lie eight rows to a word
-failures = 0
-
-
-def check(what, is_good):
-    global failures
-    failures += not is_good
-    if not is_good:
-        print("FAIL " + what)
 
 
 def same_floats(what, wanted, got):
     wanted, got = np.ascontiguousarray(wanted, F).reshape(-1), np.frombuffer(got, F)
     if wanted.size != got.size:
-        check(f"{what}: {got.size} values, not {wanted.size}", False)
+        check(False, f"{what}: {got.size} values, not {wanted.size}")
         return
     both_nan = np.isnan(wanted) & np.isnan(got)  # which of the NaN it is, nobody says
     bad = int(np.count_nonzero((wanted.view(np.uint32) != got.view(np.uint32)) & ~both_nan))
-    check(f"{what}: {bad} of {wanted.size} values differ", bad == 0)
+    check(bad == 0, f"{what}: {bad} of {wanted.size} values differ")
 
 
 def cmpc(*arguments):
@@ -51,11 +39,8 @@ def compress(work, tensors, dtypes, save, *options):
     """Each dtype on the tensor of its name; gives the paths of the result and of what decode reads from it."""
     model, program, decoded = (os.path.join(work, name) for name in ("in.safetensors", "a.cmp", "out.safetensors"))
     write_safetensors(model, tensors)
-    with open(program, "w", encoding="utf-8") as file:
-        file.write(f'model m from "{model}"\npipeline p of m {{\n')
-        for dtype in dtypes:
-            file.write(f'  quantize.rtn(dtype: {dtype}) on "{dtype}.weight"\n')
-        file.write(f'  save "{save}"\n}}\n')
+    lines = "".join(f'  quantize.rtn(dtype: {dtype}) on "{dtype}.weight"\n' for dtype in dtypes)
+    write_text(program, f'model m from "{model}"\npipeline p of m {{\n{lines}  save "{save}"\n}}\n')
     cmpc("run", program, "--quiet", "--force", *options)
     cmpc("decode", save, "-o", decoded)
     return read_safetensors(decoded)
@@ -90,7 +75,7 @@ def check_golden(work):
     for dtype in dtypes:
         wanted = golden(dtype + ".bin")
         _, shape, data, offset = stored[dtype + ".weight"]
-        check(f"{dtype}: not ggml's bytes", shape == [32, 512] and data[offset : offset + len(wanted)] == wanted)
+        check(shape == [32, 512] and data[offset : offset + len(wanted)] == wanted, f"{dtype}: not ggml's bytes")
         same_floats(dtype + " decoded", to_float(dtype, wanted), decoded[dtype + ".weight"][2])
     return len(dtypes)
 
@@ -118,11 +103,11 @@ def check_case(work, kind, x, nonfinite):
         value = planes.pop("value")
         for plane, wanted in planes.items():
             name = dtype + "." + ("weight" if plane == "self" else plane)
-            check(f"{what}: no {name}", name in stored)
+            check(name in stored, f"{what}: no {name}")
             if name in stored:
-                check(f"{what}: {plane} has shape {stored[name][1]}, not {list(wanted.shape)}",
-                      stored[name][1] == list(wanted.shape))
-                check(f"{what}: {plane} differs", stored[name][2] == np.ascontiguousarray(wanted).tobytes())
+                check(stored[name][1] == list(wanted.shape),
+                      f"{what}: {plane} has shape {stored[name][1]}, not {list(wanted.shape)}")
+                check(stored[name][2] == np.ascontiguousarray(wanted).tobytes(), f"{what}: {plane} differs")
         same_floats(what + " decoded", value, decoded[dtype + ".weight"][2])
 
 
@@ -142,8 +127,7 @@ def main():
     with tempfile.TemporaryDirectory() as work:
         golden = check_golden(work) if os.path.exists(os.path.join(GOLDEN, "input.f32")) else 0
         numpy = check_numpy(work)
-    print(f"{golden} types compared with ggml's bytes, {numpy} dtypes with NumPy, {failures} failures")
-    sys.exit(failures > 0)
+    finish(f"{golden} types compared with ggml's bytes, {numpy} dtypes with NumPy")
 
 
 if __name__ == "__main__":

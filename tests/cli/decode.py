@@ -8,12 +8,10 @@ import tempfile
 
 import numpy as np
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(os.environ["TOP_SRCDIR"], "tests", "reference"))
-from decode_reference import BLOCKS, F, PLANES, read_gguf, read_safetensors
+from testing import CMPC, EXAMPLES, read_safetensors, write_text
+from decode_reference import BLOCKS, F, PLANES, read_gguf
 
-CMPC = os.environ["CMPC"]
-MODEL = os.path.join(os.environ["TOP_SRCDIR"], "examples", "tiny-llama")
+MODEL = os.path.join(EXAMPLES, "tiny-llama")
 
 
 def run(*arguments):
@@ -63,8 +61,7 @@ def check_single(name, folder):
 def check_planes(name, folder, *program):
     coded, plain = os.path.join(folder, name), os.path.join(folder, name + ".planes.safetensors")
     if program:
-        with open(coded + ".cmp", "w", encoding="utf-8") as file:
-            file.write(f'model m from "{MODEL}"\npipeline p of m {{\n  {program[0]}\n  save "{coded}"\n}}\n')
+        write_text(coded + ".cmp", f'model m from "{MODEL}"\npipeline p of m {{\n  {program[0]}\n  save "{coded}"\n}}\n')
         run("run", coded + ".cmp", "--quiet", "--force")
     else:
         run("quantize", MODEL, name, "-o", coded, "--quiet")

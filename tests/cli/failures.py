@@ -19,19 +19,10 @@ import sys
 import tempfile
 import time
 
-CMPC = os.environ["CMPC"]
-TOP = os.environ["TOP_SRCDIR"]
+from testing import CMPC, TOP, bytes_of, check, finish, write_text
+
 MAKE = [sys.executable, os.path.join(TOP, "tests", "data", "make_checkpoint.py"), "--size", "8MiB"]
 NOBODY = 65534
-failures = 0
-
-
-def check(what, is_good, *told):
-    global failures
-    failures += not is_good
-    print(f"{'ok  ' if is_good else 'FAIL'} {what}")
-    for line in told if not is_good else ():
-        print("     " + line)
 
 
 class Place:
@@ -46,23 +37,17 @@ class Place:
         subprocess.run([*MAKE, "--format", "safetensors", "--dtype", "bf16", "--shards", "2", self.at("in")], check=True,
                        stdout=subprocess.DEVNULL)
         for name, model, save in (("file", "in.gguf", "a.gguf"), ("folder", "in", "a")):
-            with open(self.at(name + ".cmp"), "w", encoding="utf-8") as file:
-                file.write(f'model m from "{self.at(model)}"\npipeline p of m {{\n  quantize.rtn(dtype: iq4_nl) on rest\n'
-                           f'  save "{save}"\n}}\n')
+            write_text(self.at(name + ".cmp"), f'model m from "{self.at(model)}"\npipeline p of m {{\n'
+                       f'  quantize.rtn(dtype: iq4_nl) on rest\n  save "{save}"\n}}\n')
             subprocess.run([CMPC, "build", self.at(name + ".cmp"), "-o", self.at(name)], check=True)
             self.run(name, "--output", self.at("right-" + save))
-        self.right = self.read(self.at("right-a.gguf"))
+        self.right = bytes_of(self.at("right-a.gguf"))
 
     def at(self, *names):
         return os.path.join(self.path, *names)
 
     def out(self, name):
         return os.path.join(self.bench, name)
-
-    @staticmethod
-    def read(path):
-        with open(path, "rb") as file:
-            return file.read()
 
     def command(self, name, *options):
         return [self.at(name), "--quiet", "--threads", "2", *options]
@@ -80,13 +65,13 @@ class Place:
     def refused(self, what, message, done, before):
         """One line, and the folder is as it was."""
         told = done.stderr.replace(self.path, "T")
-        check(what, done.returncode == 1 and re.fullmatch("error: " + message + "\n", told) and self.listing() == before,
-              f"status {done.returncode}: {told}", f"expected: {message}", f"files: {self.listing()}, before: {before}")
+        check(done.returncode == 1 and re.fullmatch("error: " + message + "\n", told) and self.listing() == before,
+              what, f"status {done.returncode}: {told}", f"expected: {message}", f"files: {self.listing()}, before: {before}")
 
     def resumes(self, what, name="file", result="a.gguf"):
         done = self.run(name, "--output", self.out(result))
-        check(what + ", then run again", done.returncode == 0 and self.listing() == [result] and
-              self.read(self.out(result)) == self.right, done.stderr, str(self.listing()))
+        check(done.returncode == 0 and self.listing() == [result] and bytes_of(self.out(result)) == self.right,
+              what + ", then run again", done.stderr, str(self.listing()))
         self.clear()
 
 
@@ -122,8 +107,7 @@ def check_places(p):
     os.mkdir(p.out("a.gguf"))
     os.mkdir(p.out("b"))
     for name in ("c.gguf", "b/notes"):
-        with open(p.out(name), "w", encoding="utf-8") as file:
-            file.write("my notes\n")
+        write_text(p.out(name), "my notes\n")
     before = p.listing()
     p.refused("no folder", "output T/out/no/a.gguf: there is no folder T/out/no", p.run("file", "--output", p.out("no/a.gguf")), before)
     p.refused("a folder in the place of a file", "output T/out/a.gguf exists and is a folder; this program writes one file",
@@ -194,10 +178,10 @@ def check_weights(p):
         told = done.stderr.replace(p.path, "T")
         message = ('error: tensor "[a-z0-9_.]+": element \\[\\d+, \\d+\\] is NaN or infinite \\(number \\d+\\); --nonfinite=zero or '
                    "--nonfinite=keep goes on\n")
-        check(name, done.returncode == 1 and re.fullmatch(message, told) and not os.path.exists(p.out("a.gguf")), told)
+        check(done.returncode == 1 and re.fullmatch(message, told) and not os.path.exists(p.out("a.gguf")), name, told)
         for way in ("keep", "zero"):
             done = p.run("file", "--model", p.at("other.gguf"), "--output", p.out("a.gguf"), "--nonfinite", way)
-            check(f"{name}, {way}", done.returncode == 0 and p.listing() == ["a.gguf"], done.stderr)
+            check(done.returncode == 0 and p.listing() == ["a.gguf"], f"{name}, {way}", done.stderr)
         p.clear()
 
 
@@ -217,9 +201,9 @@ def check_changed(p):
             if process.returncode:
                 break
             p.clear()
-        check(f"an input {what} during the run", process.returncode == 1 and p.listing() == [] and
-              told == "error: input T/other.gguf was written to while it was read; nothing was saved, run it again\n", told,
-              str(p.listing()))
+        check(process.returncode == 1 and p.listing() == [] and
+              told == "error: input T/other.gguf was written to while it was read; nothing was saved, run it again\n",
+              f"an input {what} during the run", told, str(p.listing()))
     p.clear()
 
 
@@ -253,8 +237,8 @@ def check_faults(p):
                               env={**os.environ, "LD_PRELOAD": library, "FAULT": f"{call}:{code}:{number}"},
                               stderr=subprocess.PIPE, text=True, check=False)
         told = done.stderr.replace(p.path, "T")
-        check(what, done.returncode == 1 and re.fullmatch("error: " + message + "\n", told) and p.read(p.out("a.gguf")) == old,
-              f"status {done.returncode}: {told}", f"expected: {message}")
+        check(done.returncode == 1 and re.fullmatch("error: " + message + "\n", told) and bytes_of(p.out("a.gguf")) == old,
+              what, f"status {done.returncode}: {told}", f"expected: {message}")
         p.resumes(what)
 
 
@@ -264,7 +248,7 @@ def main():
         for checks in (check_overlaps, check_places, check_room, check_inputs, check_busy, check_weights, check_changed,
                        check_faults):
             checks(place)
-    sys.exit(failures > 0)
+    finish("failures")
 
 
 if __name__ == "__main__":

@@ -10,76 +10,15 @@ held: the elements that become zero, place by place; the same bytes for any thre
 import json
 import os
 import signal
-import struct
 import subprocess
-import sys
 import tempfile
 import time
 
 import numpy
 
-sys.path.insert(0, os.path.join(os.environ.get("TOP_SRCDIR", "."), "tests", "reference"))
-from global_magnitude import prune_global  # noqa: E402
-
-CMPC = os.environ.get("CMPC", "cmpc")
-failures = 0
-
-
-def check(is_true, what):
-    global failures
-    if not is_true:
-        failures += 1
-        print("FAILED:", what)
-
-
-# ---- checkpoints: {name: (dtype, array of f32 whose values the dtype has)} ----
-
-
-def bf16_bits(values):
-    bits = values.astype(numpy.float32).view(numpy.uint32)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(numpy.uint16)
-
-
-def encode(dtype, values):
-    if dtype == "BF16":
-        return bf16_bits(values).tobytes()
-    return values.astype({"F16": "<f2", "F32": "<f4"}[dtype]).tobytes()
-
-
-def decode(dtype, data):
-    if dtype == "BF16":
-        return (numpy.frombuffer(data, "<u2").astype(numpy.uint32) << 16).view(numpy.float32)
-    return numpy.frombuffer(data, {"F16": "<f2", "F32": "<f4"}[dtype]).astype(numpy.float32)
-
-
-def write(path, tensors):
-    head, at = {}, 0
-    for name, (dtype, values) in tensors.items():
-        size = values.size * (4 if dtype == "F32" else 2)
-        head[name] = {"dtype": dtype, "shape": list(values.shape), "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(head).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for dtype, values in tensors.values():
-            file.write(encode(dtype, values))
-
-
-def read(path):
-    with open(path, "rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        head, data = json.loads(file.read(length)), file.read()
-    head.pop("__metadata__", None)
-    return {
-        name: (row["dtype"], decode(row["dtype"], data[slice(*row["data_offsets"])]).reshape(row["shape"]))
-        for name, row in head.items()
-    }
-
-
-def same(got, wanted):
-    """Bit for bit."""
-    return got.shape == wanted.shape and numpy.array_equal(got.view(numpy.uint32), wanted.view(numpy.uint32))
+from arrays import read_arrays, rounded, same, write_arrays
+from testing import CMPC, bytes_of, call, check, finish, write_text
+from global_magnitude import prune_global
 
 
 def make(shapes, dtypes, seed, levels=None):
@@ -91,18 +30,12 @@ def make(shapes, dtypes, seed, levels=None):
         values = random.normal(0, 0.02, shape).astype(numpy.float32)
         if levels:
             values = (numpy.round(values * levels) / levels).astype(numpy.float32)
-        tensors[f"w.{i}"] = (dtype, decode(dtype, encode(dtype, values)).reshape(shape))
+        tensors[f"w.{i}"] = (dtype, rounded(dtype, values))
     tensors["other"] = ("F32", random.normal(0, 1, 77).astype(numpy.float32))
     return tensors
 
 
 # ---- running ----
-
-
-def call(*arguments, wants=0):
-    result = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
-    check(result.returncode == wants, f"{' '.join(arguments)}: exit {result.returncode}\n{result.stdout}{result.stderr}")
-    return result.stdout + result.stderr
 
 
 def peak_of(*arguments):
@@ -117,12 +50,9 @@ class Folder:
     def __init__(self, name, tensors, statements, declarations="", suffix="safetensors"):
         self.path = tempfile.mkdtemp(prefix=f"{name}.", dir=base)
         self.suffix, self.tensors = suffix, tensors
-        write(self.file("in.safetensors"), tensors)
-        with open(self.file("p.cmp"), "w") as file:
-            file.write(
-                f'{declarations}\nmodel m from "in.safetensors"\n'
-                f'pipeline p of m {{\n{statements}\n  save "out.{suffix}"\n}}\n'
-            )
+        write_arrays(self.file("in.safetensors"), tensors)
+        text = f'{declarations}\nmodel m from "in.safetensors"\npipeline p of m {{\n{statements}\n  save "out.{suffix}"\n}}\n'
+        write_text(self.file("p.cmp"), text)
 
     def file(self, name):
         return os.path.join(self.path, name)
@@ -138,17 +68,12 @@ class Folder:
         return exe
 
 
-def bytes_of(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def check_against(folder, wanted, what):
-    got = read(folder.run())
+    got = read_arrays(folder.run())
     for name, (dtype, values) in folder.tensors.items():
         expected = wanted.get(name, values)
         check(got[name][0] == dtype, f"{what}: {name} is {got[name][0]}")
-        check(same(got[name][1], decode(dtype, encode(dtype, expected)).reshape(values.shape)), f"{what}: {name}")
+        check(same(got[name][1], rounded(dtype, expected)), f"{what}: {name}")
     return got
 
 
@@ -186,7 +111,7 @@ def test_signs_and_nan():
     text = call(exe, "--output", out, wants=1)
     check('"w.0"' in text or "w.0" in text, f"a NaN is refused by name: {text}")
     call(exe, "--output", out, "--nonfinite", "keep")
-    got, wanted = read(out), prune_global(family(tensors, ["w.0", "w.1"]), 0.999)
+    got, wanted = read_arrays(out), prune_global(family(tensors, ["w.0", "w.1"]), 0.999)
     for name, values in zip(["w.0", "w.1"], wanted):
         check(same(got[name][1], values), f"NaN last: {name}")
 
@@ -199,15 +124,15 @@ def test_chains():
     whole = Folder("chain", tensors, "\n".join([before, middle, last]), suffix="gguf").run()
     at = tensors
     for number, step in enumerate([before, *middle.split("\n")]):
-        at = read(Folder(f"step{number}", at, step).run())
+        at = read_arrays(Folder(f"step{number}", at, step).run())
     steps = Folder("last", at, last, suffix="gguf").run()
     for path in (whole, steps):
         call(CMPC, "decode", path, "-o", path + ".safetensors")
-    a, b = read(whole + ".safetensors"), read(steps + ".safetensors")
+    a, b = read_arrays(whole + ".safetensors"), read_arrays(steps + ".safetensors")
     check(a.keys() == b.keys(), "chain: tensors")
     for name in a:
         check(same(a[name][1], b[name][1]), f"chain: {name}")
-    pruned = prune_global(family(read(Folder("nm", tensors, before).run()), ["w.0", "w.1"]), 0.6)
+    pruned = prune_global(family(read_arrays(Folder("nm", tensors, before).run()), ["w.0", "w.1"]), 0.6)
     check(same(at["w.0"][1], pruned[0]), "chain: w.0 against NumPy")
 
 
@@ -233,11 +158,10 @@ def test_same_bytes():
     folder = Folder("bytes", tensors, '  prune.global(sparsity: 50%) on "w.*"\n  cast(bf16) on "w.*"')
     exe, out = folder.build(), folder.file("out.safetensors")
     wanted = bytes_of(folder.run())
-    got, count = read(folder.file("run.safetensors")), sum(tensors[name][1].size for name in names)
+    got, count = read_arrays(folder.file("run.safetensors")), sum(tensors[name][1].size for name in names)
     pruned = prune_global(family(tensors, names), 0.5)
     for name, values in zip(names, pruned):
-        stored = decode("BF16", bf16_bits(values).tobytes()).reshape(values.shape)
-        check(got[name][0] == "BF16" and same(got[name][1], stored), f"large: {name}")
+        check(got[name][0] == "BF16" and same(got[name][1], rounded("BF16", values)), f"large: {name}")
     check(sum(int((values == 0).sum()) for values in pruned) >= (count + 1) // 2, "large: half is zero")
     text = call(exe, "--memory", "1MiB", wants=1)
     least = text.split("the smallest that works is ")[1].split()[0] if "smallest" in text else "16MiB"
@@ -272,11 +196,10 @@ def test_plan_again():
     )
     wanted = bytes_of(folder.run())
     text = call(CMPC, "plan", folder.file("p.cmp"))
-    with open(folder.file("p.cmp"), "w") as file:
-        file.write(text)
+    write_text(folder.file("p.cmp"), text)
     again = call(CMPC, "plan", folder.file("p.cmp"))
-    check(read(folder.run("again")).keys() == read(folder.file("run.safetensors")).keys(), "plan again: tensors")
-    a, b = read(folder.file("again.safetensors")), read(folder.file("run.safetensors"))
+    check(read_arrays(folder.run("again")).keys() == read_arrays(folder.file("run.safetensors")).keys(), "plan again: tensors")
+    a, b = read_arrays(folder.file("again.safetensors")), read_arrays(folder.file("run.safetensors"))
     check(len(wanted) > 0 and all(same(a[name][1], b[name][1]) for name in a), "plan again: values")
     strip = [line for line in text.split("\n") if not line.startswith("model")]
     check(strip == [line for line in again.split("\n") if not line.startswith("model")], "plan again: the same plan")
@@ -294,5 +217,4 @@ with tempfile.TemporaryDirectory() as base:
         started = time.monotonic()
         test()
         print(f"{test.__name__}: {time.monotonic() - started:.1f} s")
-print("families:", f"{failures} failures" if failures else "all right")
-sys.exit(failures > 0)
+finish("families")

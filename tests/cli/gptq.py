@@ -20,15 +20,14 @@ import time
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 
-TOP = os.path.abspath(os.environ.get("TOP_SRCDIR", "."))
-EXAMPLE = os.path.join(TOP, "examples", "gptq_from_h")
-sys.dont_write_bytecode = True
-sys.path[:0] = [os.path.join(TOP, "tests", "reference"), EXAMPLE]
-from calibrate import read_tensors, write_tensors  # noqa: E402
-from decode_reference import read_gguf, read_safetensors  # noqa: E402
-from gptq_reference import FORMATS, decoded, factor, gptq, hessian, nearest  # noqa: E402
+from testing import CMPC, EXAMPLES, bytes_of, call, check, finish, read_safetensors, write_text
+from decode_reference import read_gguf
+from gptq_reference import FORMATS, decoded, factor, gptq, hessian, nearest
 
-CMPC = os.environ.get("CMPC", "cmpc")
+EXAMPLE = os.path.join(EXAMPLES, "gptq_from_h")
+sys.path.insert(0, EXAMPLE)
+from calibrate import read_tensors, write_tensors  # noqa: E402
+
 FACTORS = """import "gptq_from_h.cmp"
 pass factor_of(x[t, i]: tensor) on w[o, i] {
   (U, dead) = hessian_factor(x, 1%)
@@ -40,28 +39,6 @@ pipeline factors of squares {
   save "factors.safetensors"
 }
 """
-failures = 0
-
-
-def check(is_true, what):
-    global failures
-    if not is_true:
-        failures += 1
-        print("FAILED:", what)
-
-
-def call(*arguments, wants=0):
-    result = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
-    check(result.returncode == wants, f"{' '.join(arguments)}: exit {result.returncode}\n{result.stdout}{result.stderr}")
-    return result.stdout + result.stderr
-
-
-def bytes_of(path):
-    """Of a file, or of all files of a folder."""
-    if not os.path.isdir(path):
-        with open(path, "rb") as file:
-            return file.read()
-    return [(name, bytes_of(os.path.join(path, name))) for name in sorted(os.listdir(path))]
 
 
 def copy_files(folder, to):
@@ -176,8 +153,7 @@ class Total:
 
 
 def compare():
-    with open("factors.cmp", "w") as file:
-        file.write(FACTORS)
+    write_text("factors.cmp", FACTORS)
     inputs = {name[: -len(".input")]: x for name, x in read_tensors("calibration.safetensors").items()}
     write_tensors("squares.safetensors", {n: np.zeros((x.shape[1],) * 2, np.float32) for n, x in inputs.items()})
     call(CMPC, "run", "factors.cmp", "-p", "factors", "--quiet")
@@ -222,8 +198,7 @@ def test_pipeline(pipeline, result):
 
 def test_plan_again(plan):
     """A printed plan is a program with the same result, but for the hash of its text."""
-    with open("again.cmp", "w") as file:
-        file.write(plan)
+    write_text("again.cmp", plan)
     check(call(CMPC, "plan", "again.cmp") == plan, "the plan of a printed plan")
     call(CMPC, "run", "again.cmp", "--quiet", "--output", "again.gguf")
     got, wanted = saved_gguf("again.gguf"), saved_gguf("gguf.gguf")
@@ -291,7 +266,7 @@ def test_refusals(exe, wanted):
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="gptq.") as base:
-        for folder in (EXAMPLE, os.path.join(TOP, "examples", "tiny-llama")):
+        for folder in (EXAMPLE, os.path.join(EXAMPLES, "tiny-llama")):
             copy_files(folder, os.path.join(base, os.path.basename(folder)))
         os.chdir(os.path.join(base, "gptq_from_h"))
         said = call(sys.executable, "calibrate.py")
@@ -302,5 +277,4 @@ if __name__ == "__main__":
         test_plan_again(plan)
         test_kills(ternary_exe, ternary)
         test_refusals(gguf_exe, gguf)
-    print("gptq:", f"{failures} failures" if failures else "all right")
-    sys.exit(failures > 0)
+    finish("gptq")

@@ -6,16 +6,14 @@ For each of these on a whole matrix: a limit that is too small is refused before
 smallest; under that one the run succeeds, with no more resident; 3 MiB less is refused."""
 
 import array
-import json
 import os
 import random
 import re
-import struct
 import subprocess
-import sys
 import tempfile
 
-CMPC = os.environ["CMPC"]
+from testing import CMPC, check, finish, write_safetensors
+
 SIDE, MIB = 1024, 1 << 20
 NAME = "model.layers.0.self_attn.q_proj.weight"
 PROGRAM = """
@@ -40,23 +38,6 @@ model m from "m.safetensors"
 """
 PASSES = {"rank": "ranked", "quantile": "above_quantile", "qr": "orthogonal", "cholesky": "whitened",
           "svd": "lowrank.svd(rank: 100)"}
-failures = 0
-
-
-def check(is_true, what):
-    global failures
-    if not is_true:
-        failures += 1
-        print("FAILED:", what)
-
-
-def write_model(path):
-    rng = random.Random(1)
-    values = array.array("f", (rng.gauss(0, 1) for _ in range(SIDE * SIDE)))
-    header = json.dumps({NAME: {"dtype": "F32", "shape": [SIDE, SIDE], "data_offsets": [0, 4 * len(values)]}}).encode()
-    header += b" " * (-len(header) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header + values.tobytes())
 
 
 def run(*args):
@@ -86,7 +67,9 @@ def hold(name, threads):
 
 with tempfile.TemporaryDirectory() as folder:
     os.chdir(folder)
-    write_model("m.safetensors")
+    rng = random.Random(1)
+    values = array.array("f", (rng.gauss(0, 1) for _ in range(SIDE * SIDE)))
+    write_safetensors("m.safetensors", {NAME: ("F32", (SIDE, SIDE), values.tobytes())})
     with open("heap.cmp", "w") as file:
         file.write(PROGRAM)
         for name, call in PASSES.items():
@@ -97,4 +80,4 @@ with tempfile.TemporaryDirectory() as folder:
         if status == 0:
             hold(name, 1)
             hold(name, 3)
-sys.exit(failures > 0)
+finish("heap")

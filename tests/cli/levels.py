@@ -1,14 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Executables for the x86-64 levels that this CPU has give what one for the CPU itself gives."""
-import os
 import platform
 import shutil
-import sys
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from machines import Machine, compare, skip
+from machines import Machine, compare
+from testing import skip
 
 # A feature of each level that the one below lacks, as /proc/cpuinfo calls it.
 LEVELS = [("level2", "x86-64-v2", "sse4_2"), ("level3", "x86-64-v3", "avx2"), ("level4", "x86-64-v4", "avx512vl")]

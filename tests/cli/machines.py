@@ -11,7 +11,8 @@ import subprocess
 import sys
 import tempfile
 
-CMPC, SOURCE = os.environ["CMPC"], os.environ["TOP_SRCDIR"]
+from testing import CMPC, EXAMPLES, TOP
+
 ERRORS_AGREE = 1e-5
 
 # program, pipeline, what it saves, whether its bytes are the same everywhere
@@ -41,10 +42,10 @@ class Machine:
 
 def copy_programs(folder, machines):
     """A copy of the programs that declares the machines, with the rows that `feedback` reads."""
-    subprocess.run(["cp", "-r", "--no-preserve=mode", os.path.join(SOURCE, "examples"), folder], check=True)
+    subprocess.run(["cp", "-r", "--no-preserve=mode", EXAMPLES, folder], check=True)
     os.makedirs(os.path.join(folder, "tests", "cli"))
     for program in sorted({case[0] for case in CASES}):
-        with open(os.path.join(SOURCE, program)) as file:
+        with open(os.path.join(TOP, program)) as file:
             text = file.read()
         with open(os.path.join(folder, program), "w") as file:
             file.write(text + "\n" + "".join(machine.declaration() for machine in machines))
@@ -106,8 +107,3 @@ def compare(machines):
                 said = "same bytes" if is_same else "other bytes" if is_exact else f"errors agree to {distance:.1e}"
                 print(f"{'ok  ' if is_good else 'FAIL'} {pipeline} on {machine.name}: {said}", flush=True)
     sys.exit(failed)
-
-
-def skip(reason):
-    print(f"skipped: {reason}")
-    sys.exit(77)

@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -17,34 +16,13 @@ import time
 
 import numpy
 
-TOP = os.environ.get("TOP_SRCDIR", ".")
-CMPC = os.environ.get("CMPC", "cmpc")
-sys.path.insert(0, os.path.join(TOP, "tests", "reference"))
-from para_reference import best, distance, ranks, singular_values  # noqa: E402
-
-failures = 0
-
-
-def check(is_true, what):
-    global failures
-    if not is_true:
-        failures += 1
-        print("FAILED:", what)
+from arrays import read_arrays, write_arrays
+from testing import CMPC, EXAMPLES, TOP, bytes_of, call, check, finish, write_text
+from para_reference import best, distance, ranks, singular_values
 
 
 def read(path):
-    with open(path, "rb") as file:
-        head = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        data = file.read()
-    head.pop("__metadata__", None)
-    types = {"F16": "<f2", "F32": "<f4"}
-    return {n: numpy.frombuffer(data[slice(*t["data_offsets"])], types[t["dtype"]]).reshape(t["shape"]) for n, t in head.items()}
-
-
-def run(*arguments):
-    done = subprocess.run(arguments, capture_output=True, text=True)
-    check(done.returncode == 0, f"{arguments}: {done.stderr}")
-    return done.stdout
+    return {name: values for name, (_, values) in read_arrays(path).items()}
 
 
 def pairs_of(tensors):
@@ -71,31 +49,28 @@ def compare(adapter, out, energy, close):
 
 
 def example(folder, adapter, energy):
-    with open(os.path.join(TOP, "examples", "para", "para.cmp")) as file:
+    with open(os.path.join(EXAMPLES, "para", "para.cmp")) as file:
         text = file.read()
     text = text.replace('"adapter.safetensors"', json.dumps(adapter)).replace("energy: 90%", f"energy: {energy * 100:g}%")
     path = os.path.join(folder, "para.cmp")
-    with open(path, "w") as file:
-        file.write(text)
+    write_text(path, text)
     return path
 
 
 def try_adapter(folder, adapter, energy, close):
     source, out = example(folder, adapter, energy), os.path.join(folder, "cut.safetensors")
-    plan = run(CMPC, "plan", source)
+    plan = call(CMPC, "plan", source)
     bound = int(re.search(r"output: at most (\d+) bytes", plan).group(1))
-    said = run(CMPC, "run", source, "-o", out, "--force", "--no-sync")
+    said = call(CMPC, "run", source, "-o", out, "--force", "--no-sync")
     size = int(re.search(r"^output: .* (\d+) bytes$", said, re.M).group(1))
     check(size == os.path.getsize(out) <= bound, f"said {size} bytes, at most {bound}, wrote {os.path.getsize(out)}")
     compare(adapter, out, energy, close)
     exe = os.path.join(folder, "exe")
-    run(CMPC, "build", source, "-o", exe)
-    with open(out, "rb") as file:
-        wanted = file.read()
+    call(CMPC, "build", source, "-o", exe)
+    wanted = bytes_of(out)
     for threads in "1", "2", "7":
-        run(exe, "--output", out, "--force", "--no-sync", "--quiet", "--threads", threads)
-        with open(out, "rb") as file:
-            check(file.read() == wanted, f"{threads} threads give other bytes")
+        call(exe, "--output", out, "--force", "--no-sync", "--quiet", "--threads", threads)
+        check(bytes_of(out) == wanted, f"{threads} threads give other bytes")
     return exe, out, wanted
 
 
@@ -103,7 +78,7 @@ def kill_some(exe, out, wanted):
     """After a kill at any point the next run ends in the same bytes and leaves nothing else."""
     os.remove(out)
     started = time.monotonic()
-    run(exe, "--output", out, "--quiet")
+    call(exe, "--output", out, "--quiet")
     whole = time.monotonic() - started
     for turn in range(8):
         os.remove(out)
@@ -111,9 +86,8 @@ def kill_some(exe, out, wanted):
         time.sleep(whole * (turn + 1) / 9)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        run(exe, "--output", out, "--quiet", "--force")
-        with open(out, "rb") as file:
-            check(file.read() == wanted, f"other bytes after kill {turn}")
+        call(exe, "--output", out, "--quiet", "--force")
+        check(bytes_of(out) == wanted, f"other bytes after kill {turn}")
         names = [name for name in os.listdir(os.path.dirname(out)) if name.startswith("cut.") or name.startswith(".cut.")]
         check(names == ["cut.safetensors"], f"left behind: {names}")
 
@@ -132,13 +106,13 @@ def latest(folder, adapter):
     source, out = os.path.join(folder, "latest.cmp"), os.path.join(folder, "latest.safetensors")
     names, before = pairs_of(read(adapter))
     for lines, wanted in cases.items():
-        with open(source, "w") as file:
-            file.write(
-                f"pass cut on all (a[s][r, n], b[s][m, r]) {{\n{lines}  t = mean[s, r](q[s][r])\n"
-                "  b[s][m, r] := b[s][m, r] / t\n  keep r where q[s][r] > t\n}\n"
-                f'model m from {json.dumps(adapter)}\npipeline p of m {{ cut on ("*:down", "*:up") save {json.dumps(out)} }}\n'
-            )
-        run(CMPC, "run", source, "--force", "--no-sync")
+        write_text(
+            source,
+            f"pass cut on all (a[s][r, n], b[s][m, r]) {{\n{lines}  t = mean[s, r](q[s][r])\n"
+            "  b[s][m, r] := b[s][m, r] / t\n  keep r where q[s][r] > t\n}\n"
+            f'model m from {json.dumps(adapter)}\npipeline p of m {{ cut on ("*:down", "*:up") save {json.dumps(out)} }}\n',
+        )
+        call(CMPC, "run", source, "--force", "--no-sync")
         values, after = [wanted(a.astype(float), b.astype(float)) for a, b in before], read(out)
         mean = numpy.concatenate(values).mean()
         for name, (_, b), own in zip(names, before, values):
@@ -151,17 +125,14 @@ def turned(folder):
     """A condition along an axis of another length is refused, though all members together have as many places."""
     path, source = os.path.join(folder, "turned.safetensors"), os.path.join(folder, "turned.cmp")
     shapes = {"0.a": [6, 4], "0.b": [6, 4], "1.a": [4, 6], "1.b": [4, 6]}
-    head = {n: {"dtype": "F32", "shape": s, "data_offsets": [96 * i, 96 * i + 96]} for i, (n, s) in enumerate(shapes.items())}
-    with open(path, "wb") as file:
-        text = json.dumps(head).encode()
-        file.write(struct.pack("<Q", len(text)) + text + bytes(384))
-    with open(source, "w") as file:
-        file.write(
-            "pass cut on all (a[s][m, n], b[s][m, n]) {\n  y[s][m] = sum[n](a[s][m, n])\n  keep n where y[s][n] >= 0\n}\n"
-            f'model m from {json.dumps(path)}\npipeline p of m {{ cut on ("*.a", "*.b") save "out.safetensors" }}\n'
-        )
-    done = subprocess.run([CMPC, "plan", source], capture_output=True, text=True)
-    check(done.returncode == 1 and 'along "n" the tensors have other extents' in done.stderr, done.stdout + done.stderr)
+    write_arrays(path, {name: ("F32", numpy.zeros(shape)) for name, shape in shapes.items()})
+    write_text(
+        source,
+        "pass cut on all (a[s][m, n], b[s][m, n]) {\n  y[s][m] = sum[n](a[s][m, n])\n  keep n where y[s][n] >= 0\n}\n"
+        f'model m from {json.dumps(path)}\npipeline p of m {{ cut on ("*.a", "*.b") save "out.safetensors" }}\n',
+    )
+    said = call(CMPC, "plan", source, wants=1)
+    check('along "n" the tensors have other extents' in said, said)
 
 
 def refuse(folder, adapter):
@@ -175,21 +146,20 @@ def refuse(folder, adapter):
         ("all", "needs 2 patterns"),
         ('("*:sideways", "*:above")', "takes no tensor"),
     ):
-        with open(source, "w") as file:
-            file.write(text.replace('("*:down", "*:up")', selection))
-        done = subprocess.run([CMPC, "plan", source], capture_output=True, text=True)
-        check(done.returncode == 1 and message in done.stderr and done.stderr.count("error") == 1, f"{selection}: {done.stderr}")
+        write_text(source, text.replace('("*:down", "*:up")', selection))
+        said = call(CMPC, "plan", source, wants=1)
+        check(message in said and said.count("error") == 1, f"{selection}: {said}")
 
 
 folder = tempfile.mkdtemp()
 made = os.path.join(folder, "made.safetensors")
 for dtype, close in ("f32", 1e-5), ("f16", 2e-3):
-    run(sys.executable, os.path.join(TOP, "examples", "para", "make_adapter.py"), made, dtype)
+    call(sys.executable, os.path.join(EXAMPLES, "para", "make_adapter.py"), made, dtype)
     result = try_adapter(folder, made, 0.9, close)
 kill_some(*result)
 refuse(folder, made)
 turned(folder)
-run(sys.executable, os.path.join(TOP, "examples", "para", "make_adapter.py"), made, "f32")
+call(sys.executable, os.path.join(EXAMPLES, "para", "make_adapter.py"), made, "f32")
 latest(folder, made)
 for name, energy, close in ("analog_svd_rank4", 0.9, 2e-3), ("lora_disney", 0.8, 1e-5):
     real = os.path.abspath(os.path.join(TOP, "..", "shared", "models", "lora", name + ".safetensors"))
@@ -197,4 +167,4 @@ for name, energy, close in ("analog_svd_rank4", 0.9, 2e-3), ("lora_disney", 0.8,
         started = time.monotonic()
         try_adapter(folder, real, energy, close)
 shutil.rmtree(folder)
-sys.exit(failures > 0)
+finish("para")

@@ -1,12 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""What readers make of stored tensors: files of safetensors and GGUF, the block types of GGUF and the planes of
+"""What readers make of stored tensors: GGUF files, the block types of GGUF and the planes of
 compressed-tensors, in NumPy. Written from the byte layouts (ggml-quants.h; compressed-tensors), not from stdlib.
 
   BLOCKS[name] is (GGUF type, elements, bytes, reader of blocks [n, bytes] -> f32 [n, elements]),
   PLANES[name] a reader of (tensors of a file, module's name with its dot) -> f32 [rows, cols].
 """
-import json
 import struct
 
 import numpy as np
@@ -14,30 +13,6 @@ import numpy as np
 F = np.float32
 IQ4_NL = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], F)
 E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], F)
-
-
-def read_safetensors(path):
-    data = open(path, "rb").read()
-    head = struct.unpack("<Q", data[:8])[0]
-    table = json.loads(data[8 : 8 + head])
-    table.pop("__metadata__", None)
-    start = 8 + head
-    return {n: (t["dtype"], t["shape"], data[start + t["data_offsets"][0] : start + t["data_offsets"][1]])
-            for n, t in table.items()}
-
-
-def write_safetensors(path, tensors):
-    """tensors: {name: (dtype, shape, bytes)}"""
-    table, at = {}, 0
-    for name, (dtype, shape, data) in tensors.items():
-        table[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + len(data)]}
-        at += len(data)
-    head = json.dumps(table).encode()
-    head += b" " * (-len(head) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(head)) + head)
-        for _, _, data in tensors.values():
-            file.write(data)
 
 
 def read_gguf(path):
