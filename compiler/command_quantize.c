@@ -2,7 +2,7 @@
  *
  * command_quantize.c: `cmpc quantize CHECKPOINT NAME -o OUT` makes the program that
  * says so, in memory, and runs it. NAME is a recipe, or a dtype, which the recipe
- * `uniform` of the library then gives to every matrix.
+ * `uniform` of the library then gives to every matrix. Errors are always measured.
  */
 #include "model.h"
 #include "stages.h"
@@ -46,6 +46,6 @@ int command_quantize(Request *request)
 	print_string(request->operands[0], &text);
 	if (request->requantize)
 		text_printf(&text, " { requantize true }");
-	text_printf(&text, "\npipeline quantize of input {\n  %s\n}\n", statement);
+	text_printf(&text, "\npipeline quantize of input {\n  %s\n  report error\n}\n", statement);
 	return program_run(request, "<quantize>", text.at);
 }

@@ -321,18 +321,23 @@ void format_bytes(char to[32], int64_t bytes)
 	snprintf(to, 32, unit ? "%.2f %s" : "%.0f %s", value, names[unit]);
 }
 
+/* Errors have a column if the program asked for any. */
 static void show_totals(const Run *run)
 {
 	int64_t count;
 	DtypeTotal *totals = report_totals(run, &count);
-	printf("\n  %-16s %8s %12s %12s %10s\n", "dtype", "tensors", "before", "after", "error");
+	bool has_error = false;
+	for (int64_t i = 0; totals && i < count; i++)
+		has_error |= totals[i].has_error;
+	printf("\n  %-16s %8s %12s %12s%s\n", "dtype", "tensors", "before", "after", has_error ? "      error" : "");
 	for (int64_t i = 0; totals && i < count; i++) {
-		char before[32], after[32], error[32] = "";
+		char before[32], after[32];
 		format_bytes(before, totals[i].bytes_before);
 		format_bytes(after, totals[i].bytes_after);
+		printf("  %-16s %8" PRId64 " %12s %12s", totals[i].dtype, totals[i].tensors, before, after);
 		if (totals[i].has_error)
-			snprintf(error, sizeof error, "%.4f%%", 100 * error_ratio(totals[i].error));
-		printf("  %-16s %8" PRId64 " %12s %12s %10s\n", totals[i].dtype, totals[i].tensors, before, after, error);
+			printf(" %9.4f%%", 100 * error_ratio(totals[i].error));
+		putchar('\n');
 	}
 	free(totals);
 }
