@@ -367,6 +367,8 @@ static bool write_at(Run *run, const void *from, size_t bytes, off_t offset, Cmp
 
 bool journal_resolve(Run *run, int64_t select, CmprtError *error)
 {
+	if (!run->journal)
+		return true;
 	Resolution resolution = {.resolved = run->resolved[select]};
 	resolution.check = XXH3_64bits(&resolution, offsetof(Resolution, check));
 	return write_at(run, &resolution, sizeof resolution, resolution_at(select), error);
@@ -375,6 +377,8 @@ bool journal_resolve(Run *run, int64_t select, CmprtError *error)
 bool journal_flush(Run *run, CmprtError *error)
 {
 	Journal *journal = run->journal;
+	if (!journal)
+		return true;
 	size_t bytes = (size_t)journal->buffered * sizeof *journal->records;
 	journal->buffered = 0;
 	journal->flushed = clock_seconds();
@@ -387,10 +391,12 @@ bool journal_flush(Run *run, CmprtError *error)
 bool journal_add(Run *run, JournalRecord record, CmprtError *error)
 {
 	Journal *journal = run->journal;
-	record.check = record_check(&record);
-	journal->records[journal->buffered++] = record;
 	run->done[record.segment] = true;
 	memcpy(run->segment_errors[record.segment], record.error, sizeof record.error);
+	if (!journal)
+		return true;
+	record.check = record_check(&record);
+	journal->records[journal->buffered++] = record;
 	if (journal->buffered == BUFFERED || clock_seconds() - journal->flushed >= FLUSH_SECONDS)
 		return journal_flush(run, error);
 	return true;

@@ -195,6 +195,34 @@ static void free_run(Run *run)
 	inputs_close(run);
 }
 
+/* Everything is computed as in a run, and what would be written is dropped. Bytes that no kernel makes are not read. */
+bool trial_run(
+	const CmprtProgram *program, const CmprtOptions *options, TrialJob *jobs, int64_t *output_bytes, CmprtError *error)
+{
+	CmprtProgram chosen = *program;
+	Run run = {.program = &chosen, .options = options, .is_trial = true};
+	int threads = omp_get_max_threads();
+	bool is_done = inputs_open(&run, error) && tasks_build(&run, error) && extents_open(&run, error) &&
+				   memory_schedule(&run, error) && make_arena(&run, error);
+	if (is_done) {
+		omp_set_num_threads((int)run.schedule.threads);
+		for (int64_t i = 0; i < chosen.job_count; i++)
+			for (int64_t s = 0; s < run.tasks[i].segment_count && !run.tasks[i].job->kernel; s++)
+				run.done[run.tasks[i].segment_first + s] = true;
+		progress_start(&run);
+		is_done = extents_resolve(&run, &chosen, error) && resolve_selects(&run, error) && run_tasks(&run, error) &&
+				  inputs_check(&run, error);
+		progress_end(&run);
+	}
+	for (int64_t i = 0; i < chosen.job_count && is_done; i++)
+		jobs[i].has_error = task_error(&run, &run.tasks[i], jobs[i].error);
+	for (int64_t i = 0; i < chosen.output_count && is_done; i++)
+		output_bytes[i] = chosen.outputs[i].bytes;
+	omp_set_num_threads(threads);
+	free_run(&run);
+	return is_done;
+}
+
 int cmprt_run(const CmprtProgram *program, const CmprtOptions *options)
 {
 	CmprtProgram chosen = *program;

@@ -124,6 +124,7 @@ bool journal_resumes(const Journal *journal);
 void journal_forget(Run *run); /* the partial result is not what the journal says: start over */
 /* After output_open: writes the head; after a reboot reads done segments back and forgets what was lost. */
 bool journal_start(Run *run, CmprtError *error);
+/* These three also where a run has no journal: then nothing is kept. */
 bool journal_add(Run *run, JournalRecord record, CmprtError *error);
 bool journal_resolve(Run *run, int64_t select, CmprtError *error); /* run->resolved[select] was found */
 bool journal_flush(Run *run, CmprtError *error);
@@ -253,9 +254,20 @@ void format_bytes(char to[32], int64_t bytes);    /* "1.50 GiB" */
 
 /* ---- run.c ---- */
 
+/* What a job did to its tensor. */
+typedef struct TrialJob {
+	double error[2];
+	bool has_error;
+} TrialJob;
+
+/* For `try`: jobs: per job of the program; output_bytes: per output. */
+bool trial_run(
+	const CmprtProgram *program, const CmprtOptions *options, TrialJob *jobs, int64_t *output_bytes, CmprtError *error);
+
 struct Run {
 	const CmprtProgram *program;
 	const CmprtOptions *options;
+	bool is_trial; /* nothing is written: no layout, no files, no journal */
 	OpenCheckpoint *sources; /* per program source */
 	Checkpoint *model;       /* the first of them */
 	const CkTensor **inputs; /* per program input */

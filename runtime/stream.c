@@ -72,6 +72,8 @@ bool panel_read(Run *run, const Task *task, int64_t port, void *to, int64_t begi
 bool panel_write(Run *run, const Task *task, int64_t port, const void *from, int64_t begin, int64_t count,
 	uint64_t *sum, CmprtError *error)
 {
+	if (run->is_trial)
+		return true;
 	const CmprtPort *to = &task->job->ports_out[port];
 	int64_t row = task_row_bytes(task, to);
 	*sum += panel_sum(from, count * row, port, begin);
