@@ -49,10 +49,10 @@ check_memory() {
 	done
 }
 
-# The printed plan is a program, and planning it prints it again.
+# The printed plan is a program, and planning it prints it again; only that now nothing has to be moved.
 check_plan() {
 	local name=$1 plan=$2 expected=$3 suffix=$4
-	"$CMPC" plan --emit=plan "$plan" | diff "$plan" - || fail "$name: the plan, planned again, is another"
+	"$CMPC" plan --emit=plan "$plan" | diff <(grep -v '^  # moved: ' "$plan") - || fail "$name: the plan, planned again, is another"
 	"$CMPC" run "$plan" --quiet --output "$expected-plan$suffix" || fail "$name: the printed plan does not run"
 	same_result "$expected-1$suffix" "$expected-plan$suffix" || fail "$name: the printed plan gives other bytes"
 }
