@@ -12,8 +12,8 @@
 
 /* Threads that wait for others sleep: on a machine with other work to do, spinning takes the time of the very threads
  * that are waited for (whole tensors on 2 threads of a machine with load 6: 0.9 s, asleep 0.06 s). libgomp reads this
- * when it starts, before main, and in a static executable after constructors of this priority. A choice of the user's
- * stays. */
+ * when it starts, before main, and where it is linked as an archive after constructors of this priority. A choice of
+ * the user's stays. */
 __attribute__((constructor(101))) static void wait_asleep(void)
 {
 	setenv("OMP_WAIT_POLICY", "passive", 0);

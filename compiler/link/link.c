@@ -89,7 +89,9 @@ static Words command_of(Compiler *c, const LinkOptions *o, const char *object, c
 		if (strncmp(o->triple, "x86_64", 6) == 0)
 			word(c, &words, "-lquadmath");
 	}
-	static const char *const libraries[] = {"-ljansson", "-lxxhash", "-fopenmp", "-lm", "-Wl,--gc-sections", "-s"};
+	/* As a library libgomp would read the environment before runtime/threads.c can; OpenBLAS as one brings it along. */
+	word(c, &words, o->is_shared && !o->openblas ? "-l:libgomp.a" : "-fopenmp");
+	static const char *const libraries[] = {"-ljansson", "-lxxhash", "-lm", "-Wl,--gc-sections", "-s"};
 	for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++)
 		word(c, &words, libraries[i]);
 	word(c, &words, NULL);
