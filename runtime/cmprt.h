@@ -3,7 +3,7 @@
  * cmprt.h: the runtime as generated code and the compiler see it.
  *
  * An executable is: kernels (generated), one CmprtProgram of constant tables
- * (generated), this runtime, and a main that calls cmprt_main. `cmpc run` gives
+ * (generated), this runtime, and a main that calls cmprt_start. `cmpc run` gives
  * the same program to the same runtime in memory. The structs are made of 8-byte
  * fields only (program.def), so the compiler can emit them as LLVM constants
  * without knowing a C ABI. Includes nothing of the compiler.
@@ -90,6 +90,10 @@ int cmprt_main(const CmprtProgram *program, int argc, char **argv); /* parses op
 int cmprt_run(const CmprtProgram *program, const CmprtOptions *options);
 /* evaluate.c: the metrics of program->nets, a line each; with options->output the array that they leave, as a file */
 int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options);
+/* The same for an executable: `tables` is what cmprt_tables was in the compiler that made it. Where the runtime it was
+ * linked with was built from other lists it cannot read the program, and says so. */
+int cmprt_start(const CmprtProgram *program, int argc, char **argv, int64_t tables);
+int64_t cmprt_tables(void); /* a hash of program.def and runtime.def */
 
 /* ---- called by generated code; one row each in runtime.def ---- */
 

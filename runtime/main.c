@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <xxhash.h>
 
 typedef bool Setter(CmprtOptions *options, const char *value);
 
@@ -204,4 +205,33 @@ int cmprt_main(const CmprtProgram *program, int argc, char **argv)
 		status = options.eval ? cmprt_evaluate(program, &options) : cmprt_run(program, &options);
 	free(inputs);
 	return status == HELP_WAS_PRINTED ? 0 : status;
+}
+
+int64_t cmprt_tables(void)
+{
+	static const char text[] = ""
+#define STRUCT(name) "struct " #name " "
+#define INT(field) "int " #field " "
+#define REAL(field) "real " #field " "
+#define STRING(field) "string " #field " "
+#define KERNEL(field) "kernel " #field " "
+#define INTS(field, count) "ints " #field " "
+#define STRINGS(field, count) "strings " #field " "
+#define STRUCTS(type, field, count) #type " " #field " "
+#define END
+#include "program.def"
+#define RUNTIME(result, name, arguments) #result " " #name #arguments " "
+#include "runtime.def"
+#undef RUNTIME
+		;
+	return (int64_t)XXH3_64bits(text, sizeof text);
+}
+
+int cmprt_start(const CmprtProgram *program, int argc, char **argv, int64_t tables)
+{
+	if (tables == cmprt_tables())
+		return cmprt_main(program, argc, argv);
+	fprintf(stderr, "error: this program was linked with the libcmprt.a of another cmpc; install cmpc and its runtime "
+					"together, then build the program again\n");
+	return 1;
 }

@@ -123,14 +123,14 @@ static void add_main(Tables *t, LLVMValueRef program)
 {
 	LLVMContextRef context = t->m->context;
 	LLVMTypeRef i32 = LLVMInt32TypeInContext(context), types[] = {i32, pointer_type(t)};
-	LLVMTypeRef run_types[] = {pointer_type(t), i32, pointer_type(t)};
-	LLVMTypeRef run_type = LLVMFunctionType(i32, run_types, 3, false);
-	LLVMValueRef run = LLVMAddFunction(t->m->llvm, "cmprt_main", run_type);
+	LLVMTypeRef run_types[] = {pointer_type(t), i32, pointer_type(t), LLVMInt64TypeInContext(context)};
+	LLVMTypeRef run_type = LLVMFunctionType(i32, run_types, 4, false);
+	LLVMValueRef run = LLVMAddFunction(t->m->llvm, "cmprt_start", run_type);
 	LLVMValueRef function = LLVMAddFunction(t->m->llvm, "main", LLVMFunctionType(i32, types, 2, false));
 	LLVMBuilderRef builder = LLVMCreateBuilderInContext(context);
 	LLVMPositionBuilderAtEnd(builder, LLVMAppendBasicBlockInContext(context, function, "entry"));
-	LLVMValueRef args[] = {program, LLVMGetParam(function, 0), LLVMGetParam(function, 1)};
-	LLVMBuildRet(builder, LLVMBuildCall2(builder, run_type, run, args, 3, "status"));
+	LLVMValueRef args[] = {program, LLVMGetParam(function, 0), LLVMGetParam(function, 1), integer(t, cmprt_tables())};
+	LLVMBuildRet(builder, LLVMBuildCall2(builder, run_type, run, args, 4, "status"));
 	LLVMDisposeBuilder(builder);
 }
 

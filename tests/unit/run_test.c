@@ -645,6 +645,21 @@ static void test_options(const Case *c)
 	}
 }
 
+/* A runtime that was built from other lists must not look into the program. */
+static void test_tables(void)
+{
+	int status;
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0) {
+		dup2(open("start.log", O_WRONLY | O_CREAT | O_TRUNC, 0666), 2);
+		exit(cmprt_start(NULL, 1, (char *[]){"exe", NULL}, cmprt_tables() + 1));
+	}
+	waitpid(pid, &status, 0);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %d", status);
+	CHECK(system("grep -q 'libcmprt.a of another cmpc' start.log") == 0, "start.log");
+}
+
 /* A run that was killed between its two renames left no output; another that is at work holds the journal. */
 static void test_repair(Case *c)
 {
@@ -681,6 +696,7 @@ int main(void)
 	test_nonfinite(c);
 	test_report(c);
 	test_options(c);
+	test_tables();
 	c->sources[0].path = "in";
 	test_same_bytes(c, "out", false);
 	test_kills(c, "out", "old");
