@@ -206,6 +206,24 @@ static bool inputs_survive(Kernel *k, const KStepVec *steps, size_t map, size_t 
 	return true;
 }
 
+/* Does e, in the place of a read of this step's, read what the step writes, but for the very element? All of a step's
+ * reads come before its writes, and its turns may come in any order. */
+static bool meets_writes(const KStep *step, const KExpr *e)
+{
+	if (!e->loads)
+		return false;
+	bool is_other = e->op == OP_LOAD && e->buffer == step->dst && step->kind != STEP_MAP;
+	for (uint32_t i = 0; e->op == OP_LOAD && i < e->buffer->rank && !is_other; i++) {
+		int64_t difference;
+		is_other = meets_writes(step, e->subs[i]) ||
+				   (e->buffer == step->dst &&
+					   !(kexpr_difference(e->subs[i], step->dst_subs[i], &difference) && difference == 0));
+	}
+	for (int i = 0; i < 3 && e->args[i] && !is_other; i++)
+		is_other = meets_writes(step, e->args[i]);
+	return is_other;
+}
+
 static size_t find_step(const KStepVec *steps, const KStep *step)
 {
 	size_t i = 0;
@@ -264,7 +282,8 @@ static bool try_inline(Kernel *k, KStepVec *steps, size_t at, Use *uses)
 	KStep *reader = uses[map->dst->id].reader;
 	size_t to = find_step(steps, reader);
 	if (to <= at || to == steps->count || reader->sweep != map->sweep || !reads_each_once(reader, map->dst) ||
-		!inputs_survive(k, steps, at, to))
+		!inputs_survive(k, steps, at, to) ||
+		meets_writes(reader, value_at(&in, find_load(reader->value, map->dst)->subs)))
 		return false;
 	step_rewrite(reader, replace_loads, &in);
 	move_reads(uses, map->value, reader);
