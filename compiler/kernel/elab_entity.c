@@ -64,7 +64,7 @@ const Block *elab_block(const Elab *el, Name axis, const Node *outer, const Node
 			const Block *block = &env->blocks.at[i];
 			if (block->axis != axis)
 				continue;
-			if (outer->name == block->outer && inner->name == block->inner)
+			if (outer->name == block->outer && (inner->name == block->inner || inner->kind == N_SLICE))
 				return block;
 			only = block;
 			count++;
@@ -125,6 +125,18 @@ static void check_range(Elab *el, KExpr *sub, const KExpr *length, const KExpr *
 		elab_error(el, loc, "the subscript runs to %lld, the axis to %lld", (long long)hi, (long long)count - 1);
 }
 
+/* w[o, g, k] of a blocked axis; k may be a part of the block, or all of it. */
+static KExpr *block_subscript(Elab *el, const Block *block, const Node *outer, const Node *inner, KExpr **length)
+{
+	if (outer->kind == N_SLICE || outer->kind == N_RANGE)
+		elab_error(el, outer->loc, "of a block only the inner axis can be handed on: [%s, :]", block->outer);
+	KExpr *scaled = el->failed ? NULL : kexpr_binary(el->k, OP_MUL, elab_int(el, outer), block->size);
+	*length = inner->kind == N_SLICE ? block->size : NULL;
+	if (*length || el->failed)
+		return scaled;
+	return kexpr_binary(el->k, OP_ADD, scaled, subscript(el, inner, length));
+}
+
 bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out, KExpr **length)
 {
 	uint32_t given = index->kid_count - 1, extra = given > view->rank ? given - view->rank : 0;
@@ -136,13 +148,12 @@ bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out,
 		const Node *sub = index->kids[at++];
 		const Block *block =
 			extra ? elab_block(el, view->formal[d]->name, sub, index->kids[at < index->kid_count ? at : at - 1]) : NULL;
-		if (sub->kind == N_SLICE || sub->kind == N_STAR) {
-			out[d] = NULL;
-		} else if (block && at < index->kid_count) {
-			KExpr *scaled = kexpr_binary(el->k, OP_MUL, elab_int(el, sub), block->size);
-			out[d] = kexpr_binary(el->k, OP_ADD, scaled, elab_int(el, index->kids[at++]));
-			check_range(el, out[d], NULL, view->extent[d], index->loc);
+		if (block && at < index->kid_count) {
+			out[d] = block_subscript(el, block, sub, index->kids[at++], &count);
+			check_range(el, out[d], count, view->extent[d], index->loc);
 			extra--;
+		} else if (sub->kind == N_SLICE || sub->kind == N_STAR) {
+			out[d] = NULL;
 		} else {
 			out[d] = in_range(el, subscript(el, sub, &count), view->extent[d]);
 			check_range(el, out[d], count, view->extent[d], sub->loc);
