@@ -163,6 +163,12 @@ static int64_t row_count(const StoredTensor *tensor)
 	return stored_elements(tensor) / row_length(tensor);
 }
 
+/* With a layout each tensor finds its dtype by its own code. */
+static bool same_dtype(const DtypeRef *a, const DtypeRef *b)
+{
+	return a == b || (a && b && a->decl == b->decl && strcmp(a->label, b->label) == 0);
+}
+
 static Decoder *find_decoder(Values *values, const StoredTensor *tensor, int64_t rows)
 {
 	Compiler *c = values->model->c;
@@ -173,7 +179,7 @@ static Decoder *find_decoder(Values *values, const StoredTensor *tensor, int64_t
 	wanted.cols = tensor->form && tensor->form->kind != N_LAYOUT ? row_length(tensor) : 0;
 	for (size_t i = 0; i < values->decoders.count; i++) {
 		Decoder *known = values->decoders.at[i];
-		if (known->form == wanted.form && known->coded == wanted.coded && known->rows == rows &&
+		if (known->form == wanted.form && same_dtype(known->coded, wanted.coded) && known->rows == rows &&
 			known->cols == wanted.cols && store_equal(known->input, wanted.input))
 			return known->run ? known : NULL;
 	}
