@@ -2,7 +2,8 @@
  *
  * nonfinite.c: NaN and infinities in panels that were just read, while they are in
  * cache. An element of an IEEE-like format is not finite when all bits of its
- * exponent are set, so the test is integer and needs no knowledge of its value.
+ * exponent are set; the 8-bit ones that have no infinity have one NaN, all bits
+ * set. So the test is integer and needs no knowledge of the value.
  */
 #include "cpus.h"
 #include "run.h"
@@ -12,10 +13,13 @@
 typedef struct FloatKind {
 	const char *dtype; /* as containers name it */
 	int bytes;
-	uint64_t exponent; /* mask */
+	uint64_t mask; /* an element with all of these bits is not finite */
 } FloatKind;
 
 static const FloatKind float_kinds[] = {
+	{"F8_E4M3", 1, 0x7f},
+	{"F8_E5M2", 1, 0x7c},
+	{"F8_E8M0", 1, 0xff},
 	{"F16", 2, 0x7c00},
 	{"BF16", 2, 0x7f80},
 	{"F32", 4, 0x7f800000},
@@ -32,13 +36,14 @@ static const FloatKind *find_kind(const char *dtype)
 
 /* Elements [0, count) of width `type` in `bytes`: is there one? Integer max over a block vectorizes on every CPU. */
 #define DEFINE_ANY(type)                                                                                               \
-	FOR_EACH_CPU static bool any_##type(const type *elements, int64_t count, type exponent)                            \
+	FOR_EACH_CPU static bool any_##type(const type *elements, int64_t count, type mask)                                \
 	{                                                                                                                  \
 		type found = 0;                                                                                                \
 		_Pragma("omp simd reduction(| : found)") for (int64_t i = 0; i < count; i++) found |=                          \
-			(type) - ((elements[i] & exponent) == exponent);                                                           \
+			(type) - ((elements[i] & mask) == mask);                                                                   \
 		return found != 0;                                                                                             \
 	}
+DEFINE_ANY(uint8_t)
 DEFINE_ANY(uint16_t)
 DEFINE_ANY(uint32_t)
 DEFINE_ANY(uint64_t)
@@ -47,18 +52,20 @@ static bool is_bad(const FloatKind *kind, const unsigned char *element)
 {
 	uint64_t bits = 0;
 	memcpy(&bits, element, (size_t)kind->bytes); /* little-endian, as checkpoints are */
-	return (bits & kind->exponent) == kind->exponent;
+	return (bits & kind->mask) == kind->mask;
 }
 
 static bool any_bad(const FloatKind *kind, const void *bytes, int64_t elements)
 {
 	switch (kind->bytes) {
+	case 1:
+		return any_uint8_t(bytes, elements, (uint8_t)kind->mask);
 	case 2:
-		return any_uint16_t(bytes, elements, (uint16_t)kind->exponent);
+		return any_uint16_t(bytes, elements, (uint16_t)kind->mask);
 	case 4:
-		return any_uint32_t(bytes, elements, (uint32_t)kind->exponent);
+		return any_uint32_t(bytes, elements, (uint32_t)kind->mask);
 	default:
-		return any_uint64_t(bytes, elements, kind->exponent);
+		return any_uint64_t(bytes, elements, kind->mask);
 	}
 }
 

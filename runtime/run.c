@@ -139,13 +139,13 @@ static bool run_all(Run *run, CmprtError *error)
 	bool is_done = resolve_selects(run, error) && run_tasks(run, error);
 	progress_end(run);
 	bool is_constant = inputs_check(run, is_done ? error : &changed);
-	if (!is_done && is_constant) {
+	if (!is_done && is_constant && !run->has_nonfinite) {
 		journal_flush(run, &(CmprtError){.text = ""});
 		return false;
 	}
-	if (!is_done)
+	if (!is_done && !is_constant)
 		*error = changed; /* why a read ended early */
-	else if (is_constant && require_check(run, true, error))
+	else if (is_done && is_constant && require_check(run, true, error))
 		return true;
 	destination_discard(run);
 	return false;

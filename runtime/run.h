@@ -267,7 +267,7 @@ bool trial_run(
 struct Run {
 	const CmprtProgram *program;
 	const CmprtOptions *options;
-	bool is_trial; /* nothing is written: no layout, no files, no journal */
+	bool is_trial;           /* nothing is written: no layout, no files, no journal */
 	OpenCheckpoint *sources; /* per program source */
 	Checkpoint *model;       /* the first of them */
 	const CkTensor **inputs; /* per program input */
@@ -279,10 +279,11 @@ struct Run {
 	const CmprtOutput *bounds;     /* program->outputs before extents were resolved */
 	CmprtOutput *resolved_outputs; /* and after; NULL: nothing depends on data */
 	int64_t *resolved_shapes;      /* theirs */
-	Task *key_tasks;         /* of all selects, one after the other */
-	int64_t *key_task_first; /* (select_count + 1) */
-	Resolved *resolved;      /* per select */
+	Task *key_tasks;               /* of all selects, one after the other */
+	int64_t *key_task_first;       /* (select_count + 1) */
+	Resolved *resolved;            /* per select */
 	int64_t segment_count;
+	bool has_nonfinite;          /* a weight is, and that is an error */
 	bool *done;                  /* per segment */
 	double (*segment_errors)[2]; /* per segment */
 	Destination destination;

@@ -66,7 +66,11 @@ bool panel_read(Run *run, const Task *task, int64_t port, void *to, int64_t begi
 		return true;
 	}
 	int64_t element = nonfinite_find(tensor->dtype, to, count * row);
-	return element == FINITE || error_nonfinite(error, tensor->name, offset / tensor->block_bytes + element, tensor);
+	if (element == FINITE)
+		return true;
+#pragma omp atomic write
+	run->has_nonfinite = true;
+	return error_nonfinite(error, tensor->name, offset / tensor->block_bytes + element, tensor);
 }
 
 bool panel_write(Run *run, const Task *task, int64_t port, const void *from, int64_t begin, int64_t count,
