@@ -202,44 +202,77 @@ bool kernel_for_keys(Plan *plan, const PlanTensor *tensor, size_t keys_of, size_
 	return find_or_build(plan, &(Wanted){.tensor = tensor, .keys_of = keys_of}, number);
 }
 
-/* What the kernel of a tensor makes is cut by what another one finds first. */
-static bool places_for(Plan *plan, PlanTensor *tensor)
+/* ---- extents that depend on data: what a kernel makes is cut by what another one finds first ---- */
+
+typedef enum Uncut { UNCUT_STACK, UNCUT_SELECTION, CUT } Uncut;
+
+/* Why tensors that a statement begins with cannot be cut. */
+typedef struct Refusal {
+	const Statement *statement;
+	Uncut reason;
+	const PlanTensor *first;
+	size_t count;
+} Refusal;
+typedef VEC(Refusal) RefusalVec;
+
+static void refuse(Plan *plan, RefusalVec *refusals, const PlanTensor *tensor, Uncut reason)
 {
-	Wanted wanted = {.tensor = tensor, .is_places = true};
-	tensor->places = SIZE_MAX;
-	if (!plan->kernels.at[tensor->kernel].built.places.axis)
-		return true;
-	if (tensor->stack > 1) {
-		diag_error(plan->c, tensor->links.at[0].statement->loc,
-			"\"%s\" is a stack of %lld matrices, which would be cut to different extents", tensor->file->name,
-			(long long)tensor->stack);
-		return false;
-	}
-	if (plan->kernels.at[tensor->kernel].built.selects.count) {
-		diag_error(plan->c, tensor->links.at[0].statement->loc,
-			"what is left of \"%s\" would depend on a selection over several tensors: not supported yet",
-			tensor->file->name);
-		return false;
-	}
-	return find_or_build(plan, &wanted, &tensor->places);
+	const Statement *statement = tensor->links.at[0].statement;
+	for (size_t i = 0; i < refusals->count; i++)
+		if (refusals->at[i].statement == statement && refusals->at[i].reason == reason) {
+			refusals->at[i].count++;
+			return;
+		}
+	Refusal refusal = {statement, reason, tensor, 1};
+	vec_push(plan->c->arena, refusals, refusal);
 }
 
-static bool kernel_for(Plan *plan, PlanTensor *tensor)
+static void report_refusal(Plan *plan, const Refusal *refusal)
 {
-	size_t number;
+	const char *name = refusal->first->file->name, *others = "";
+	if (refusal->count > 1)
+		others = arena_printf(plan->c->arena, " (and of %zu more)", refusal->count - 1);
+	if (refusal->reason == UNCUT_STACK)
+		diag_error(plan->c, refusal->statement->loc,
+			"what is left of \"%s\"%s would differ from matrix to matrix: it is a stack of %lld", name, others,
+			(long long)refusal->first->stack);
+	else
+		diag_error(plan->c, refusal->statement->loc,
+			"what is left of \"%s\"%s would depend on a selection over several tensors: not supported yet", name,
+			others);
+}
+
+static Uncut uncut_by(const PlanKernel *kernel, const PlanTensor *tensor)
+{
+	return tensor->stack > 1 ? UNCUT_STACK : kernel->built.selects.count ? UNCUT_SELECTION : CUT;
+}
+
+static bool kernel_for(Plan *plan, PlanTensor *tensor, RefusalVec *refusals)
+{
 	Wanted wanted = {.tensor = tensor, .is_unfused = plan->options->no_fuse && tensor->links.count > 1};
-	if (!find_or_build(plan, &wanted, &number))
+	Wanted places = {.tensor = tensor, .is_places = true};
+	tensor->places = SIZE_MAX;
+	if (!find_or_build(plan, &wanted, &tensor->kernel))
 		return false;
-	tensor->kernel = number;
-	return places_for(plan, tensor);
+	const PlanKernel *kernel = &plan->kernels.at[tensor->kernel];
+	if (!kernel->built.places.axis)
+		return true;
+	Uncut reason = uncut_by(kernel, tensor);
+	if (reason == CUT)
+		return find_or_build(plan, &places, &tensor->places);
+	refuse(plan, refusals, tensor, reason);
+	return false;
 }
 
 bool plan_kernels(Plan *plan)
 {
+	RefusalVec refusals = {0};
 	bool ok = true;
 	for (size_t i = 0; i < plan->tensors.count; i++)
 		if (plan->tensors.at[i].links.count)
-			ok &= kernel_for(plan, &plan->tensors.at[i]);
+			ok &= kernel_for(plan, &plan->tensors.at[i], &refusals);
+	for (size_t i = 0; i < refusals.count; i++)
+		report_refusal(plan, &refusals.at[i]);
 	return ok;
 }
 
