@@ -85,6 +85,31 @@ void loop_end(Emitter *e, LoopFrame *loop, int64_t by)
 	memo_forget(e);
 }
 
+LanesBranch lanes_branch_begin(Emitter *e, const char *name)
+{
+	LLVMContextRef context = e->m->context;
+	Arena *arena = e->k->c->arena;
+	LanesBranch branch = {
+		.full = LLVMAppendBasicBlockInContext(context, e->function, arena_printf(arena, "%s.full", name)),
+		.part = LLVMAppendBasicBlockInContext(context, e->function, arena_printf(arena, "%s.part", name)),
+		.join = LLVMAppendBasicBlockInContext(context, e->function, arena_printf(arena, "%s.join", name))};
+	LLVMBuildCondBr(e->builder, e->lanes_full, branch.full, branch.part);
+	LLVMPositionBuilderAtEnd(e->builder, branch.full);
+	return branch;
+}
+
+void lanes_branch_part(Emitter *e, const LanesBranch *branch)
+{
+	LLVMBuildBr(e->builder, branch->join);
+	LLVMPositionBuilderAtEnd(e->builder, branch->part);
+}
+
+void lanes_branch_end(Emitter *e, const LanesBranch *branch)
+{
+	LLVMBuildBr(e->builder, branch->join);
+	LLVMPositionBuilderAtEnd(e->builder, branch->join);
+}
+
 bool const_trip_count(KIndex *index, int64_t *count)
 {
 	int64_t lo, hi;

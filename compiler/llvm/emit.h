@@ -124,6 +124,15 @@ typedef struct LoopFrame {
 /* for counter = from; counter < to; counter += by: leaves the builder in the body */
 LoopFrame loop_begin(Emitter *e, LLVMValueRef from, LLVMValueRef to, int64_t by, const char *name);
 void loop_end(Emitter *e, LoopFrame *loop, int64_t by); /* leaves the builder behind the loop */
+
+/* What is done in one way for all lanes of a vector and in another where some are not live. */
+typedef struct LanesBranch {
+	LLVMBasicBlockRef full, part, join; /* full, part: as they begin */
+} LanesBranch;
+
+LanesBranch lanes_branch_begin(Emitter *e, const char *name); /* the builder is where all lanes are live */
+void lanes_branch_part(Emitter *e, const LanesBranch *branch);
+void lanes_branch_end(Emitter *e, const LanesBranch *branch);
 LLVMValueRef alloca_at_entry(Emitter *e, LLVMTypeRef type, const char *name);
 LLVMValueRef zeroed_at_entry(Emitter *e, LLVMTypeRef type, const char *name); /* once, when the function is entered */
 /* bytes of memory for this function alone: the stack, or frame->scratch if they are many */

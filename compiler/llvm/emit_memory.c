@@ -417,22 +417,16 @@ static LLVMValueRef load_lanes(Emitter *e, Access *a, LLVMTypeRef element, LLVMV
 		return gather(e, element, base, linear_emit(e, a->offset), a->align);
 	if (LLVMIsConstant(e->lanes_full))
 		return load_contiguous(e, a, element, base, buffer);
-	LLVMContextRef context = e->m->context;
 	LLVMValueRef offsets = linear_emit(e, a->offset), first = linear_emit(e, a->first);
-	LLVMBasicBlockRef full = LLVMAppendBasicBlockInContext(context, e->function, "lanes.full");
-	LLVMBasicBlockRef part = LLVMAppendBasicBlockInContext(context, e->function, "lanes.part");
-	LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(context, e->function, "lanes.join");
-	LLVMBuildCondBr(e->builder, e->lanes_full, full, part);
-	LLVMPositionBuilderAtEnd(e->builder, full);
 	LLVMTypeRef row = LLVMVectorType(element, e->width);
-	LLVMValueRef values[] = {load_at(e, row, offset_pointer(e, base, first), a->align, buffer), NULL};
-	LLVMBuildBr(e->builder, join);
-	LLVMPositionBuilderAtEnd(e->builder, part);
+	LanesBranch branch = lanes_branch_begin(e, "lanes");
+	LLVMValueRef values[2];
+	values[0] = load_at(e, row, offset_pointer(e, base, first), a->align, buffer);
+	lanes_branch_part(e, &branch);
 	values[1] = gather(e, element, base, offsets, a->align);
-	LLVMBuildBr(e->builder, join);
-	LLVMPositionBuilderAtEnd(e->builder, join);
+	lanes_branch_end(e, &branch);
 	LLVMValueRef phi = LLVMBuildPhi(e->builder, row, "");
-	LLVMBasicBlockRef blocks[] = {full, part};
+	LLVMBasicBlockRef blocks[] = {branch.full, branch.part};
 	LLVMAddIncoming(phi, values, blocks, 2);
 	return phi;
 }
@@ -497,23 +491,16 @@ static void scatter(Emitter *e, LLVMValueRef value, LLVMValueRef base, LLVMValue
 		scatter_full(e, value, base, offsets, a, buffer);
 		return;
 	}
-	LLVMContextRef context = e->m->context;
-	LLVMBasicBlockRef full = LLVMAppendBasicBlockInContext(context, e->function, "scatter.full");
-	LLVMBasicBlockRef part = LLVMAppendBasicBlockInContext(context, e->function, "scatter.part");
-	LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(context, e->function, "scatter.join");
-	LLVMBuildCondBr(e->builder, e->lanes_full, full, part);
-	LLVMPositionBuilderAtEnd(e->builder, full);
+	LanesBranch branch = lanes_branch_begin(e, "scatter");
 	scatter_full(e, value, base, offsets, a, buffer);
-	LLVMBuildBr(e->builder, join);
-	LLVMPositionBuilderAtEnd(e->builder, part);
+	lanes_branch_part(e, &branch);
 	LLVMTypeRef i64 = type_of(e, T_I64);
 	LLVMValueRef count = LLVMBuildZExt(e->builder, e->lane_count, i64, "");
 	LoopFrame loop = loop_begin(e, const_int(i64, 0), count, 1, "lane");
 	LLVMValueRef at = offset_pointer(e, base, LLVMBuildExtractElement(e->builder, offsets, loop.counter, ""));
 	store_at(e, LLVMBuildExtractElement(e->builder, value, loop.counter, ""), at, a->align, buffer);
 	loop_end(e, &loop, 1);
-	LLVMBuildBr(e->builder, join);
-	LLVMPositionBuilderAtEnd(e->builder, join);
+	lanes_branch_end(e, &branch);
 }
 
 static void store_private(Emitter *e, KStep *step, Place *place, LLVMValueRef value)

@@ -188,18 +188,11 @@ static void drain_run(Emitter *e, Sink *sink, LLVMValueRef memory, LLVMValueRef 
 		drain_full(e, sink, memory, first);
 		return;
 	}
-	LLVMContextRef context = e->m->context;
-	LLVMBasicBlockRef full = LLVMAppendBasicBlockInContext(context, e->function, "drain.full");
-	LLVMBasicBlockRef part = LLVMAppendBasicBlockInContext(context, e->function, "drain.part");
-	LLVMBasicBlockRef join = LLVMAppendBasicBlockInContext(context, e->function, "drain.join");
-	LLVMBuildCondBr(e->builder, e->lanes_full, full, part);
-	LLVMPositionBuilderAtEnd(e->builder, full);
+	LanesBranch branch = lanes_branch_begin(e, "drain");
 	drain_full(e, sink, memory, first);
-	LLVMBuildBr(e->builder, join);
-	LLVMPositionBuilderAtEnd(e->builder, part);
+	lanes_branch_part(e, &branch);
 	drain_part(e, sink, memory, first);
-	LLVMBuildBr(e->builder, join);
-	LLVMPositionBuilderAtEnd(e->builder, join);
+	lanes_branch_end(e, &branch);
 }
 
 /* Runs of one sink follow each other in its memory as the outer indices count. */
