@@ -29,6 +29,31 @@ static void write_member(Bytes *head, int64_t number, const char *key, const cha
 	bytes_json(head, value);
 }
 
+static const CmprtOutput *find_output(const CmprtProgram *program, const char *name)
+{
+	for (int64_t i = 0; i < program->output_count; i++)
+		if (strcmp(program->outputs[i].name, name) == 0)
+			return &program->outputs[i];
+	return NULL;
+}
+
+/* A file of low-rank pairs P:up [m, r] and P:down [r, n] says r of each as P:rank, by which readers make room for them.
+ * Where that was so, it is so of what is written; else the value as it is. */
+static const char *rank_value(Pool *pool, const CmprtProgram *program, const Checkpoint *source, const CkMeta *meta)
+{
+	static const char suffix[] = ":rank";
+	size_t length = strlen(meta->key), tail = strlen(suffix);
+	if (length <= tail || strcmp(meta->key + length - tail, suffix) != 0)
+		return meta->value;
+	const char *name = pool_printf(pool, "%.*s:down", (int)(length - tail), meta->key);
+	const CkTensor *before = checkpoint_find(source, name);
+	const CmprtOutput *after = find_output(program, name);
+	if (!before || !after || before->rank < 1 || after->rank < 1 ||
+		strcmp(pool_printf(pool, "%lld", (long long)before->shape[0]), meta->value) != 0)
+		return meta->value;
+	return pool_printf(pool, "%lld", (long long)after->shape[0]);
+}
+
 /* The source's members in their order, replaced where the program has the key; then the program's others. */
 static int64_t write_metadata(Bytes *head, const CmprtProgram *program, const Checkpoint *source)
 {
@@ -38,7 +63,8 @@ static int64_t write_metadata(Bytes *head, const CmprtProgram *program, const Ch
 	bytes_text(head, "\"__metadata__\":{");
 	for (int64_t i = 0; i < carried; i++) {
 		const CmprtMeta *ours = find_meta(program, source->meta[i].key);
-		write_member(head, count++, source->meta[i].key, ours ? ours->value : source->meta[i].value);
+		const char *value = ours ? ours->value : rank_value(head->pool, program, source, &source->meta[i]);
+		write_member(head, count++, source->meta[i].key, value);
 	}
 	for (int64_t i = 0; i < program->meta_count; i++) {
 		bool is_written = find_meta(program, program->meta[i].key) != &program->meta[i];

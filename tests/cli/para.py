@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,11 @@ import numpy
 from arrays import read_arrays, write_arrays
 from testing import CMPC, EXAMPLES, TOP, bytes_of, call, check, finish, write_text
 from para_reference import best, distance, ranks, singular_values
+
+
+def read_metadata(path):
+    with open(path, "rb") as file:
+        return json.loads(file.read(struct.unpack("<Q", file.read(8))[0])).get("__metadata__", {})
 
 
 def read(path):
@@ -37,6 +43,8 @@ def compare(adapter, out, energy, close):
     found = [after[name + ":down"].shape[0] for name in names]
     check(gap > 1e-5, f"{adapter}: NumPy itself cannot tell where to cut")
     check(found == kept, f"{adapter}: ranks {found}, NumPy {kept}")
+    said = [int(read_metadata(out)[name + ":rank"]) for name in names]
+    check(said == kept, f"{adapter}: its metadata say ranks {said}, NumPy {kept}")
     for name, (down, up), rank in zip(names, before, kept):
         own, values = (after[name + ":down"], after[name + ":up"]), singular_values(down, up)
         size = numpy.sqrt((values**2).sum())
