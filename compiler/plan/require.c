@@ -60,9 +60,15 @@ static bool add_require(Plan *plan, const Node *node)
 		return false;
 	}
 	PlanRequire require = {e, metric, e->op[0] == '<', bound.real};
+	bool wants_error = !wants_bytes && strcmp(metrics[metric].name, "ratio") != 0;
 	vec_push(plan->c->arena, &plan->requires, require);
-	plan->wants_error |= !wants_bytes && strcmp(metrics[metric].name, "ratio") != 0;
-	return true;
+	plan->wants_error |= wants_error;
+	if (!wants_error || !plan->families.count)
+		return true;
+	diag_error(
+		plan->c, e->loc, "the %s of this pipeline is not known: tuples of tensors have none", metrics[metric].name);
+	diag_note(plan->c, plan->families.at[0].statement->loc, "they may be of another shape after this");
+	return false;
 }
 
 bool plan_requires(Plan *plan)
