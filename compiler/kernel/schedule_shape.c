@@ -218,7 +218,8 @@ static bool is_short_sum(const KStep *step)
 	return step->in_order || total <= LONG_SUM;
 }
 
-/* A few elements folded to a position or to an integer, or ranked: in vectors most of the work would be moving them about. */
+/* A few elements folded to a position or to an integer, or ranked: in vectors most of the work would be moving them
+ * about. */
 static bool is_short_fold(const KStep *step)
 {
 	int64_t n, total = 1;
@@ -238,8 +239,7 @@ static bool is_serial(const KStepVec *steps)
 {
 	for (size_t i = 0; i < steps->count; i++) {
 		const KStep *step = steps->at[i];
-		if ((step->kind == STEP_LOOP && !is_nested_by_schedule(step)) || is_short_sum(step) ||
-			is_short_fold(step))
+		if ((step->kind == STEP_LOOP && !is_nested_by_schedule(step)) || is_short_sum(step) || is_short_fold(step))
 			return true;
 		if (step->kind == STEP_LOOP && is_serial(&step->body))
 			return true;
@@ -468,5 +468,6 @@ void schedule_shape(Kernel *k, const ScheduleOptions *options)
 	choose_rows(&k->steps);
 	schedule_lanes(k, &k->steps, NULL, options);
 	schedule_flatten(k, options);
+	schedule_phase(k);
 	choose_vectors(&k->steps, false);
 }

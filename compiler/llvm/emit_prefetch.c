@@ -5,7 +5,8 @@
  * Where the first step of a row's turn reads the whole row and others work on what is
  * in the cache then, memory would wait for the computation and the other way round.
  * So the last loop with some work in it asks for the next row, a piece in each of its
- * turns. Asking for what lies behind the last row does nothing.
+ * turns; of a loop over tiles, the last loop in it does. Asking for what lies behind
+ * the last row does nothing.
  */
 #include "emit.h"
 
@@ -82,14 +83,41 @@ static void prefetch_piece(Emitter *e, KBuffer *buffer, int64_t row_bytes, LLVMV
 	}
 }
 
+/* The last loop with some work among the steps, NULL: there is none. */
+static KStep *last_loop(const KStepVec *steps)
+{
+	KStep *last = NULL;
+	for (size_t i = 0; i < steps->count; i++)
+		if (has_work(steps->at[i]))
+			last = steps->at[i];
+	return last;
+}
+
+/* The last work in it is that of a loop inside, of which it repeats the turns. */
+static bool is_over_tiles(const KStep *loop)
+{
+	int64_t lo, count;
+	return loop->mode == LOOP_SEQUENTIAL && loop->index->step == 1 && kexpr_is_const(loop->index->lo, &lo) && lo == 0 &&
+		   const_trip_count(loop->index, &count) && last_loop(&loop->body);
+}
+
 void emit_prefetch(Emitter *e, KStep *loop, LLVMValueRef turn, LLVMValueRef turns)
 {
-	if (!e->rows || !has_work(loop) || !LLVMIsAConstantInt(turns))
+	KStep *outer = e->rows ? last_loop(&e->rows->body) : NULL;
+	bool is_tiled = outer && is_over_tiles(outer);
+	if (!outer || loop != (is_tiled ? last_loop(&outer->body) : outer) || !LLVMIsAConstantInt(turns))
 		return;
-	int64_t bytes, count = LLVMConstIntGetSExtValue(turns);
+	int64_t bytes, count = LLVMConstIntGetSExtValue(turns), tiles;
+	if (is_tiled) {
+		LLVMValueRef per_tile = const_int(type_of(e, T_I64), count);
+		LLVMValueRef before = LLVMBuildMul(e->builder, e->index_values[outer->index->id], per_tile, "");
+		turn = LLVMBuildAdd(e->builder, before, turn, "");
+		const_trip_count(outer->index, &tiles);
+		count *= tiles;
+	}
 	for (size_t i = 0; i < e->k->inputs.count && count > 0; i++) {
 		KBuffer *buffer = e->k->inputs.at[i];
-		if (!const_row_bytes(buffer, &bytes) || bytes < ROW_LEAST || !is_last_of_several(e, loop, buffer))
+		if (!const_row_bytes(buffer, &bytes) || bytes < ROW_LEAST || !is_last_of_several(e, outer, buffer))
 			continue;
 		int64_t lines = (bytes + count * LINE - 1) / (count * LINE);
 		if (lines <= LINES_MOST)
