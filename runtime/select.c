@@ -20,7 +20,7 @@ enum {
 	CHUNK = CMPRT_SELECT_BLOCKS, /* blocks */
 	GUESSES = CMPRT_SELECT_GUESSES,
 	FEW = BLOCK, /* elements that are compared pair by pair */
-	ENOUGH = 8,  /* so few of them that counting once more would not be quicker */
+	ENOUGH = 12, /* so few of them that counting once more would not be quicker */
 	LOWEST = INT8_MIN,
 	HIGHEST = INT8_MAX,
 	WHOLE_SHIFT = 24, /* the levels of all keys */
@@ -109,7 +109,7 @@ static bool expect(const Class *c, int64_t limit, double density, double *middle
 	double above_low = (double)(limit - c->count_low), below_high = (double)(c->count_high - limit);
 	bool is_low = c->low >= LOWEST && (c->high == HIGHEST || above_low < below_high);
 	*middle = is_low ? c->low + above_low / density : c->high - below_high / density;
-	*apart = (1 + sqrt(is_low ? above_low : below_high) / 2) / density;
+	*apart = (1 + sqrt(is_low ? above_low : below_high)) / density;
 	return *middle > c->low && *middle < c->high; /* NaN is not */
 }
 
