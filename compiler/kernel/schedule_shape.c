@@ -468,6 +468,7 @@ void schedule_shape(Kernel *k, const ScheduleOptions *options)
 	choose_rows(&k->steps);
 	schedule_lanes(k, &k->steps, NULL, options);
 	schedule_flatten(k, options);
+	schedule_merge(k, &k->steps);
 	schedule_phase(k);
 	choose_vectors(&k->steps, false);
 }
