@@ -51,33 +51,32 @@ static bool counts_up(const KIndex *index, int64_t *extent)
 	return index->step == 1 && kexpr_is_const(index->lo, &lo) && lo == 0 && kexpr_is_const(index->hi, extent);
 }
 
-/* The two innermost axes become one, if they can; then the inner subscripts hold with a longer inner axis. */
-static bool merge(Kernel *k, KStep *step)
+/* The axes at - 1 and at become one, if they can; then the inner one's subscripts hold with a longer axis. */
+static void merge(Kernel *k, KStep *step, uint32_t at)
 {
-	if (step->kind != STEP_MAP || step->domain_count < 2)
-		return false;
-	KIndex **inner = &step->domain[step->domain_count - 1], *outer = step->domain[step->domain_count - 2];
+	KIndex *outer = step->domain[at - 1], *inner = step->domain[at];
 	int64_t turns;
-	Pair pair = {.k = k, .outer = outer, .inner = *inner};
-	if (!counts_up(outer, &turns) || !counts_up(*inner, &pair.extent) || !all_take_as_one(&pair, step->value))
-		return false;
+	Pair pair = {.k = k, .outer = outer, .inner = inner};
+	if (!counts_up(outer, &turns) || !counts_up(inner, &pair.extent) || !all_take_as_one(&pair, step->value))
+		return;
 	for (uint32_t i = 0; i < step->dst->rank; i++)
 		if (!takes_as_one(&pair, step->dst_subs[i]))
-			return false;
+			return;
 	KIndex *whole = kindex_new(k, outer->name, kexpr_int(k, T_I32, 0), kexpr_int(k, T_I32, turns * pair.extent), 1);
-	step_substitute(k, step, *inner, kexpr_index(k, whole));
+	step_substitute(k, step, inner, kexpr_index(k, whole));
 	step_substitute(k, step, outer, kexpr_int(k, T_I32, 0));
-	step->domain[step->domain_count - 2] = whole;
+	step->domain[at - 1] = whole;
 	step->domain_count--;
-	return true;
+	for (uint32_t i = at; i < step->domain_count; i++)
+		step->domain[i] = step->domain[i + 1];
 }
 
 void schedule_merge(Kernel *k, const KStepVec *steps)
 {
 	for (size_t i = 0; i < steps->count; i++) {
 		KStep *step = steps->at[i];
-		while (merge(k, step))
-			;
+		for (uint32_t at = step->kind == STEP_MAP ? step->domain_count : 0; at-- > 1;)
+			merge(k, step, at);
 		if (step->mode != LOOP_LANES)
 			schedule_merge(k, &step->body);
 	}
