@@ -77,7 +77,7 @@ static bool is_tiled(const KStep *loop)
 	int64_t lo, turns;
 	const KIndex *index = loop->index;
 	return loop->kind == STEP_LOOP && !loop->origin && loop->mode == LOOP_SEQUENTIAL && index->step == 1 &&
-		   kexpr_is_const(index->lo, &lo) && lo == 0 && kexpr_is_const(index->hi, &turns) && turns > PHASE_TURNS &&
+		   kexpr_is_const(index->lo, &lo) && lo == 0 && kexpr_is_const(index->hi, &turns) && turns > 0 &&
 		   turns % PHASE_TURNS == 0 && has_phases(loop);
 }
 
