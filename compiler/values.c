@@ -212,13 +212,12 @@ static bool run_decoder(Values *values, const Decoder *decoder, int64_t rows, fl
 		if (work)
 			buffers[count++] = held[held_count++] = work;
 	}
-	bool is_streamed = k->steps.count == 1 && k->steps.at[0]->kind == STEP_LOOP && k->steps.at[0]->mode == LOOP_ROWS;
 	size_t scratch_bytes = ((size_t)k->scratch_bytes + 63) / 64 * 64;
 	void *scratch = aligned_alloc(64, (scratch_bytes + 64) * (size_t)omp_get_max_threads());
 	CmprtFrame frame = {.buffers = buffers, .params = &rows, .scratch = scratch};
 	if (!scratch || !is_good)
 		diag_fatal(values->model->c, "out of memory");
-	else if (is_streamed)
+	else if (kernel_is_streamed(k))
 		cmprt_parallel(&frame, decoder->run, 0, rows, (int64_t)scratch_bytes);
 	else
 		decoder->run(&frame, 0, rows);

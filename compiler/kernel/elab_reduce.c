@@ -224,7 +224,8 @@ static KExpr *total_extent(Elab *el, const Over *over)
 {
 	KExpr *total = kexpr_int(el->k, T_I32, 1);
 	for (uint32_t i = 0; i < over->count; i++) {
-		KExpr *n = kexpr_binary(el->k, OP_SUB, over->index[i]->hi, over->index[i]->lo);
+		KExpr *hi = over->index[i]->hi; /* the number of rows is an i64 */
+		KExpr *n = kexpr_binary(el->k, OP_SUB, hi, kexpr_cast(el->k, hi->type, over->index[i]->lo));
 		total = kexpr_binary(el->k, OP_MUL, kexpr_cast(el->k, T_I64, total), kexpr_cast(el->k, T_I64, n));
 	}
 	return total;

@@ -121,3 +121,13 @@ KStep *kstep_if(Kernel *k, KExpr *condition)
 	step->value = condition;
 	return step;
 }
+
+bool kernel_is_streamed(const Kernel *k)
+{
+	const KStep *only = k->steps.count == 1 ? k->steps.at[0] : NULL;
+	int64_t first;
+	if (!only || only->kind != STEP_LOOP || only->mode != LOOP_ROWS || only->index->step != 1)
+		return false;
+	return kexpr_is_const(only->index->lo, &first) && first == 0 && only->index->hi->op == OP_PARAM &&
+		   only->index->hi->integer == 0;
+}

@@ -283,6 +283,9 @@ KStep *kstep_linalg(Kernel *k, KLinalg op, bool upper, KBuffer *in, KBuffer *con
 KStep *kstep_loop(Kernel *k, KIndex *index, KLoopMode mode, uint32_t lanes);
 KStep *kstep_if(Kernel *k, KExpr *condition);
 uint32_t linalg_outs(KLinalg op); /* how many results it has */
+/* One loop over the rows that there are, whatever their number: its code runs those it is called for, and any panel of
+ * a matrix will do. Other kernels run as a whole. */
+bool kernel_is_streamed(const Kernel *k);
 
 /* ---- verify.c, print.c ---- */
 

@@ -409,10 +409,9 @@ static uint64_t emit_steps_kernel(Module *m, Kernel *k, KernelFacts *facts)
 bool module_add_kernel(Module *m, Kernel *k)
 {
 	KernelFacts *facts = facts_new(k);
-	KStep *first = k->steps.count == 1 ? k->steps.at[0] : NULL;
-	if (first && first->kind == STEP_LOOP && first->mode == LOOP_ROWS) {
+	if (kernel_is_streamed(k)) {
 		Emitter *e = emitter_new(m, k, facts, k->name);
-		emit_row_range(e, first);
+		emit_row_range(e, k->steps.at[0]);
 		emitter_finish(e);
 		k->scratch_bytes = e->scratch_bytes;
 	} else {

@@ -122,11 +122,6 @@ static void work_buffers(Plan *plan, const Kernel *k, int64_t rows, CmprtJob *jo
 
 void job_from_kernel(Plan *plan, const Kernel *kernel, CmprtJob *job)
 {
-	const KStep *only = kernel->steps.count == 1 ? kernel->steps.at[0] : NULL;
-	int64_t rows;
-	/* a kernel that is one loop over rows runs those that it is asked for */
-	if (only && only->kind == STEP_LOOP && only->mode == LOOP_ROWS && kexpr_is_const(only->index->hi, &rows))
-		job->rows = rows;
 	work_buffers(plan, kernel, job->rows, job);
 }
 

@@ -110,12 +110,6 @@ static size_t find_kernel(Plan *plan, const PlanTensor *tensor, const char *key)
 	return i;
 }
 
-/* Everything happens row by row: one loop that threads may share out. */
-static bool is_streamed(const Kernel *k)
-{
-	return k->steps.count == 1 && k->steps.at[0]->kind == STEP_LOOP && k->steps.at[0]->mode == LOOP_ROWS;
-}
-
 static bool build(Plan *plan, PlanKernel *kernel)
 {
 	ScheduleOptions options = {.lanes = plan->options->lanes ? plan->options->lanes : 8};
@@ -188,7 +182,7 @@ static bool find_or_build(Plan *plan, const Wanted *wanted, size_t *number)
 					tensor->file->name, (long long)tensor->rows, (long long)tensor->cols);
 			return false;
 		}
-		if (!is_whole && !is_streamed(kernel.built.kernel))
+		if (!is_whole && !kernel_is_streamed(kernel.built.kernel))
 			continue;
 		vec_push(plan->c->arena, &plan->kernels, kernel);
 		break;
