@@ -153,19 +153,20 @@ static void print_kernels(Compilation *k, Text *to)
 	}
 }
 
-/* How much memory a kernel needs is known when its code is made: the jobs that run it are told. */
-static const CmprtJob *jobs_with_memory(
+/* How much memory and work a kernel takes is known when its code is made: the jobs that run it are told. */
+static const CmprtJob *jobs_with_costs(
 	Compilation *k, const CmprtJob *from, int64_t count, const char *const *kernel_names)
 {
 	CmprtJob *jobs = arena_array(k->c->arena, CmprtJob, count);
 	for (int64_t i = 0; i < count; i++) {
 		jobs[i] = from[i];
 		for (size_t j = 0; j < k->plan->kernels.count && kernel_names[i]; j++) {
-			const Kernel *kernel = k->plan->kernels.at[j].built.kernel;
+			Kernel *kernel = k->plan->kernels.at[j].built.kernel;
 			if (strcmp(kernel->name, kernel_names[i]) != 0)
 				continue;
 			KHeap heap = kernel_heap(kernel, jobs[i].rows);
 			jobs[i].scratch_bytes = (int64_t)kernel->scratch_bytes;
+			jobs[i].cycles = kernel_cycles(kernel, jobs[i].rows, k->plan->options->lanes);
 			jobs[i].call_heap_bytes = heap.call;
 			jobs[i].thread_heap_bytes = heap.thread;
 		}
@@ -173,22 +174,22 @@ static const CmprtJob *jobs_with_memory(
 	return jobs;
 }
 
-static void take_memory(Compilation *k)
+static void take_costs(Compilation *k)
 {
 	CmprtProgram *program = k->plan->program;
 	const char *const *kernel_names = k->plan->kernel_names.at;
 	CmprtSelect *selects = arena_array(k->c->arena, CmprtSelect, program->select_count + 1);
-	program->early = jobs_with_memory(k, program->early, program->early_count, kernel_names);
+	program->early = jobs_with_costs(k, program->early, program->early_count, kernel_names);
 	kernel_names += program->early_count;
-	program->jobs = jobs_with_memory(k, program->jobs, program->job_count, kernel_names);
+	program->jobs = jobs_with_costs(k, program->jobs, program->job_count, kernel_names);
 	kernel_names += program->job_count;
 	for (int64_t i = 0; i < program->select_count; i++) {
 		selects[i] = program->selects[i];
-		selects[i].jobs = jobs_with_memory(k, selects[i].jobs, selects[i].job_count, kernel_names);
+		selects[i].jobs = jobs_with_costs(k, selects[i].jobs, selects[i].job_count, kernel_names);
 		kernel_names += selects[i].job_count;
 	}
 	program->selects = selects;
-	program->unfused = jobs_with_memory(k, program->unfused, program->unfused_count, kernel_names);
+	program->unfused = jobs_with_costs(k, program->unfused, program->unfused_count, kernel_names);
 }
 
 static bool run_llvm(Compilation *k)
@@ -199,7 +200,7 @@ static bool run_llvm(Compilation *k)
 	for (size_t i = 0; i < k->plan->kernels.count; i++)
 		if (!module_add_kernel(k->module, k->plan->kernels.at[i].built.kernel))
 			return false;
-	take_memory(k);
+	take_costs(k);
 	k->plan->program->code_hash = module_hash(k->module);
 	return module_add_program(k->module, k->plan->program, k->plan->kernel_names.at, !k->runs_here);
 }

@@ -8,7 +8,7 @@
  * region only: every call is in one. Matrices are row-major; to Fortran they are
  * their own transposes. f32 and f64 share the code, a row of `Blas` tells them apart.
  */
-#include "cmprt.h"
+#include "sampler.h"
 
 #include <math.h>
 #include <string.h>
@@ -113,9 +113,12 @@ static Operand operand_of(const float *from, int64_t rows, int64_t columns, int6
 	return (Operand){copy, columns, false, copy};
 }
 
-void cmprt_gemm_f32(void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, void *b, int64_t b_row,
-	int64_t b_column, int64_t m, int64_t n, int64_t depth)
+void cmprt_gemm_f32(void *frame, void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, void *b,
+	int64_t b_row, int64_t b_column, int64_t m, int64_t n, int64_t depth)
 {
+	if (((CmprtFrame *)frame)->sampler &&
+		sample_gemm(frame, c, c_row, a, a_row, a_column, b, b_row, b_column, m, n, depth))
+		return;
 	const Blas *blas = &precisions[0];
 	Operand left = operand_of(a, m, depth, a_row, a_column), right = operand_of(b, depth, n, b_row, b_column);
 	int64_t columns = tiles_of(n), tiles = tiles_of(m) * columns;
@@ -197,8 +200,13 @@ int64_t cmprt_cholesky_bytes(int64_t n, bool upper, bool is_double)
 	return upper ? n * n * precisions[is_double].bytes : 0;
 }
 
-void cmprt_cholesky(void *in, void *out, int64_t n, int64_t upper, int64_t is_double)
+void cmprt_cholesky(void *frame, void *in, void *out, int64_t n, int64_t upper, int64_t is_double)
 {
+	Sampler *sampler = ((CmprtFrame *)frame)->sampler;
+	if (sampler) {
+		sample_cholesky(sampler, out, n, upper, is_double);
+		return;
+	}
 	const Blas *blas = &precisions[is_double != 0];
 	void *l = upper ? cmprt_allocate(n * n * blas->bytes) : out;
 	memcpy(l, in, (size_t)(n * n * blas->bytes));
@@ -232,8 +240,13 @@ int64_t cmprt_inverse_bytes(int64_t n, bool is_double)
 	return 2 * n * n * precisions[is_double].bytes;
 }
 
-void cmprt_inverse(void *in, void *out, int64_t n, int64_t is_double)
+void cmprt_inverse(void *frame, void *in, void *out, int64_t n, int64_t is_double)
 {
+	Sampler *sampler = ((CmprtFrame *)frame)->sampler;
+	if (sampler) {
+		sample_inverse(sampler, out, n, is_double);
+		return;
+	}
 	const Blas *blas = &precisions[is_double != 0];
 	int64_t bytes = n * n * blas->bytes, tiles = tiles_of(n);
 	void *l = cmprt_allocate(bytes), *x = cmprt_allocate(bytes);
@@ -297,8 +310,13 @@ static void fix_signs(const Blas *blas, void *u, void *v, int64_t m, int64_t n, 
 }
 
 /* To Fortran the matrix is its transpose, B = A^T = U S V^T: its left vectors are v, its V^T is u as rows lie. */
-void cmprt_svd(void *in, void *u, void *s, void *v, int64_t m, int64_t n, int64_t is_double)
+void cmprt_svd(void *frame, void *in, void *u, void *s, void *v, int64_t m, int64_t n, int64_t is_double)
 {
+	Sampler *sampler = ((CmprtFrame *)frame)->sampler;
+	if (sampler) {
+		sample_svd(sampler, u, s, v, m, n, is_double);
+		return;
+	}
 	const Blas *blas = &precisions[is_double != 0];
 	int64_t rank = m < n ? m : n;
 	void *a = cmprt_allocate(m * n * blas->bytes), *v_turned = cmprt_allocate(n * rank * blas->bytes);
@@ -346,8 +364,13 @@ static void call_qr(const Blas *blas, void *a, void *r, int m, int n, int rank)
 	cmprt_release(tau);
 }
 
-void cmprt_qr(void *in, void *q, void *r, int64_t m, int64_t n, int64_t is_double)
+void cmprt_qr(void *frame, void *in, void *q, void *r, int64_t m, int64_t n, int64_t is_double)
 {
+	Sampler *sampler = ((CmprtFrame *)frame)->sampler;
+	if (sampler) {
+		sample_qr(sampler, q, r, m, n, is_double);
+		return;
+	}
 	const Blas *blas = &precisions[is_double != 0];
 	int64_t rank = m < n ? m : n;
 	void *a = cmprt_allocate(m * n * blas->bytes);

@@ -23,6 +23,7 @@ typedef struct CmprtFrame {
 	void **buffers;
 	const int64_t *params; /* params[0]: rows in the panel */
 	void *scratch;
+	struct Sampler *sampler; /* NULL in a run; in a dry run of a whole kernel: how long its parts take (sampler.h) */
 } CmprtFrame;
 
 /* Runs rows [begin, end) of the panel. Never fails, never allocates, keeps no state. */

@@ -1,100 +1,67 @@
 /* SPDX-License-Identifier: MIT
  *
  * dry_run.c: what a run will take, without running it. Each distinct kernel is
- * timed on 1 MiB of synthetic rows per thread and the disk on 64 MiB, all threads
- * at once, because that is how a run uses both. A thread reads, computes and
- * writes in turn, so the three times add up. Ends well within two seconds: every
- * measurement has a share of time after which it stops.
+ * timed on 1 MiB of made-up rows per thread (dry_run_whole.c: those that want a
+ * whole tensor), all threads at once, and so is the disk (dry_run_disk.c), because
+ * that is how a run uses both. A thread reads, computes and writes in turn, so the three times
+ * add up. Ends well within two seconds: every measurement has a share of time
+ * after which it stops.
  */
 #include "run.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <math.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #define SAMPLE_BYTES ((int64_t)1 << 20)
-enum { DISK_PIECES = 64 };
-#define DISK_BYTES (DISK_PIECES * SAMPLE_BYTES)
-#define DISK_SECONDS 0.35
-#define KERNELS_SECONDS 0.6
-
-/* ---- the disk ---- */
-
-/* Pieces are spread over all files: what part of them the system has cached shows in the rate. */
-static double measure_read(const Run *run, char *buffers, int64_t threads)
-{
-	int64_t total = 0;
-	double started = clock_seconds();
-#pragma omp parallel for schedule(dynamic, 1) num_threads((int)threads) reduction(+ : total)
-	for (int64_t i = 0; i < DISK_PIECES; i++) {
-		int64_t at = run->sources[0].bytes / DISK_PIECES * i, file = 0;
-		while (file + 1 < run->model->file_count && at >= run->model->file_bytes[file])
-			at -= run->model->file_bytes[file++];
-		if (clock_seconds() - started > DISK_SECONDS)
-			continue;
-		ssize_t count =
-			pread(run->sources[0].fds[file], buffers + omp_get_thread_num() * SAMPLE_BYTES, SAMPLE_BYTES, at);
-		total += count > 0 ? count : 0;
-	}
-	return (double)total / (clock_seconds() - started);
-}
-
-static int compare_seconds(const void *a, const void *b)
-{
-	double left = *(const double *)a, right = *(const double *)b;
-	return (left > right) - (left < right);
-}
-
-/* Into a file without a name in the output's folder. Both rates 0: no such file can be made there. The median piece
- * counts: a short sample that met one pause of the system would promise too little. */
-static void measure_write(const Run *run, const char *buffers, int64_t threads, DryRun *result)
-{
-	int fd = open(run->destination.parent, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0 || fallocate(fd, 0, 0, DISK_BYTES) < 0) {
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	double started = clock_seconds(), seconds[DISK_PIECES];
-#pragma omp parallel for schedule(dynamic, 1) num_threads((int)threads)
-	for (int64_t i = 0; i < DISK_PIECES; i++) {
-		double begun = clock_seconds();
-		ssize_t count = SAMPLE_BYTES;
-		if (begun - started < DISK_SECONDS)
-			count = pwrite(fd, buffers + omp_get_thread_num() * SAMPLE_BYTES, SAMPLE_BYTES, i * SAMPLE_BYTES);
-		bool is_written = count == SAMPLE_BYTES && begun - started < DISK_SECONDS;
-		seconds[i] = is_written ? clock_seconds() - begun : INFINITY;
-	}
-	qsort(seconds, DISK_PIECES, sizeof *seconds, compare_seconds);
-	int written = 0;
-	while (written < DISK_PIECES && isfinite(seconds[written]))
-		written++;
-	result->write_rate = written ? (double)(threads * SAMPLE_BYTES) / seconds[written / 2] : 0;
-	double synced = clock_seconds();
-	if (!run->options->no_sync && fdatasync(fd) == 0)
-		result->sync_rate = (double)(written * SAMPLE_BYTES) / (clock_seconds() - synced);
-	close(fd);
-}
+#define KERNELS_SECONDS 0.4
 
 /* ---- the kernels ---- */
 
-/* Finite in every float format, small, of both signs, and of any use as integers. */
-static void fill(char *bytes, int64_t count, const char *dtype)
+typedef struct FloatBits {
+	const char *dtype;
+	int bytes, fraction, one; /* one: the exponent of 1.0 */
+} FloatBits;
+
+static const FloatBits floats[] = {{"F64", 8, 52, 1023}, {"F32", 4, 23, 127}, {"BF16", 2, 7, 127}, {"F16", 2, 10, 15}};
+
+static uint64_t random_next(uint64_t *state)
 {
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	return *state >> 32 | *state << 32;
+}
+
+/* Uniform between -1/32 and 1/32: every exponent below is half as frequent as the one above it. */
+static uint64_t random_float(const FloatBits *format, uint64_t *state)
+{
+	enum { LARGEST = -6, SPREAD = 8 };
+	uint64_t bits = random_next(state), fraction = random_next(state) & ((UINT64_C(1) << format->fraction) - 1);
+	int below = __builtin_ctzll(bits | UINT64_C(1) << SPREAD);
+	uint64_t exponent = (uint64_t)(format->one + LARGEST - below);
+	return (bits >> 63) << (8 * format->bytes - 1) | exponent << format->fraction | fraction;
+}
+
+/* Floats like weights; of other types any bytes that are finite. */
+void dry_run_fill(char *bytes, int64_t count, const char *dtype)
+{
+	enum { PATTERN = 1 << 16 };
 	uint64_t state = 0x9e3779b97f4a7c15u;
-	for (int64_t i = 0; i < count; i++) {
-		state = state * 6364136223846793005u + 1442695040888963407u;
-		bytes[i] = (char)(state >> 56);
+	const FloatBits any = {.bytes = 8}, *format = &any;
+	for (size_t i = 0; i < sizeof floats / sizeof *floats; i++)
+		if (strcmp(floats[i].dtype, dtype) == 0)
+			format = &floats[i];
+	int64_t made = count < PATTERN ? count : PATTERN;
+	for (int64_t i = 0; i < made; i += format->bytes) {
+		uint64_t bits = format == &any ? random_next(&state) : random_float(format, &state);
+		memcpy(bytes + i, &bits, (size_t)(made - i < format->bytes ? made - i : format->bytes));
 	}
-	nonfinite_zero(dtype, bytes, count);
+	nonfinite_zero(dtype, bytes, made);
+	for (int64_t i = made; i < count; i += PATTERN)
+		memcpy(bytes + i, bytes, (size_t)(count - i < PATTERN ? count - i : PATTERN));
 }
 
 /* Rows of the sample: about 1 MiB of input and output, as a thread's panel would be if it were that large. */
@@ -127,7 +94,7 @@ static char *lay_sample(const Run *run, const Task *task, int64_t rows, char *me
 	memset(memory, 0, (size_t)sample_bytes(task, rows));
 	for (int64_t i = 0; i < job->port_in_count; i++) {
 		*buffer++ = memory;
-		fill(memory, rows * job->ports_in[i].row_bytes, run->inputs[job->ports_in[i].tensor]->dtype);
+		dry_run_fill(memory, rows * job->ports_in[i].row_bytes, run->inputs[job->ports_in[i].tensor]->dtype);
 		memory += align_up(rows * job->ports_in[i].row_bytes, 64);
 	}
 	for (int64_t i = 0; i < job->port_out_count; i++) {
@@ -141,7 +108,42 @@ static char *lay_sample(const Run *run, const Task *task, int64_t rows, char *me
 	return memory;
 }
 
-/* Seconds per row on one of `threads` threads that all run the kernel. The first piece warms up and is small. */
+static int compare_seconds(const void *a, const void *b)
+{
+	double left = *(const double *)a, right = *(const double *)b;
+	return (left > right) - (left < right);
+}
+
+double dry_run_median(double *values, int64_t count)
+{
+	qsort(values, (size_t)count, sizeof *values, compare_seconds);
+	return values[count / 2];
+}
+
+/* Seconds per row of one thread: the median of passes over its sample, because threads may share a core at first. The
+ * first piece warms up and is small. */
+static double time_passes(const Task *task, CmprtFrame *frame, int64_t rows, double budget)
+{
+	enum { PASSES = 15 };
+	int64_t piece = rows / 64 > 0 ? rows / 64 : 1, count = 0;
+	double seconds[PASSES], started = clock_seconds(), spent = 0;
+	task->job->kernel(frame, 0, piece);
+	while (count < PASSES && spent < budget) {
+		double begun = clock_seconds();
+		int64_t done = 0;
+		while (done < rows && spent < budget) {
+			int64_t end = done + piece < rows ? done + piece : rows;
+			task->job->kernel(frame, done, end);
+			done = end;
+			spent = clock_seconds() - started;
+		}
+		if (done == rows || count == 0)
+			seconds[count++] = (clock_seconds() - begun) / (double)done;
+	}
+	return dry_run_median(seconds, count);
+}
+
+/* Seconds per row while all threads run the kernel. */
 static double time_kernel(const Run *run, const Task *task, int64_t threads, double budget)
 {
 	const CmprtJob *job = task->job;
@@ -150,46 +152,36 @@ static double time_kernel(const Run *run, const Task *task, int64_t threads, dou
 	char *memory = mmap(NULL, (size_t)(threads * bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	void **buffers = calloc((size_t)(threads * (ports + 1)), sizeof *buffers);
 	int64_t *params = calloc((size_t)job->param_count + 1, sizeof *params);
-	double slowest = 0;
+	double rows_per_second = 0;
 	if (memory != MAP_FAILED && buffers && params) {
 		task_params(run, task, params);
 		task_panel_params(run, task, 0, rows, params);
-#pragma omp parallel num_threads((int)threads) reduction(max : slowest)
+#pragma omp parallel num_threads((int)threads) reduction(+ : rows_per_second)
 		{
-			int64_t thread = omp_get_thread_num(), done = 0, piece = rows / 64 > 0 ? rows / 64 : 1;
+			int64_t thread = omp_get_thread_num();
 			CmprtFrame frame = {.buffers = buffers + thread * (ports + 1), .params = params};
 			frame.scratch = lay_sample(run, task, rows, memory + thread * bytes, frame.buffers);
-			job->kernel(&frame, 0, piece);
 #pragma omp barrier
-			double started = clock_seconds(), spent = 0;
-			while (spent < budget && done < rows) {
-				int64_t end = done + piece < rows ? done + piece : rows;
-				job->kernel(&frame, done, end);
-				done = end;
-				spent = clock_seconds() - started;
-			}
-			slowest = done ? spent / (double)done : 0;
+			rows_per_second = 1 / time_passes(task, &frame, rows, budget);
 		}
 	}
 	if (memory != MAP_FAILED)
 		munmap(memory, (size_t)(threads * bytes));
 	free(buffers);
 	free(params);
-	return slowest;
+	return rows_per_second > 0 ? 1 / rows_per_second : 0;
 }
 
 /* Tasks with one kernel share its rate: a kernel is made for one row length. */
-static double kernel_seconds(const Run *run, const Task *tasks, int64_t count, int64_t threads, int64_t *untimed)
+static double kernel_seconds(const Run *run, const Task *tasks, int64_t count, int64_t threads)
 {
 	int64_t distinct = 0;
 	double total = 0, *rates = calloc((size_t)count + 1, sizeof *rates);
 	int64_t *firsts = calloc((size_t)count + 1, sizeof *firsts), *which = calloc((size_t)count + 1, sizeof *which);
 	for (int64_t i = 0; i < count && rates && firsts && which; i++) {
 		const Task *task = &tasks[i];
-		if (!task->job->kernel || !task->is_streamed) {
-			*untimed += task->job->kernel != NULL;
+		if (!task->job->kernel || !task->is_streamed)
 			continue;
-		}
 		int64_t k = 0;
 		while (k < distinct && tasks[firsts[k]].job->kernel != task->job->kernel)
 			k++;
@@ -202,7 +194,7 @@ static double kernel_seconds(const Run *run, const Task *tasks, int64_t count, i
 	for (int64_t k = 0; k < distinct; k++)
 		rates[k] = time_kernel(run, &tasks[firsts[k]], threads, KERNELS_SECONDS / (double)distinct);
 	for (int64_t i = 0; which && i < count; i++)
-		total += which[i] ? rates[which[i] - 1] * (double)tasks[i].rows / (double)threads : 0;
+		total += which[i] ? rates[which[i] - 1] * (double)tasks[i].rows : 0;
 	free(rates);
 	free(firsts);
 	free(which);
@@ -215,28 +207,28 @@ void dry_run_measure(Run *run, DryRun *result)
 {
 	int64_t threads = run->schedule.threads;
 	*result = (DryRun){.seconds = 0};
+	dry_run_whole(run, result); /* comes first: it has to fork */
+	for (int64_t i = 0; i < run->program->early_count; i++)
+		for (int64_t k = 0; k < run->early_tasks[i].job->port_in_count; k++) {
+			const CmprtPort *port = &run->early_tasks[i].job->ports_in[k];
+			result->bytes_read += port->value ? 0 : port->rows * port->row_bytes;
+		}
 	for (int64_t i = 0; i < run->program->job_count; i++) {
 		int64_t before, after;
 		task_bytes(run, &run->tasks[i], &before, &after);
 		result->bytes_read += run->tasks[i].bytes - after;
 		result->bytes_written += after;
 	}
-	result->kernel_seconds = kernel_seconds(run, run->tasks, run->program->job_count, threads, &result->untimed);
+	result->kernel_seconds += kernel_seconds(run, run->tasks, run->program->job_count, threads);
 	int64_t keys = run->key_task_first[run->program->select_count];
 	for (int64_t i = 0; i < keys; i++)
 		result->bytes_read += RESOLVE_SWEEPS * run->key_tasks[i].bytes;
-	result->kernel_seconds += RESOLVE_SWEEPS * kernel_seconds(run, run->key_tasks, keys, threads, &result->untimed);
-	char *buffers = calloc((size_t)threads, SAMPLE_BYTES);
-	if (buffers) {
-		memset(buffers, 1, (size_t)(threads * SAMPLE_BYTES));
-		result->read_rate = measure_read(run, buffers, threads);
-		measure_write(run, buffers, threads, result);
-	}
-	free(buffers);
+	result->kernel_seconds += RESOLVE_SWEEPS * kernel_seconds(run, run->key_tasks, keys, threads);
+	dry_run_disk(run, result);
 	result->seconds = result->kernel_seconds;
 	result->seconds += result->read_rate > 0 ? (double)result->bytes_read / result->read_rate : 0;
 	result->seconds += result->write_rate > 0 ? (double)result->bytes_written / result->write_rate : 0;
-	result->seconds += result->sync_rate > 0 ? (double)result->bytes_written / result->sync_rate : 0;
+	result->seconds += dry_run_wait(result, result->seconds, !run->options->no_sync);
 }
 
 static void show_json(const Run *run, const DryRun *result)
@@ -269,10 +261,9 @@ static void show_text(const Run *run, const DryRun *result)
 		printf(", then to the disk at %.0f MB/s", result->sync_rate / 1e6);
 	printf("\n  memory   at most %s%s%s\n", peak, run->schedule.limit ? " of " : "", run->schedule.limit ? limit : "");
 	printf("  threads  %" PRId64 "\n", run->schedule.threads);
-	printf("  time     %s%.2f s, of which kernels %.2f s\n", result->untimed ? "at least " : "about ", result->seconds,
-		result->kernel_seconds);
+	printf("  time     about %.2f s, of which kernels %.2f s\n", result->seconds, result->kernel_seconds);
 	if (result->untimed)
-		printf("  not timed: %" PRId64 " kernels that work on whole tensors\n", result->untimed);
+		printf("           %" PRId64 " kernels take too long to be timed: counted instead\n", result->untimed);
 }
 
 void dry_run(Run *run)

@@ -170,7 +170,7 @@ static bool run_sample(
 		else
 			buffers[i] = forward_state(forward, operand->state, sample);
 	}
-	CmprtFrame frame = {buffers, &length, scratch};
+	CmprtFrame frame = {buffers, &length, scratch, NULL};
 	call->kernel(&frame, 0, length);
 	bool is_done = true;
 	for (int64_t i = 0; i < call->left_count && is_done; i++)

@@ -57,7 +57,7 @@ static int64_t thread_bytes(const Task *task, int64_t rows)
 	return bytes + align_up(job->scratch_bytes, 64);
 }
 
-static int64_t whole_bytes(const Task *task, int64_t threads)
+int64_t memory_whole(const Task *task, int64_t threads)
 {
 	const CmprtJob *job = task->job;
 	int64_t bytes = threads * (align_up(job->scratch_bytes, 64) + WHOLE_THREAD_BYTES);
@@ -107,7 +107,7 @@ static int64_t least_arena(const Run *run, int64_t threads)
 	for (int64_t i = 0; i < task_count(run); i++) {
 		const Task *task = task_at(run, i);
 		int64_t bytes =
-			task->is_streamed ? thread_bytes(task, rows_in(task, LEAST_PANEL_BYTES)) : whole_bytes(task, threads);
+			task->is_streamed ? thread_bytes(task, rows_in(task, LEAST_PANEL_BYTES)) : memory_whole(task, threads);
 		int64_t *largest = task->is_streamed ? &streamed : &whole;
 		*largest = bytes > *largest ? bytes : *largest;
 	}
@@ -144,7 +144,7 @@ static void fit_panels(Run *run, int64_t bytes)
 		Task *task = task_at(run, i);
 		if (!task->is_streamed) {
 			task->panel_rows = PANEL_BYTES;
-			int64_t needed = whole_bytes(task, schedule->threads);
+			int64_t needed = memory_whole(task, schedule->threads);
 			whole = needed > whole ? needed : whole;
 			continue;
 		}

@@ -89,7 +89,7 @@ static const float *panel_keys(Sweep *sweep, const Task *task, int64_t begin, in
 			return NULL;
 	task_params(run, task, params);
 	task_panel_params(run, task, begin, count, params);
-	CmprtFrame frame = {buffers, params, scratch};
+	CmprtFrame frame = {buffers, params, scratch, NULL};
 	job->kernel(&frame, 0, count);
 	return buffers[job->port_in_count];
 }

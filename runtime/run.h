@@ -145,6 +145,7 @@ typedef struct Schedule {
 } Schedule;
 
 bool memory_schedule(Run *run, CmprtError *error);
+int64_t memory_whole(const Task *task, int64_t threads); /* of the arena, for a whole task */
 int64_t memory_resident(bool is_peak); /* bytes: VmHWM or VmRSS */
 
 /* ---- nonfinite.c ---- */
@@ -159,7 +160,9 @@ void nonfinite_zero(const char *dtype, void *bytes, int64_t count);
 /* Buffers of a panel of the task, laid out from `memory` on: inputs, outputs, work; returns what is left: scratch. That
  * of the error port is not set. */
 void *panel_buffers(const Task *task, char *memory, void **buffers);
-/* The same for a whole task; reads its inputs and runs its kernel. params: param_count + 1 */
+/* The same for a whole task, errors per row among them. */
+void *whole_buffers(const Task *task, char *memory, void **buffers);
+/* And for a run of it; reads its inputs and runs its kernel. params: param_count + 1 */
 bool whole_compute(Run *run, const Task *task, char *memory, void **buffers, int64_t *params, CmprtError *error);
 bool stream_tasks(Run *run, int64_t first, int64_t end, CmprtError *error);
 bool whole_task(Run *run, int64_t number, CmprtError *error);
@@ -210,14 +213,27 @@ int64_t threads_available(void);
 
 typedef struct DryRun {
 	double read_rate, write_rate; /* bytes/s, all threads together */
-	double sync_rate;             /* 0: nothing is synced */
+	double sync_rate;             /* and from memory to the disk */
+	double drop_rate;             /* of the result that is replaced; 0: there is none */
 	double seconds, kernel_seconds;
 	int64_t bytes_read, bytes_written;
-	int64_t untimed; /* jobs whose kernels cannot be timed on a few rows */
+	int64_t untimed; /* jobs whose kernels take too long to be timed */
 } DryRun;
 
 void dry_run(Run *run);
 void dry_run_measure(Run *run, DryRun *result);
+double dry_run_median(double *values, int64_t count); /* count > 0; puts them in order */
+void dry_run_fill(char *bytes, int64_t count, const char *dtype);
+
+/* ---- dry_run_disk.c ---- */
+
+void dry_run_disk(const Run *run, DryRun *result); /* sets the rates; 0: unknown */
+/* What a run of `seconds` waits for the disk beside them, with bytes_written. */
+double dry_run_wait(const DryRun *result, double seconds, bool is_synced);
+
+/* ---- dry_run_whole.c ---- */
+
+bool dry_run_whole(const Run *run, DryRun *result); /* adds what kernels on whole tensors take; false: no memory */
 
 /* ---- report.c, report_html.c ---- */
 

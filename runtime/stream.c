@@ -210,7 +210,7 @@ static bool run_panel(Worker *worker, const Panel *panel, uint64_t *sum, CmprtEr
 			worker->buffers[job->port_in_count + job->error_port] = panel->slot->errors + 2 * first;
 		}
 		task_panel_params(worker->run, task, panel->begin, panel->count, worker->params);
-		CmprtFrame frame = {worker->buffers, worker->params, worker->scratch};
+		CmprtFrame frame = {worker->buffers, worker->params, worker->scratch, NULL};
 		job->kernel(&frame, 0, panel->count);
 	}
 	for (int64_t i = 0; i < job->port_out_count; i++)

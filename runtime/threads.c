@@ -4,6 +4,7 @@
  * whole jobs. The number of threads in force is OpenMP's own, set by the run loop.
  */
 #include "run.h"
+#include "sampler.h"
 
 #include <omp.h>
 #include <sched.h>
@@ -40,10 +41,13 @@ void cmprt_parallel(void *frame, void *body, int64_t begin, int64_t end, int64_t
 		piece = 1;
 	int64_t pieces = (end - begin + piece - 1) / piece;
 	int64_t stride = align_up(scratch_bytes, 64);
+	if (((CmprtFrame *)frame)->sampler && sample_rows(frame, kernel, begin, end, stride))
+		return;
 #pragma omp parallel num_threads((int)threads)
 	{
 		CmprtFrame own = *(const CmprtFrame *)frame;
 		own.scratch = (char *)own.scratch + omp_get_thread_num() * stride;
+		own.sampler = NULL;
 #pragma omp for schedule(dynamic, 1)
 		for (int64_t i = 0; i < pieces; i++) {
 			int64_t first = begin + i * piece;

@@ -41,7 +41,7 @@ static bool move_port(
 }
 
 /* Inputs, outputs (the errors per row among them), work buffers, one after the other; returns what is left: scratch. */
-static char *lay_buffers(const Task *task, char *memory, void **buffer)
+void *whole_buffers(const Task *task, char *memory, void **buffer)
 {
 	const CmprtJob *job = task->job;
 	for (int64_t i = 0; i < job->port_in_count; i++, buffer++) {
@@ -63,14 +63,14 @@ static char *lay_buffers(const Task *task, char *memory, void **buffer)
 bool whole_compute(Run *run, const Task *task, char *memory, void **buffers, int64_t *params, CmprtError *error)
 {
 	const CmprtJob *job = task->job;
-	char *scratch = lay_buffers(task, memory, buffers);
+	char *scratch = whole_buffers(task, memory, buffers);
 	uint64_t no_sum = 0;
 	for (int64_t i = 0; i < job->port_in_count; i++)
 		if (!move_port(run, task, i, false, buffers[i], &no_sum, error))
 			return false;
 	task_params(run, task, params);
 	task_panel_params(run, task, 0, job->rows, params);
-	CmprtFrame frame = {buffers, params, scratch};
+	CmprtFrame frame = {buffers, params, scratch, NULL};
 	job->kernel(&frame, 0, job->rows);
 	return true;
 }

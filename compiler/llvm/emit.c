@@ -368,6 +368,8 @@ static LLVMValueRef emit_rows_frame(Emitter *e, LLVMValueRef buffers)
 	LLVMBuildStore(e->builder, buffers, pointer_at(e, frame, 0));
 	LLVMBuildStore(e->builder, params, pointer_at(e, frame, 1));
 	LLVMBuildStore(e->builder, scratch, pointer_at(e, frame, 2));
+	LLVMBuildStore(
+		e->builder, LLVMBuildLoad2(e->builder, pointer, pointer_at(e, e->frame, 3), ""), pointer_at(e, frame, 3));
 	return frame;
 }
 

@@ -21,16 +21,16 @@ void emit_linalg(Emitter *e, KStep *step)
 	switch (step->linalg) {
 	case LINALG_CHOLESKY:
 		emit_runtime_call(
-			e, "cmprt_cholesky", (LLVMValueRef[]){from, to[0], n, const_int(i64, step->upper), is_double});
+			e, "cmprt_cholesky", (LLVMValueRef[]){e->frame, from, to[0], n, const_int(i64, step->upper), is_double});
 		break;
 	case LINALG_INVERSE:
-		emit_runtime_call(e, "cmprt_inverse", (LLVMValueRef[]){from, to[0], n, is_double});
+		emit_runtime_call(e, "cmprt_inverse", (LLVMValueRef[]){e->frame, from, to[0], n, is_double});
 		break;
 	case LINALG_SVD:
-		emit_runtime_call(e, "cmprt_svd", (LLVMValueRef[]){from, to[0], to[1], to[2], m, n, is_double});
+		emit_runtime_call(e, "cmprt_svd", (LLVMValueRef[]){e->frame, from, to[0], to[1], to[2], m, n, is_double});
 		break;
 	case LINALG_QR:
-		emit_runtime_call(e, "cmprt_qr", (LLVMValueRef[]){from, to[0], to[1], m, n, is_double});
+		emit_runtime_call(e, "cmprt_qr", (LLVMValueRef[]){e->frame, from, to[0], to[1], m, n, is_double});
 		break;
 	}
 	memo_forget(e);
@@ -161,7 +161,7 @@ static void emit_product(Emitter *e, const Product *p, uint32_t at, Operand *to,
 		e->index_values[index->id] = NULL;
 		return;
 	}
-	LLVMValueRef args[] = {operand_pointer(e, to), const_int(i64, to->along_free), operand_pointer(e, left),
+	LLVMValueRef args[] = {e->frame, operand_pointer(e, to), const_int(i64, to->along_free), operand_pointer(e, left),
 		const_int(i64, left->along_free), const_int(i64, left->along_other), operand_pointer(e, right),
 		const_int(i64, right->along_other), const_int(i64, right->along_free), emit_trip_count(e, p->row),
 		emit_trip_count(e, p->column), emit_depth(e, step)};

@@ -134,7 +134,7 @@ static void run_kernel(void *state, int64_t begin, int64_t end)
 		buffers[ins + i] = to + begin * job->ports_out[i].row_bytes;
 		to += (job->ports_out[i].row_bytes * job->rows + 63) / 64 * 64;
 	}
-	CmprtFrame frame = {buffers, params, kernel->scratch + omp_get_thread_num() * scratch_bytes(kernel)};
+	CmprtFrame frame = {buffers, params, kernel->scratch + omp_get_thread_num() * scratch_bytes(kernel), NULL};
 	job->kernel(&frame, 0, end - begin);
 }
 

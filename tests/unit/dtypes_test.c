@@ -153,7 +153,7 @@ static void run_native(Compiler *c, Kernel *k, void *input, Result *result)
 			if (k->buffers.at[i]->kind == BUFFER_TEMP && !k->buffers.at[i]->scope)
 				buffers[count++] = malloc((size_t)output_bytes(k->buffers.at[i]) + 64);
 		int64_t params[1] = {ROWS};
-		CmprtFrame frame = {buffers, params, scratch};
+		CmprtFrame frame = {buffers, params, scratch, NULL};
 		run(&frame, 0, ROWS);
 		while (count > work)
 			free(buffers[--count]);

@@ -136,7 +136,7 @@ static void *call(Suite *s, Case *c, CmprtKernel *kernel, int64_t begin, int64_t
 		buffers[in + outs + i] = arena_alloc(arena, c->work_bytes);
 	char *scratch = arena_alloc(arena, c->k->scratch_bytes * 4 + 64);
 	scratch += 64 - (uintptr_t)scratch % 64;
-	CmprtFrame frame = {buffers, c->params, scratch};
+	CmprtFrame frame = {buffers, c->params, scratch, NULL};
 	kernel(&frame, begin, end);
 	return NULL;
 }
@@ -824,14 +824,15 @@ static void check_linalg(Compiler *c, KLinalg op, bool upper, size_t m, size_t n
 		expected[i] = arena_array(c->arena, double, sizes[i]);
 	}
 	linalg_reference(c->arena, op, upper, m, n, exact, expected);
+	CmprtFrame whole = {.sampler = NULL};
 	if (op == LINALG_CHOLESKY)
-		cmprt_cholesky(a, got[0], (int64_t)n, upper, 0);
+		cmprt_cholesky(&whole, a, got[0], (int64_t)n, upper, 0);
 	else if (op == LINALG_INVERSE)
-		cmprt_inverse(a, got[0], (int64_t)n, 0);
+		cmprt_inverse(&whole, a, got[0], (int64_t)n, 0);
 	else if (op == LINALG_SVD)
-		cmprt_svd(a, got[0], got[1], got[2], (int64_t)m, (int64_t)n, 0);
+		cmprt_svd(&whole, a, got[0], got[1], got[2], (int64_t)m, (int64_t)n, 0);
 	else
-		cmprt_qr(a, got[0], got[1], (int64_t)m, (int64_t)n, 0);
+		cmprt_qr(&whole, a, got[0], got[1], (int64_t)m, (int64_t)n, 0);
 	for (uint32_t i = 0; i < linalg_outs(op); i++) {
 		double most = largest_difference(got[i], expected[i], sizes[i]);
 		CHECK(most < 2e-3, "linalg %d, %zu x %zu, result %u is off by %g", (int)op, m, n, i, most);

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What --dry-run says of the time, against the run: kernels that want a whole tensor (products, factorizations, a loop
+over columns with rows in it) and one that works by rows. Loose, because machines are busy: a kernel that is not timed,
+or work that is counted twice or not at all, is far outside. It ends soon and leaves nothing behind."""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+CMPC = os.environ["CMPC"]
+FACTOR = 5
+SIDE, TENSORS = 768, 3
+PROGRAM = """
+pass whitened() on w[o, i] {
+  (q, r)   = qr(w)
+  w[o, i] := q[o, i]
+}
+pass ranked() on w[o, i] {
+  w[o, i] := rank[o, i](abs(w[o, i]))
+}
+fn factor(w[t, i]) -> U {
+  H[i, j] = 2 * mean[t](w[t, i] * w[t, j])
+  A[i, j] = H[i, j] + (if i == j then mean[l](H[l, l]) / 100 else 0)
+  U       = cholesky(inverse(A), upper)
+}
+pass fed_forward() on w[o, i] {
+  U = factor(w)
+  for b in 0..extent(i) step 128 {
+    e1 = min(b + 128, extent(i))
+    for j in b..e1 {
+      c[o, j] = round(w[o, j] * 64) / 64
+      e[o, j] = (w[o, j] - c[o, j]) / U[j, j]
+      w[o, k in j + 1 .. e1] := w[o, k] - e[o, j] * U[j, k]
+    }
+    w[o, k in e1 .. extent(i)] := w[o, k] - sum[j in b .. e1](e[o, j] * U[j, k])
+  }
+  w[o, i] := c[o, i]
+}
+model m from "m.safetensors"
+pipeline svd of m { lowrank.svd(rank: 64) on all  save "svd.safetensors" }
+pipeline qr of m { whitened() on all  save "qr.safetensors" }
+pipeline rank of m { ranked() on all  save "rank.safetensors" }
+pipeline forward of m { fed_forward() on all  save "forward.safetensors" }
+pipeline rows of m { quantize.rtn(q2_K) on all  save "rows.gguf" }
+"""
+
+
+def write_model(path):
+    values = np.random.default_rng(7)
+    header, data = {}, b""
+    for i in range(TENSORS):
+        tensor = values.standard_normal((SIDE, SIDE), dtype=np.float32).tobytes()
+        name = f"model.layers.{i}.self_attn.q_proj.weight"
+        header[name] = {"dtype": "F32", "shape": [SIDE, SIDE], "data_offsets": [len(data), len(data) + len(tensor)]}
+        data += tensor
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text + data)
+
+
+def timed(*arguments):
+    started = time.monotonic()
+    done = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True)
+    return time.monotonic() - started, done.stdout
+
+
+def check_pipeline(name):
+    subprocess.run([CMPC, "build", "t.cmp", "-p", name, "-o", "./t"], check=True)
+    before = sorted(os.listdir("."))
+    dry, text = timed("./t", "--dry-run", "--no-sync", "--json")
+    plan = json.loads(text)
+    found = []
+    if sorted(os.listdir(".")) != before:
+        found.append("the dry run left something behind")
+    if dry > 4:
+        found.append(f"the dry run takes {dry:.1f} s")
+    if plan["untimed_kernels"]:
+        found.append(f"{plan['untimed_kernels']} kernels were not timed")
+    run = min(timed("./t", "--no-sync", "--quiet", "--force")[0] for _ in range(3))
+    if not run / FACTOR - 0.05 < plan["seconds"] < run * FACTOR + 0.05:
+        found.append(f"forecast {plan['seconds']:.3f} s, the run takes {run:.3f} s")
+    if not 0 < plan["kernel_seconds"] <= plan["seconds"]:
+        found.append(f"kernels are said to take {plan['kernel_seconds']} s of {plan['seconds']} s")
+    print(f"{name}: {'; '.join(found) or 'ok'}")
+    return not found
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        write_model("m.safetensors")
+        with open("t.cmp", "w") as file:
+            file.write(PROGRAM)
+        are_good = [check_pipeline(name) for name in ("svd", "qr", "rank", "forward", "rows")]
+        os.chdir("/")
+    return not all(are_good)
+
+
+sys.exit(main())
