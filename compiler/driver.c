@@ -166,7 +166,8 @@ static const CmprtJob *jobs_with_costs(
 				continue;
 			KHeap heap = kernel_heap(kernel, jobs[i].rows);
 			jobs[i].scratch_bytes = (int64_t)kernel->scratch_bytes;
-			jobs[i].cycles = kernel_cycles(kernel, jobs[i].rows, k->plan->options->lanes);
+			KCost cost = kernel_cost(kernel, jobs[i].rows, k->plan->options->lanes);
+			jobs[i].cycles = cost.spread + cost.serial;
 			jobs[i].call_heap_bytes = heap.call;
 			jobs[i].thread_heap_bytes = heap.thread;
 		}

@@ -11,6 +11,7 @@
 typedef struct Coster {
 	Kernel *k;
 	double rows, lanes; /* of a vector of f32 */
+	KCost cost;
 } Coster;
 
 /* Cycles of a vector, or of a single value, on the CPUs of the last ten years: throughput, not latency. */
@@ -94,63 +95,105 @@ static double all_turns(const Coster *c, KIndex *const *indices, uint32_t count)
 	return product;
 }
 
-/* Per element: a rank or an order sorts; what selects a part counts it a few times over. */
-static double scan_cycles(const KStep *step, double elements)
+/* Per element: an order is a radix sort of keys and positions, of few by insertion; what selects a part compares all
+ * with guesses a few times over, in lanes, from memory if they are many. */
+static double order_cycles(double elements)
 {
-	enum { SELECT_PASSES = 8, SORT_STEP = 4 };
-	double depth = elements > 2 ? log2(elements) : 1;
-	switch (step->scan) {
-	case SCAN_SMALLEST:
-		return elements > 16 ? SELECT_PASSES : elements;
-	case SCAN_PREFIX:
-		return step->key ? SORT_STEP * depth : 2;
-	default:
-		return SORT_STEP * depth;
-	}
+	enum { RADIX_SORT = 110 };
+	return fmin(elements, RADIX_SORT);
 }
 
+static double select_cycles(const Coster *c, double elements)
+{
+	enum { FEW = 16, PASSES = 8, FROM_MEMORY = 12 };
+	const double cached = 1 << 18;
+	return elements <= FEW ? elements / c->lanes : elements <= cached ? PASSES / c->lanes : FROM_MEMORY;
+}
+
+static double scan_cycles(const Coster *c, const KStep *step, double elements)
+{
+	if (step->scan == SCAN_SMALLEST)
+		return select_cycles(c, elements);
+	return step->scan == SCAN_PREFIX && !step->key ? 1 : order_cycles(elements);
+}
+
+/* Cycles of a multiplication in lanes, measured on matrices of 1024 and 2048. */
 static double linalg_cycles(const Coster *c, const KStep *step)
 {
-	enum { SVD_WORK = 20 }; /* multiplications per element and column of the shorter side; the others: one */
+	static const double factors[] = {
+		[LINALG_CHOLESKY] = 0.12, [LINALG_INVERSE] = 0.4, [LINALG_SVD] = 11, [LINALG_QR] = 3};
 	double m = middle(c, step->ins[0]->extent[0]), n = middle(c, step->ins[0]->extent[1]);
-	return (step->linalg == LINALG_SVD ? SVD_WORK : 1) * m * n * fmin(m, n) / c->lanes;
+	double lanes = step->ins[0]->store.kind == STORE_F64 ? c->lanes / 2 : c->lanes;
+	return factors[step->linalg] * m * n * fmin(m, n) / lanes;
 }
 
-static double steps_cycles(const Coster *c, const KStepVec *steps, double around, double lanes);
-
-/* around: how often the step is come to; lanes: of the loop around it that runs side by side, or 1 */
-static double step_cycles(const Coster *c, const KStep *step, double around, double lanes)
+static double value_cycles(const Coster *c, const KStep *step, double over, double lanes)
 {
-	if (step->kind == STEP_LOOP) {
-		bool is_wide = step->mode == LOOP_LANES;
-		return steps_cycles(c, &step->body, around * turns(c, step->index), is_wide ? (double)step->lanes : lanes);
-	}
-	if (step->kind == STEP_IF)
-		return steps_cycles(c, &step->body, around, lanes);
-	if (step->kind == STEP_LINALG)
-		return around * linalg_cycles(c, step);
-	double own = all_turns(c, step->domain, step->domain_count), over = all_turns(c, step->over, step->over_count);
-	if (step->is_contraction) /* BLAS: a multiplication and an addition of two vectors a cycle */
-		return around * own * over / (2 * c->lanes);
 	KExprMap met = {.arena = c->k->c->arena};
-	double cycles = 1 + expr_cycles(step->value, &met);
-	if (step->kind == STEP_SCAN)
-		cycles += scan_cycles(step, over);
 	/* more lanes than a vector has are several vectors */
 	double width = step->is_vector ? c->lanes : fmin(lanes, c->lanes);
-	return around * own * over * cycles / width;
-}
-
-static double steps_cycles(const Coster *c, const KStepVec *steps, double around, double lanes)
-{
-	double cycles = 0;
-	for (size_t i = 0; i < steps->count; i++)
-		cycles += step_cycles(c, steps->at[i], around, lanes);
+	double cycles = (1 + expr_cycles(step->value, &met)) / width;
+	if (step->kind == STEP_SCAN)
+		cycles += scan_cycles(c, step, over);
+	if (step->kind == STEP_REDUCE && step->reduce == REDUCE_QUANTILE)
+		cycles += order_cycles(over);
 	return cycles;
 }
 
-double kernel_cycles(Kernel *k, int64_t rows, uint32_t lanes)
+/* Where a step stands: how often it is come to, what it is in. */
+typedef struct Around {
+	double times;
+	double lanes;     /* of the loop that runs side by side; else 1 */
+	bool is_spread;   /* over threads */
+	bool is_in_order; /* a loop of the program hands values on: each step waits for the one before */
+} Around;
+
+/* Of a step that waits. */
+enum { WAIT_CYCLES = 30 };
+
+static void add_steps(Coster *c, const KStepVec *steps, Around around);
+
+static void add_loop(Coster *c, const KStep *loop, Around around)
+{
+	around.times *= turns(c, loop->index);
+	around.lanes = loop->mode == LOOP_LANES ? (double)loop->lanes : around.lanes;
+	around.is_spread |= loop->mode == LOOP_ROWS;
+	around.is_in_order |= loop->origin != NULL;
+	add_steps(c, &loop->body, around);
+}
+
+static void add_step(Coster *c, const KStep *step, Around around)
+{
+	double cycles;
+	if (step->kind == STEP_LINALG) {
+		cycles = linalg_cycles(c, step);
+		around.is_spread |= step->linalg == LINALG_CHOLESKY || step->linalg == LINALG_INVERSE;
+	} else {
+		double own = all_turns(c, step->domain, step->domain_count), over = all_turns(c, step->over, step->over_count);
+		/* BLAS: a multiplication and an addition of two vectors a cycle */
+		double each = step->is_contraction ? 1 / (2 * c->lanes) : value_cycles(c, step, over, around.lanes);
+		cycles = own * over * each + (around.is_in_order ? WAIT_CYCLES / around.lanes : 0);
+		around.is_spread |= step->is_contraction;
+	}
+	*(around.is_spread ? &c->cost.spread : &c->cost.serial) += around.times * cycles;
+}
+
+static void add_steps(Coster *c, const KStepVec *steps, Around around)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		const KStep *step = steps->at[i];
+		if (step->kind == STEP_LOOP)
+			add_loop(c, step, around);
+		else if (step->kind == STEP_IF)
+			add_steps(c, &step->body, around);
+		else
+			add_step(c, step, around);
+	}
+}
+
+KCost kernel_cost(Kernel *k, int64_t rows, uint32_t lanes)
 {
 	Coster c = {.k = k, .rows = (double)rows, .lanes = lanes};
-	return steps_cycles(&c, &k->steps, 1, 1);
+	add_steps(&c, &k->steps, (Around){.times = 1, .lanes = 1});
+	return c.cost;
 }

@@ -295,8 +295,12 @@ const char *kstep_describe(const Kernel *k, const KStep *step); /* "map x", for 
 
 /* ---- cost.c ---- */
 
-/* What one core takes for so many rows of a scheduled kernel, within a small factor. */
-double kernel_cycles(Kernel *k, int64_t rows, uint32_t lanes);
+/* What one core takes for so many rows of a scheduled kernel, within a small factor: in parts that threads share out,
+ * and in those that one runs while the others wait. */
+typedef struct KCost {
+	double spread, serial; /* cycles */
+} KCost;
+KCost kernel_cost(Kernel *k, int64_t rows, uint32_t lanes);
 
 /* ---- heap.c ---- */
 

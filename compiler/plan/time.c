@@ -17,16 +17,21 @@
 /* A selection is decided in two reads of the weights, at least. */
 enum { SELECT_READS = 2 };
 
-/* Seconds of one core. */
 typedef struct PlanTime {
-	double kernels, moves;
+	double cores; /* that the kernels run on */
+	double kernels;
+	double moves; /* seconds of one core */
 } PlanTime;
 
-static double job_seconds(const Plan *plan, const CmprtJob *job, const char *kernel_name)
+static double job_seconds(const Plan *plan, const CmprtJob *job, const char *kernel_name, double cores)
 {
-	for (size_t i = 0; i < plan->kernels.count && kernel_name; i++)
-		if (!strcmp(plan->kernels.at[i].built.kernel->name, kernel_name))
-			return kernel_cycles(plan->kernels.at[i].built.kernel, job->rows, plan->options->lanes) / CYCLES_PER_SECOND;
+	for (size_t i = 0; i < plan->kernels.count && kernel_name; i++) {
+		Kernel *kernel = plan->kernels.at[i].built.kernel;
+		if (strcmp(kernel->name, kernel_name) != 0)
+			continue;
+		KCost cost = kernel_cost(kernel, job->rows, plan->options->lanes);
+		return (cost.spread / cores + cost.serial) / CYCLES_PER_SECOND;
+	}
 	return 0;
 }
 
@@ -41,16 +46,16 @@ static double port_bytes(const CmprtPort *ports, int64_t count)
 static void add_jobs(const Plan *plan, const CmprtJob *jobs, int64_t count, size_t first_name, int times, PlanTime *to)
 {
 	for (int64_t i = 0; i < count; i++) {
-		to->kernels += times * job_seconds(plan, &jobs[i], plan->kernel_names.at[first_name + (size_t)i]);
+		to->kernels += times * job_seconds(plan, &jobs[i], plan->kernel_names.at[first_name + (size_t)i], to->cores);
 		to->moves += times * port_bytes(jobs[i].ports_in, jobs[i].port_in_count) / READ_RATE;
 		to->moves += times * port_bytes(jobs[i].ports_out, jobs[i].port_out_count) / WRITE_RATE;
 	}
 }
 
-static PlanTime plan_time(const Plan *plan)
+static PlanTime plan_time(const Plan *plan, int64_t cores)
 {
 	const CmprtProgram *program = plan->program;
-	PlanTime time = {0};
+	PlanTime time = {.cores = (double)cores};
 	size_t name = (size_t)program->early_count;
 	add_jobs(plan, program->early, program->early_count, 0, 1, &time);
 	add_jobs(plan, program->jobs, program->job_count, name, 1, &time);
@@ -70,11 +75,11 @@ static void print_seconds(Text *to, double seconds)
 
 void plan_print_time(const Plan *plan, int64_t cores, Text *to)
 {
-	PlanTime time = plan_time(plan);
 	int64_t used = plan->cores > 0 ? plan->cores : cores;
+	PlanTime time = plan_time(plan, used);
 	text_printf(to, "# time: ");
-	print_seconds(to, (time.kernels + time.moves) / (double)used);
+	print_seconds(to, time.kernels + time.moves / (double)used);
 	text_printf(to, " on %lld core%s, of which kernels ", (long long)used, used == 1 ? "" : "s");
-	print_seconds(to, time.kernels / (double)used);
+	print_seconds(to, time.kernels);
 	text_printf(to, "; measured by the executable's --dry-run\n");
 }
