@@ -125,11 +125,11 @@ int command_init(Request *request)
 	text_printf(&text,
 		"#\n# Next: cmpc plan THIS_FILE, then cmpc run THIS_FILE. `cmpc doc` lists passes, recipes, dtypes.\n\n");
 	text_printf(&text, "model input from ");
-	print_string(request->operands[0], &text);
+	string_print(request->operands[0], &text);
 	text_printf(&text, "\n\npipeline small of input {\n");
 	print_recipes(model->library, &text);
 	text_printf(&text, "\n  save ");
-	print_string(arena_printf(c->arena, "%s-small%s", base, file_suffix()), &text);
+	string_print(arena_printf(c->arena, "%s-small%s", base, file_suffix()), &text);
 	text_printf(&text, "\n}\n");
 	bool is_written = text_write(c, NULL, &text);
 	model_close(model);

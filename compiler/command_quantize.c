@@ -43,7 +43,7 @@ int command_quantize(Request *request)
 		return STATUS_ERROR;
 	Text text = {.arena = request->c->arena};
 	text_printf(&text, "model input from ");
-	print_string(request->operands[0], &text);
+	string_print(request->operands[0], &text);
 	if (request->requantize)
 		text_printf(&text, " { requantize true }");
 	text_printf(&text, "\npipeline quantize of input {\n  %s\n  report error\n}\n", statement);

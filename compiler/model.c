@@ -152,11 +152,3 @@ void print_bytes(int64_t bytes, Text *to)
 	format_bytes(text, bytes);
 	text_printf(to, "%s", text);
 }
-
-void print_string(const char *text, Text *to)
-{
-	text_append(to, "\"", 1);
-	for (; *text; text++)
-		text_printf(to, *text == '"' || *text == '\\' ? "\\%c" : "%c", *text);
-	text_append(to, "\"", 1);
-}

@@ -47,7 +47,6 @@ void print_shape(const CkTensor *tensor, Text *to);   /* [32, 64] */
 void print_roles(const PlanTensor *tensor, Text *to); /* linear attn_q */
 void print_count(int64_t count, Text *to);            /* 1,523,200 */
 void print_bytes(int64_t bytes, Text *to);            /* 2.91 MiB */
-void print_string(const char *text, Text *to);        /* "a b", as in a program */
 
 /* ---- stored.c: tensors as the model has them, whatever the file made of them ---- */
 

@@ -57,8 +57,10 @@ bool node_is_given(const Node *line);            /* x[..] = weight .. or data ..
 Name node_path(Compiler *c, const Node *node);
 bool ast_verify(Compiler *c, const Node *file); /* holds the tree to ast.def; reports internal errors */
 
-/* ---- ast_print.c, format.c ---- */
+/* ---- ast_print.c, source_print.c, format.c ---- */
 
+void string_print(const char *text, Text *to); /* "a \"b\"", as in a program */
+void number_print(const Node *node, Text *to); /* with its unit */
 void ast_print(const Node *node, Text *to);           /* --emit=ast: one node a line, indented */
 void source_print(Compiler *c, const Node *node, Text *to); /* legal .cmp again, comments lost: for plans and messages */
 /* cmpc fmt: the file's own text re-indented and re-spaced, comments kept, meaning unchanged; false if it does not parse */

@@ -102,7 +102,7 @@ static bool run_model(Session *s, const char *operands)
 	if (is_quoted)
 		text_append(&text, operands, length);
 	else
-		print_string(operands, &text);
+		string_print(operands, &text);
 	Entry entry;
 	return entry_read(s, text.at, &entry) == ENTRY_WHOLE && session_enter(s, entry);
 }

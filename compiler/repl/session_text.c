@@ -17,7 +17,7 @@ static void print_declarations(const Session *s, const State *state, Text *to)
 {
 	if (s->file) {
 		text_printf(to, "import ");
-		print_string(s->file, to);
+		string_print(s->file, to);
 		text_printf(to, "\n");
 	}
 	for (size_t i = 0; i < state->entries.count; i++)
