@@ -142,6 +142,7 @@ bool parameter_type_is_known(Name type);
 void parameter_type_names(Compiler *c, NameVec *to);
 /* a node.op b for two values: what equations fold with */
 Value value_operate(Program *p, const Node *node, Value a, Value b);
+Value value_error(Loc loc); /* its reason is reported already */
 Value value_int(Loc loc, int64_t value);
 Value value_real(Loc loc, double value);
 Value value_string(Loc loc, const char *text);
@@ -151,6 +152,8 @@ Value value_dtype(Program *p, Loc loc, Decl *decl);
 Scope *dtype_scope(Program *p, const DtypeRef *dtype);           /* its parameters */
 int64_t dtype_block_elements(Program *p, const DtypeRef *dtype); /* 0: whole rows */
 void value_print(const Value *value, Text *to);                  /* as .cmp */
+/* value if it is a number, else an error: `what` needs one */
+Value value_need_number(Program *p, Value value, const char *what);
 bool value_is_number(const Value *value);
 /* PROP named so of a target, model, data, save node, or NULL */
 const Node *node_prop(const Node *node, Name name);
