@@ -255,13 +255,6 @@ KExpr *kexpr_store(Kernel *k, KOp op, Store store, KExpr *a);
 KExpr *kexpr_substitute(Kernel *k, KExpr *e, const KIndex *index, KExpr *by);
 /* the same operation as e on other operands */
 KExpr *kexpr_rebuild(Kernel *k, const KExpr *e, KExpr *const *args);
-bool kexpr_is_const(const KExpr *e, int64_t *value);
-/* e = coefficient * index + rest, rest free of index; false if it is not of that form */
-bool kexpr_affine(Kernel *k, KExpr *e, const KIndex *index, int64_t *coefficient, KExpr **rest);
-bool kexpr_uses(const KExpr *e, const KIndex *index);
-bool kexpr_equal(const KExpr *a, const KExpr *b);   /* the same tree */
-/* a - b where that is a constant whatever the indices and params: linear forms are compared */
-bool kexpr_difference(const KExpr *a, const KExpr *b, int64_t *difference);
 
 /* Remembers something about expressions that were met, so that a walk visits a shared node once. */
 typedef struct KExprMap {
@@ -286,6 +279,16 @@ uint32_t linalg_outs(KLinalg op); /* how many results it has */
 /* One loop over the rows that there are, whatever their number: its code runs those it is called for, and any panel of
  * a matrix will do. Other kernels run as a whole. */
 bool kernel_is_streamed(const Kernel *k);
+
+/* ---- expr_facts.c: questions ---- */
+
+bool kexpr_is_const(const KExpr *e, int64_t *value);
+/* e = coefficient * index + rest, rest free of index; false if it is not of that form */
+bool kexpr_affine(Kernel *k, KExpr *e, const KIndex *index, int64_t *coefficient, KExpr **rest);
+bool kexpr_uses(const KExpr *e, const KIndex *index);
+bool kexpr_equal(const KExpr *a, const KExpr *b);   /* the same tree */
+/* a - b where that is a constant whatever the indices and params: linear forms are compared */
+bool kexpr_difference(const KExpr *a, const KExpr *b, int64_t *difference);
 
 /* ---- verify.c, print.c ---- */
 
