@@ -5,7 +5,7 @@
  * refusals; the printer. `kernel_test [ROOT]`: the golden bytes are looked for
  * beside ROOT (else beside the current folder) and skipped if they are not there.
  */
-#include "kernel.h"
+#include "build.h"
 #include "check.h"
 
 #include <math.h>
@@ -18,11 +18,6 @@ enum { SIZES = sizeof sizes / sizeof *sizes };
 
 /* ---- short words for building ---- */
 
-static KExpr *i32(Kernel *k, int64_t value)
-{
-	return kexpr_int(k, T_I32, value);
-}
-
 static KExpr *f32(Kernel *k, double value)
 {
 	return kexpr_real(k, T_F32, value);
@@ -31,26 +26,6 @@ static KExpr *f32(Kernel *k, double value)
 static KIndex *range(Kernel *k, const char *name, int64_t lo, int64_t hi)
 {
 	return kindex_new(k, name_of(k->c, name), i32(k, lo), i32(k, hi), 1);
-}
-
-static KExpr *at(Kernel *k, KIndex *index)
-{
-	return kexpr_index(k, index);
-}
-
-static KExpr *add(Kernel *k, KExpr *a, KExpr *b)
-{
-	return kexpr_binary(k, OP_ADD, a, b);
-}
-
-static KExpr *mul(Kernel *k, KExpr *a, KExpr *b)
-{
-	return kexpr_binary(k, OP_MUL, a, b);
-}
-
-static Store store(Kernel *k, const char *name)
-{
-	return store_find(name_of(k->c, name));
 }
 
 static KBuffer *buffer(
@@ -70,11 +45,6 @@ static KExpr *load2(Kernel *k, KBuffer *from, KExpr *a, KExpr *b)
 	return kexpr_load(k, from, (KExpr *[]){a, b});
 }
 
-static void push(Kernel *k, KStepVec *to, KStep *step)
-{
-	vec_push(k->c->arena, to, step);
-}
-
 static Kernel *kernel(Compiler *c, const char *name)
 {
 	return kernel_new(c, name_of(c, name));
@@ -87,14 +57,6 @@ static void run(Kernel *k, void *const *inputs, void *const *outputs, int64_t ro
 	if (is_good)
 		CHECK(kernel_interpret(k, inputs, outputs, &rows), "%s", k->name);
 	diag_flush(k->c, stdout);
-}
-
-static uint64_t random_state = 7;
-
-static uint32_t next_random(void)
-{
-	random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return (uint32_t)(random_state >> 32);
 }
 
 /* Ties, zeros of both signs, and a NaN now and then. */
@@ -494,106 +456,6 @@ static void test_typed_bytes(Compiler *c)
 	}
 }
 
-/* ---- factorizations ---- */
-
-static double matrix_error(int m, int n, const double *a, const double *b)
-{
-	double worst = 0;
-	for (int i = 0; i < m * n; i++)
-		worst = fmax(worst, isnan(b[i]) ? INFINITY : fabs(a[i] - b[i]));
-	return worst;
-}
-
-/* c (m x n) = a (m x p) b, where ta, tb read a or b transposed */
-static void multiply(int m, int n, int p, const double *a, bool ta, const double *b, bool tb, double *c)
-{
-	for (int i = 0; i < m; i++)
-		for (int j = 0; j < n; j++) {
-			double sum = 0;
-			for (int l = 0; l < p; l++)
-				sum += (ta ? a[l * m + i] : a[i * p + l]) * (tb ? b[j * p + l] : b[l * n + j]);
-			c[i * n + j] = sum;
-		}
-}
-
-static bool is_orthonormal(int m, int r, const double *q)
-{
-	double gram[400], unit[400] = {0};
-	multiply(r, r, m, q, true, q, false, gram);
-	for (int i = 0; i < r; i++)
-		unit[i * r + i] = 1;
-	return matrix_error(r, r, unit, gram) < 1e-12;
-}
-
-static void run_linalg(Compiler *c, KLinalg op, bool upper, int m, int n, double *a, double **outs)
-{
-	Kernel *k = kernel(c, "linalg");
-	int r = m < n ? m : n;
-	KBuffer *in = buffer(k, BUFFER_INPUT, "a", "f64", 2, m, n), *results[3] = {0};
-	for (uint32_t i = 0; i < linalg_outs(op); i++) {
-		bool is_values = op == LINALG_SVD && i == 1, is_last = i == linalg_outs(op) - 1 && i > 0;
-		int rows = op == LINALG_QR && i == 1 ? r : is_last || is_values ? (is_values ? r : n) : m;
-		int columns = op == LINALG_QR && i == 1 ? n : r;
-		results[i] = buffer(k, BUFFER_OUTPUT, "out", "f64", is_values ? 1 : 2, rows, columns);
-	}
-	push(k, &k->steps, kstep_linalg(k, op, upper, in, results));
-	run(k, (void *[]){a}, (void *const *)outs, 0);
-}
-
-static void test_factors(Compiler *c, int m, int n, int rank)
-{
-	double a[400], left[400], right[400], u[400], s[20], v[400], product[400];
-	int r = m < n ? m : n;
-	for (int i = 0; i < 400; i++) {
-		left[i] = (int)(next_random() % 2001) / 1000.0 - 1;
-		right[i] = (int)(next_random() % 2001) / 1000.0 - 1;
-	}
-	multiply(m, n, rank, left, false, right, false, a);
-	run_linalg(c, LINALG_QR, false, m, n, a, (double *[]){u, v});
-	multiply(m, n, r, u, false, v, false, product);
-	CHECK(matrix_error(m, n, a, product) < 1e-12 && is_orthonormal(m, r, u), "qr %d x %d", m, n);
-	for (int i = 0; i < r; i++)
-		CHECK(v[i * n + i] >= 0 && (i == 0 || v[i * n] == 0), "qr %d x %d", m, n);
-	run_linalg(c, LINALG_SVD, false, m, n, a, (double *[]){u, s, v});
-	CHECK(is_orthonormal(m, r, u) && is_orthonormal(n, r, v), "svd %d x %d", m, n);
-	for (int j = 0; j < r; j++) {
-		double largest = 0;
-		for (int i = 0; i < m; i++)
-			if (fabs(u[i * r + j]) > fabs(largest) + 1e-9)
-				largest = u[i * r + j];
-		CHECK(largest > 0 && s[j] >= 0 && (j == 0 || s[j] <= s[j - 1]), "svd %d x %d", m, n);
-		CHECK(j < rank || s[j] < 1e-12, "svd %d x %d: %g", m, n, s[j]);
-		for (int i = 0; i < m; i++)
-			u[i * r + j] *= s[j];
-	}
-	multiply(m, n, r, u, false, v, true, product);
-	CHECK(matrix_error(m, n, a, product) < 1e-12, "svd %d x %d", m, n);
-}
-
-static void test_cholesky(Compiler *c, int n)
-{
-	double a[400], factor[400], product[400], unit[400] = {0}, x[400];
-	for (int i = 0; i < n * n; i++)
-		x[i] = (int)(next_random() % 2001) / 1000.0 - 1;
-	multiply(n, n, n, x, true, x, false, a);
-	for (int i = 0; i < n; i++) {
-		a[i * n + i] += 0.5;
-		unit[i * n + i] = 1;
-	}
-	run_linalg(c, LINALG_CHOLESKY, true, n, n, a, (double *[]){factor});
-	multiply(n, n, n, factor, true, factor, false, product);
-	CHECK(matrix_error(n, n, a, product) < 1e-12 && (n == 1 || factor[n] == 0), "upper %d", n);
-	run_linalg(c, LINALG_CHOLESKY, false, n, n, a, (double *[]){factor});
-	multiply(n, n, n, factor, false, factor, true, product);
-	CHECK(matrix_error(n, n, a, product) < 1e-12 && (n == 1 || factor[1] == 0), "lower %d", n);
-	run_linalg(c, LINALG_INVERSE, false, n, n, a, (double *[]){factor});
-	multiply(n, n, n, factor, false, a, false, product);
-	CHECK(matrix_error(n, n, unit, product) < 1e-10, "inverse %d", n);
-	a[0] = -1;
-	run_linalg(c, LINALG_CHOLESKY, true, n, n, a, (double *[]){factor});
-	CHECK(isnan(factor[0]), "not positive definite");
-}
-
 int main(int argc, char **argv)
 {
 	const char *root = argc > 1 ? argv[1] : getenv("srcdir") ? getenv("srcdir") : ".";
@@ -613,11 +475,6 @@ int main(int argc, char **argv)
 	test_loops(c);
 	test_garbage(c);
 	test_typed_bytes(c);
-	static const int shapes[][3] = {{1, 1, 1}, {5, 3, 3}, {3, 5, 3}, {8, 8, 8}, {12, 7, 4}, {7, 12, 2}, {20, 20, 19}};
-	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-		test_factors(c, shapes[i][0], shapes[i][1], shapes[i][2]);
-	test_cholesky(c, 1);
-	test_cholesky(c, 9);
 	compiler_free(c);
 	return finish("kernel_test");
 }

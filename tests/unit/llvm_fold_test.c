@@ -81,10 +81,10 @@ static void fold_case(
 	if (by_key)
 		step->key = kexpr_load(k, keys, subs);
 	KStep *rows = kstep_loop(k, r, LOOP_ROWS, 0), *lanes = kstep_loop(k, g, LOOP_LANES, LANE_COUNT);
-	push(&k->steps, rows, k);
-	push(&rows->body, way >= LANES ? lanes : step, k);
+	push(k, &k->steps, rows);
+	push(k, &rows->body, way >= LANES ? lanes : step);
 	if (way >= LANES)
-		push(&lanes->body, step, k);
+		push(k, &lanes->body, step);
 	k->is_scheduled = true;
 	size_t count = (size_t)(ROWS * GROUPS * total), outs = f->is_scan ? count : ROWS * GROUPS;
 	Case c = {.k = k, .params = {ROWS, size}, .in = {fold_data(s, f->type, count, kind), NULL}};
@@ -141,8 +141,8 @@ static void group_case(Suite *s, int64_t groups, int64_t size, bool is_rank, con
 		step->limit = i32(k, size / 2);
 	step->is_vector = true;
 	KStep *rows = kstep_loop(k, r, LOOP_ROWS, 0);
-	push(&k->steps, rows, k);
-	push(&rows->body, step, k);
+	push(k, &k->steps, rows);
+	push(k, &rows->body, step);
 	k->is_scheduled = true;
 	Case c = {.k = k, .params = {ROWS}, .in = {fold_data(s, type, (size_t)(ROWS * groups * size), 1)}};
 	c.out_bytes[0] = (size_t)(ROWS * groups * size);

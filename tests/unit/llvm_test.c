@@ -36,11 +36,11 @@ static void block_case(Suite *s, bool in_lanes, int64_t blocks)
 	KExpr *place = add(k, first, add(k, at(k, p), i32(k, 2 + SIZE)));
 	KStep *put_pairs = kstep_map(k, out, (KExpr *[]){at(k, r), place}, &p, 1, add(k, even, odd));
 	KStep *all[] = {most, set_d, set_q, put_d, put_q, put_pairs};
-	push(&k->steps, rows, k);
-	push(&rows->body, loop, k);
+	push(k, &k->steps, rows);
+	push(k, &rows->body, loop);
 	for (size_t n_step = 0; n_step < sizeof all / sizeof *all; n_step++) {
 		all[n_step]->is_vector = !in_lanes && (all[n_step]->domain_count || all[n_step]->over_count);
-		push(&loop->body, all[n_step], k);
+		push(k, &loop->body, all[n_step]);
 	}
 	k->is_scheduled = true;
 	Case c = {.k = k, .params = {ROWS}, .in = {floats(s, (size_t)(ROWS * blocks * SIZE), 2)}};
@@ -76,10 +76,10 @@ static void shared_case(Suite *s, int64_t turns)
 	KStep *sum = kstep_reduce(
 		k, REDUCE_SUM, out, (KExpr *[]){at(k, r), result}, NULL, 0, &index[3], 1, kexpr_load(k, w, &column[3]));
 	KStep *all[] = {copy, rank, change, sum};
-	push(&k->steps, rows, k);
-	push(&rows->body, lanes, k);
+	push(k, &k->steps, rows);
+	push(k, &rows->body, lanes);
 	for (int n = 0; n < 4; n++)
-		push(&lanes->body, all[n], k);
+		push(k, &lanes->body, all[n]);
 	k->is_scheduled = true;
 	Case c = {.k = k, .params = {ROWS}, .in = {floats(s, (size_t)(ROWS * turns * SIZE), 1)}};
 	c.out_bytes[0] = (size_t)(ROWS * turns) * 4;
@@ -120,22 +120,22 @@ static void test_whole(const char *cpu)
 	KBuffer *scale = temp(k, "scale", "f32", 1, &extents[1], turns);
 	KStep *first = kstep_loop(k, r[0], LOOP_ROWS, 0), *second = kstep_loop(k, r[1], LOOP_ROWS, 0);
 	KExpr *subs0[] = {at(k, r[0]), at(k, j[0])}, *subs1[] = {at(k, r[1]), at(k, j[1])}, *sub2 = at(k, j[2]);
-	push(&first->body, kstep_map(k, w, subs0, &j[0], 1, kexpr_load(k, in, subs0)), k);
+	push(k, &first->body, kstep_map(k, w, subs0, &j[0], 1, kexpr_load(k, in, subs0)));
 	KExpr *factor = add(k, mul(k, at(k, t), i32(k, 2)), at(k, j[2]));
-	push(&turns->body,
-		kstep_map(k, scale, &sub2, &j[2], 1, kexpr_cast(k, T_F32, kexpr_binary(k, OP_IMOD, factor, i32(k, 3)))), k);
+	push(k, &turns->body,
+		kstep_map(k, scale, &sub2, &j[2], 1, kexpr_cast(k, T_F32, kexpr_binary(k, OP_IMOD, factor, i32(k, 3)))));
 	KExpr *value = mul(k, kexpr_load(k, w, subs1), kexpr_load(k, scale, &subs1[1]));
-	push(&second->body, kstep_map(k, w, subs1, &j[1], 1, add(k, value, kexpr_cast(k, T_F32, at(k, t)))), k);
-	push(&turns->body, second, k);
+	push(k, &second->body, kstep_map(k, w, subs1, &j[1], 1, add(k, value, kexpr_cast(k, T_F32, at(k, t)))));
+	push(k, &turns->body, second);
 	KIndex *o = range(k, "o", ROWS), *i = range(k, "i", ROWS), *d = range(k, "d", SIZE);
 	KExpr *a = kexpr_load(k, w, (KExpr *[]){at(k, o), at(k, d)}),
 		  *b = kexpr_load(k, w, (KExpr *[]){at(k, i), at(k, d)});
 	KStep *product =
 		kstep_reduce(k, REDUCE_SUM, out, (KExpr *[]){at(k, o), at(k, i)}, (KIndex *[]){o, i}, 2, &d, 1, mul(k, a, b));
 	product->is_contraction = true;
-	push(&k->steps, first, k);
-	push(&k->steps, turns, k);
-	push(&k->steps, product, k);
+	push(k, &k->steps, first);
+	push(k, &k->steps, turns);
+	push(k, &k->steps, product);
 	k->is_scheduled = true;
 	Case c = {.k = k, .params = {ROWS}, .work_bytes = ROWS * SIZE * 4};
 	float *x = arena_array(s.c->arena, float, ROWS *SIZE);

@@ -6,6 +6,7 @@
 #ifndef CMPC_TEST_SUITE_H
 #define CMPC_TEST_SUITE_H
 
+#include "build.h"
 #include "check.h"
 #include "llvm.h"
 
@@ -15,11 +16,6 @@
 
 /* ---- short words for building ---- */
 
-static inline KExpr *i32(Kernel *k, int64_t value)
-{
-	return kexpr_int(k, T_I32, value);
-}
-
 static inline KIndex *range_to(Kernel *k, const char *name, KExpr *hi)
 {
 	return kindex_new(k, name_of(k->c, name), i32(k, 0), hi, 1);
@@ -28,31 +24,6 @@ static inline KIndex *range_to(Kernel *k, const char *name, KExpr *hi)
 static inline KIndex *range(Kernel *k, const char *name, int64_t hi)
 {
 	return range_to(k, name, i32(k, hi));
-}
-
-static inline KExpr *at(Kernel *k, KIndex *index)
-{
-	return kexpr_index(k, index);
-}
-
-static inline KExpr *add(Kernel *k, KExpr *a, KExpr *b)
-{
-	return kexpr_binary(k, OP_ADD, a, b);
-}
-
-static inline KExpr *mul(Kernel *k, KExpr *a, KExpr *b)
-{
-	return kexpr_binary(k, OP_MUL, a, b);
-}
-
-static inline Store store(Kernel *k, const char *name)
-{
-	return store_find(name_of(k->c, name));
-}
-
-static inline void push(KStepVec *to, KStep *step, Kernel *k)
-{
-	vec_push(k->c->arena, to, step);
 }
 
 /* ---- cases: a kernel with its data ---- */
@@ -80,14 +51,6 @@ static inline Suite suite_new(void)
 static inline Kernel *kernel_named(Suite *s, const char *what)
 {
 	return kernel_new(s->c, name_of(s->c, arena_printf(s->c->arena, "%s_%zu", what, s->cases.count)));
-}
-
-static uint64_t random_state = 7;
-
-static inline uint32_t next_random(void)
-{
-	random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-	return (uint32_t)(random_state >> 32);
 }
 
 static const float awkward[] = {0.0f, -0.0f, 1.0f, -1.0f, 0.5f, -0.5f, 1.5f, 2.5f, 0.49999997f, -0.49999997f,
@@ -239,10 +202,10 @@ static inline void elementwise(Suite *s, Way way, int64_t size, const char *cons
 	KStep *step = kstep_map(k, to, (KExpr *[]){at(k, r), column}, &j, way == LANES ? 0 : 1, build(k, in, number));
 	step->is_vector = way == VECTOR;
 	KStep *rows = kstep_loop(k, r, LOOP_ROWS, 0), *lanes = kstep_loop(k, g, LOOP_LANES, LANE_COUNT);
-	push(&k->steps, rows, k);
-	push(&rows->body, way >= LANES ? lanes : step, k);
+	push(k, &k->steps, rows);
+	push(k, &rows->body, way >= LANES ? lanes : step);
 	if (way >= LANES)
-		push(&lanes->body, step, k);
+		push(k, &lanes->body, step);
 	k->is_scheduled = true;
 	vec_push(s->c->arena, &s->cases, c);
 }
