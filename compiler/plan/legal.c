@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * legal.c: can every tensor become what the pipeline says, and can the target
- * execute that? From shapes and declarations alone, before any kernel is built;
+ * legal.c: can every tensor become what the pipeline says, can the output's file
+ * format hold that, and can the target execute it? From shapes and declarations alone, before any kernel is built;
  * all tensors are judged, those with one reason are reported together. A pipeline
  * that names no target says nothing about who reads its result.
  */
@@ -117,7 +117,7 @@ static bool executes(const Executable *target, const DtypeRef *dtype)
 
 /* ---- reports: the first tensor by name, the others of the same reason by number ---- */
 
-typedef enum Reason { LEGAL, DIVIDES_NOT, EXECUTES_NOT } Reason;
+typedef enum Reason { LEGAL, DIVIDES_NOT, HOLDS_NOT, EXECUTES_NOT } Reason;
 
 typedef struct Verdict {
 	Reason reason;
@@ -127,6 +127,13 @@ typedef struct Verdict {
 	size_t others;
 } Verdict;
 typedef VEC(Verdict) VerdictVec;
+
+/* Does the output's file format have a form for it? In safetensors bytes will do. */
+static bool holds(const Plan *plan, const DtypeRef *dtype)
+{
+	const char *container = plan->output_format->name;
+	return !strcmp(container, "safetensors") || dtype_layout(dtype, container);
+}
 
 static Verdict judge(Plan *plan, const Executable *target, const PlanTensor *tensor)
 {
@@ -138,6 +145,8 @@ static Verdict judge(Plan *plan, const Executable *target, const PlanTensor *ten
 	int64_t block = dtype_block_elements(plan->p, dtype);
 	if (link && block && tensor->cols % block)
 		verdict.reason = DIVIDES_NOT;
+	else if (link && !holds(plan, dtype))
+		verdict.reason = HOLDS_NOT;
 	else if (target->prop && !executes(target, dtype))
 		verdict.reason = EXECUTES_NOT;
 	return verdict;
@@ -199,6 +208,12 @@ static void report(Plan *plan, const Executable *target, const Verdict *verdict)
 			(long long)dtype_block_elements(plan->p, verdict->dtype));
 		diag_help(plan->c, "rows of %lld elements can become %s; `except \"%s\"` leaves it out",
 			(long long)tensor->cols, dividing(plan, target, tensor->cols), name);
+		return;
+	}
+	if (verdict->reason == HOLDS_NOT) {
+		diag_error(plan->c, loc, "\"%s\"%s becomes %s, which %s cannot hold: the dtype has no layout for it", name,
+			others, dtype, plan->output_format->name);
+		diag_help(plan->c, "a safetensors file or folder holds it");
 		return;
 	}
 	diag_error(plan->c, loc, "\"%s\"%s %s %s, which target %s cannot execute", name, others,
