@@ -26,10 +26,14 @@ typedef VEC(Phase) PhaseVec;
 
 /* ---- which loops ---- */
 
-/* One value of a turn, kept in the turn. */
+/* One value of a turn, kept in the turn or at its place among those of all turns. */
 static bool is_single(const KStep *loop, const KStep *step)
 {
-	return step->kind == STEP_MAP && step->domain_count == 0 && step->dst->scope == loop && step->dst->rank == 0;
+	const KIndex *at;
+	if (step->kind != STEP_MAP || step->domain_count > 0 || step->dst->kind != BUFFER_TEMP)
+		return false;
+	bool is_kept = step->dst->rank == 0 && step->dst->scope == loop;
+	return is_kept || (step->dst->rank == 1 && expr_is_index(step->dst_subs[0], &at) && at == loop->index);
 }
 
 static bool is_slow(const KExpr *e)
@@ -54,10 +58,10 @@ static int64_t element_count(const KStep *step)
 	return total;
 }
 
-/* Blocks folded, then a slow single value, then blocks again; nothing else. */
+/* Blocks folded, then a slow single value; only steps that may run apart. */
 static bool has_phases(const KStep *loop)
 {
-	bool is_folded = false, is_waited_for = false, is_used = false;
+	bool is_folded = false, is_waited_for = false;
 	for (size_t i = 0; i < loop->body.count; i++) {
 		const KStep *step = loop->body.at[i];
 		if (step->kind != STEP_MAP && step->kind != STEP_REDUCE)
@@ -67,9 +71,8 @@ static bool has_phases(const KStep *loop)
 			return false;
 		is_folded |= step->kind == STEP_REDUCE;
 		is_waited_for |= is_folded && is_single(loop, step) && is_slow(step->value);
-		is_used |= is_waited_for && step->domain_count > 0;
 	}
-	return is_used;
+	return is_waited_for;
 }
 
 static bool is_tiled(const KStep *loop)
