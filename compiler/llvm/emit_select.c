@@ -10,7 +10,7 @@
 
 enum { BLOCK = CMPRT_SELECT_BLOCK, GUESSES = CMPRT_SELECT_GUESSES, KEY_BYTES = 4, WORD_BYTES = 8 };
 
-/* An emitter in a new function of the module, whose arguments are `count` pointers and i64 as types says (p, i). */
+/* An emitter in a new function of the module; its arguments are pointers and i64, a p or an i of types each. */
 static Emitter function_begin(Emitter *e, const char *name, const char *types, bool has_result)
 {
 	Emitter inner = *e;
