@@ -49,6 +49,7 @@ Range facts_reduction(KernelFacts *facts, KStep *step);               /* of its 
 bool facts_index_range(KIndex *index, int64_t *least, int64_t *most); /* of its values, if its bounds are constants */
 typedef void ExprVisit(void *context, KExpr *load);
 void expr_each_load(Kernel *k, KExpr *e, ExprVisit *visit, void *context);
+KExpr *expr_only_load(KExpr *x); /* all but constants that x is computed from; NULL: there is more or less */
 void step_each_load(
 	Kernel *k, KStep *step, ExprVisit *visit, void *context); /* of its own expressions, not its body's */
 

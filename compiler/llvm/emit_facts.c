@@ -504,6 +504,18 @@ void expr_each_load(Kernel *k, KExpr *e, ExprVisit *visit, void *context)
 	visit_loads(&seen, e, visit, context);
 }
 
+KExpr *expr_only_load(KExpr *x)
+{
+	while (x && x->op != OP_LOAD) {
+		KExpr *varying = NULL;
+		for (uint32_t i = 0, count = 0; i < kop_arity(x->op); i++)
+			if (x->args[i]->op != OP_CONST)
+				varying = count++ == 0 ? x->args[i] : NULL;
+		x = varying;
+	}
+	return x;
+}
+
 void step_each_load(Kernel *k, KStep *step, ExprVisit *visit, void *context)
 {
 	KExpr *own[] = {step->value, step->key, step->limit};

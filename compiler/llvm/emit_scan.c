@@ -194,22 +194,9 @@ static bool is_selection(const KStep *step)
 	return step->kind == STEP_SCAN && step->scan == SCAN_SMALLEST && step->value->type == T_F32;
 }
 
-/* The only thing but constants that x is computed from, if that is a load. */
-static KExpr *only_load(KExpr *x)
-{
-	while (x && x->op != OP_LOAD) {
-		KExpr *varying = NULL;
-		for (uint32_t i = 0, count = 0; i < kop_arity(x->op); i++)
-			if (x->args[i]->op != OP_CONST)
-				varying = count++ == 0 ? x->args[i] : NULL;
-		x = varying;
-	}
-	return x;
-}
-
 static bool source_in_buffer(Emitter *e, KStep *step, Column *c)
 {
-	KExpr *load = only_load(step->value);
+	KExpr *load = expr_only_load(step->value);
 	if (!load || !is_real(load->type) || !store_equal(load->store, load->buffer->store) ||
 		!column_in_buffer(e, step, load->buffer, load->subs, c))
 		return false;
