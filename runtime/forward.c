@@ -152,7 +152,7 @@ static bool keep_state(
 	memcpy(forward_state(forward, state, sample), from, (size_t)bytes);
 	if (strcmp(of->dtype, "<f4") || forward->run->options->nonfinite == CMPRT_NONFINITE_KEEP)
 		return true;
-	int64_t at = nonfinite_find("F32", from, bytes / (int64_t)sizeof(float));
+	int64_t at = nonfinite_find("F32", from, bytes);
 	return at == FINITE || error_nonfinite_state(error, call->label, of->name, sample, at);
 }
 

@@ -69,23 +69,23 @@ static bool any_bad(const FloatKind *kind, const void *bytes, int64_t elements)
 	}
 }
 
-int64_t nonfinite_find(const char *dtype, const void *bytes, int64_t count)
+int64_t nonfinite_find(const char *dtype, const void *from, int64_t bytes)
 {
 	const FloatKind *kind = find_kind(dtype);
-	if (!kind || !any_bad(kind, bytes, count / kind->bytes))
+	if (!kind || !any_bad(kind, from, bytes / kind->bytes))
 		return FINITE;
 	int64_t element = 0;
-	while (!is_bad(kind, (const unsigned char *)bytes + element * kind->bytes))
+	while (!is_bad(kind, (const unsigned char *)from + element * kind->bytes))
 		element++;
 	return element;
 }
 
-void nonfinite_zero(const char *dtype, void *bytes, int64_t count)
+void nonfinite_zero(const char *dtype, void *at, int64_t bytes)
 {
 	const FloatKind *kind = find_kind(dtype);
-	if (!kind || !any_bad(kind, bytes, count / kind->bytes))
+	if (!kind || !any_bad(kind, at, bytes / kind->bytes))
 		return;
-	for (int64_t element = 0; element < count / kind->bytes; element++)
-		if (is_bad(kind, (unsigned char *)bytes + element * kind->bytes))
-			memset((unsigned char *)bytes + element * kind->bytes, 0, (size_t)kind->bytes);
+	for (int64_t element = 0; element < bytes / kind->bytes; element++)
+		if (is_bad(kind, (unsigned char *)at + element * kind->bytes))
+			memset((unsigned char *)at + element * kind->bytes, 0, (size_t)kind->bytes);
 }

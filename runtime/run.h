@@ -152,8 +152,8 @@ int64_t memory_resident(bool is_peak); /* bytes: VmHWM or VmRSS */
 
 enum { FINITE = -1 };
 /* Number of the first element that is NaN or infinite, or FINITE. dtypes that have neither: FINITE. */
-int64_t nonfinite_find(const char *dtype, const void *bytes, int64_t count);
-void nonfinite_zero(const char *dtype, void *bytes, int64_t count);
+int64_t nonfinite_find(const char *dtype, const void *from, int64_t bytes);
+void nonfinite_zero(const char *dtype, void *at, int64_t bytes);
 
 /* ---- stream.c: panels; whole.c: jobs that want all rows at once ---- */
 
