@@ -119,14 +119,16 @@ static bool find_members(Plan *plan, PlanFamily *family)
 
 /* ---- kernels ---- */
 
-static void tensor_arrays(const Plan *plan, const PlanTuple *tuple, FamilyArray *arrays)
+static FamilyArray *tensor_arrays(const Plan *plan, const PlanTuple *tuple)
 {
+	FamilyArray *arrays = arena_array(plan->c->arena, FamilyArray, tuple->tensors.count);
 	for (size_t i = 0; i < tuple->tensors.count; i++) {
 		const CkTensor *file = plan->tensors.at[tuple->tensors.at[i]].file;
 		arrays[i] =
 			(FamilyArray){.label = file->name, .store = tensor_store(plan->c, file), .rank = (uint32_t)file->rank};
 		memcpy(arrays[i].shape, file->shape, sizeof *file->shape * (size_t)file->rank);
 	}
+	return arrays;
 }
 
 static const char *key_of(Plan *plan, const PlanFamily *family, const PlanTuple *tuple, const char *phase)
@@ -169,7 +171,6 @@ static bool add_kernel(Plan *plan, const char *key, Kernel *kernel)
 /* What a member's kernel measures: known by its outputs, where another member has the same kernel. */
 static bool measure_member(Plan *plan, PlanFamily *family, PlanTuple *tuple)
 {
-	FamilyArray tensors[K_MAX_RANK];
 	const char *key = key_of(plan, family, tuple, "measure");
 	tuple->measure = find_kernel(plan, key);
 	for (size_t i = 0; i < family->tuples.count && tuple->measure < plan->kernels.count; i++)
@@ -177,9 +178,9 @@ static bool measure_member(Plan *plan, PlanFamily *family, PlanTuple *tuple)
 			tuple->measured = family->tuples.at[i].measured;
 			return true;
 		}
-	tensor_arrays(plan, tuple, tensors);
 	return add_kernel(plan, key,
-		family_measure(plan->p, &family->split, next_name(plan), family->arguments, tensors, &tuple->measured));
+		family_measure(
+			plan->p, &family->split, next_name(plan), family->arguments, tensor_arrays(plan, tuple), &tuple->measured));
 }
 
 static int64_t array_elements(const FamilyArray *array)
@@ -216,14 +217,13 @@ static bool join_members(Plan *plan, PlanFamily *family)
 
 static bool build_member(Plan *plan, PlanFamily *family, PlanTuple *tuple)
 {
-	FamilyArray tensors[K_MAX_RANK];
 	const char *key = key_of(plan, family, tuple, "write");
 	tuple->write = find_kernel(plan, key);
 	if (tuple->write < plan->kernels.count)
 		return true;
-	tensor_arrays(plan, tuple, tensors);
 	return add_kernel(plan, key,
-		family_write(plan->p, &family->split, next_name(plan), family->arguments, tensors, &family->decided));
+		family_write(
+			plan->p, &family->split, next_name(plan), family->arguments, tensor_arrays(plan, tuple), &family->decided));
 }
 
 /* Has each member as many places along the axis as the arrays that its condition reads have elements? Those are the
