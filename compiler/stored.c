@@ -172,14 +172,16 @@ static bool take_planes(Model *model, const Form *form, size_t input, const char
 		to->bytes += file->bytes;
 		if (!plane->buffer)
 			continue;
+		if (to->part_count == MOST_PLANES)
+			return false;
 		to->is_single[to->part_count] = plane->is_single;
+		to->parts[to->part_count++] = file;
 		if (plane->is_single) {
-			if (to->part_count == MOST_PLANES || !same_shape(plane, file))
+			if (!same_shape(plane, file))
 				return false;
-			to->parts[to->part_count++] = file;
 			continue;
 		}
-		if (file->rank != 2 || plane->shape[0] <= 0 || plane->shape[1] <= 0 || to->part_count == MOST_PLANES)
+		if (file->rank != 2 || plane->shape[0] <= 0 || plane->shape[1] <= 0)
 			return false;
 		if (!rows) {
 			rows = file->shape[0] * FORM_ROWS / plane->shape[0];
@@ -189,7 +191,6 @@ static bool take_planes(Model *model, const Form *form, size_t input, const char
 		bool is_wide = plane->shape[1] * cols == file->shape[1] * form->cols;
 		if (tall != file->shape[0] || (!is_wide && plane->shape[1] != file->shape[1]))
 			return false;
-		to->parts[to->part_count++] = file;
 	}
 	to->rank = 2;
 	to->shape[0] = rows;
