@@ -91,7 +91,7 @@ static int64_t npy_open(const char *bytes, int64_t count, Table *table)
 		return -1;
 	const char *type = npy_value(header, "'descr'"), *order = npy_value(header, "'fortran_order'");
 	bool is_known = type && *type == '\'' && (type[1] == '<' || type[1] == '|') && (type[2] == 'i' || type[2] == 'u') &&
-					strchr("1248", type[3]) && type[4] == '\'' && order && strncmp(order, "False", 5) == 0 &&
+					type[3] && strchr("1248", type[3]) && type[4] == '\'' && order && strncmp(order, "False", 5) == 0 &&
 					npy_shape(npy_value(header, "'shape'"), table);
 	if (is_known) {
 		table->width = type[3] - '0';
@@ -131,7 +131,9 @@ static int64_t find_numbers(const char *path, const char *bytes, int64_t count, 
 	int64_t begin = npy_open(bytes, count, table);
 	if (begin < 0)
 		error_data_array(error, path);
-	else if (table->columns > 0 && table->rows > (count - begin) / table->width / table->columns)
+	else if (table->columns == 0)
+		table->rows = 0; /* as many empty ones as the header likes to say */
+	else if (table->rows > (count - begin) / table->width / table->columns)
 		begin = error_data_short(error, path, count) ? 0 : -1;
 	return begin;
 }
@@ -176,14 +178,14 @@ bool samples_open(const CmprtData *data, Samples *samples, CmprtError *error)
 	bool is_read = read_file(data->path, &bytes, &count, error);
 	int64_t begin = is_read ? find_numbers(data->path, bytes, count, &table, error) : -1;
 	is_read = begin >= 0;
-	int64_t numbers = table.rows * table.columns;
 	if (is_read) {
+		int64_t numbers = table.rows * table.columns;
 		table.bytes = bytes + begin;
 		samples->token = malloc(sizeof *samples->token * (size_t)(numbers + 1));
 		samples->first = calloc((size_t)numbers + 2, sizeof *samples->first);
 		is_read = (samples->token && samples->first) || error_out_of_memory(error);
 	}
-	for (int64_t row = 0; row < table.rows && is_read; row++)
+	for (int64_t row = 0; is_read && row < table.rows; row++)
 		is_read = add_row(&table, row, data, samples, error);
 	free(bytes);
 	if (is_read && samples->count == 0)

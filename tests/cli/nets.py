@@ -193,6 +193,17 @@ def check_nonfinite(folder, model, generator):
     check(status == 1 and not text and 'layer 1 makes element 0 of "x" NaN' in errors, f"NaN: {errors}")
     status, text, _ = run("eval", program, "--nonfinite=keep")
     check(status == 0 and "nan" in text, f"NaN kept: {text}")
+    tensors, config = llama.read_checkpoint(model)
+    tensors["model.embed_tokens.weight"][511, 200] = numpy.inf
+    write_model(folder, tensors, config)
+    write_rows(folder, [[1, 2, 3], [*generator.integers(0, 500, 8), 511]])
+    status, text, errors = run("eval", program)
+    at = 8 * config["hidden_size"] + 200
+    check(status == 1 and not text and f'element {at} of "x" NaN or infinite, in sample 1' in errors,
+        f"the last token: {errors}")
+    done = subprocess.run([CMPC, "repl"], input=f'model m from "{folder}"\ntry quantize.rtn(dtype: q8_0) on "model.embed_tokens.weight"\n',
+        capture_output=True, text=True, timeout=300)
+    check("holds elements that are NaN or infinite" in done.stdout + done.stderr, f"a late one: {done.stderr}")
 
 
 def check_files(folder, model, generator):
@@ -209,12 +220,18 @@ def check_files(folder, model, generator):
     numpy.save(os.path.join(folder, "real.npy"), numpy.ones(5, numpy.float32))
     numpy.save(os.path.join(folder, "one.npy"), numpy.ones((3, 1), numpy.int32))
     numpy.save(os.path.join(folder, "large.npy"), numpy.full(5, 512, numpy.int32))
+    for name, header in [("hollow", "{'descr': '<i4', 'fortran_order': False, 'shape': (1000000000000000000, 0), }"),
+            ("cut", "{'fortran_order': False, 'shape': (4,), 'descr': '<i")]:
+        with open(os.path.join(folder, f"{name}.npy"), "wb") as file:
+            file.write(b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header.encode() + bytes(16))
     with open(os.path.join(folder, "short.npy"), "wb") as file:
         with open(os.path.join(folder, "line.npy"), "rb") as whole:
             file.write(whole.read()[:-8])
     for data, message in [
         ("real.npy", "is no NumPy array of whole numbers"),
         ("one.npy", "no sample has two tokens"),
+        ("hollow.npy", "no sample has two tokens"),
+        ("cut.npy", "is no NumPy array of whole numbers"),
         ("short.npy", "longer than the file"),
         ("none.npy", "No such file"),
         ("large.npy", "token 512, number 0, is not in the model's vocabulary of 512"),
