@@ -115,6 +115,20 @@ static uint32_t place_in_domain(const KStep *step, const KIndex *index)
 	return at;
 }
 
+/* One call is for all rows, columns and depths: how many there are, and which batches, depends on none of them. */
+static bool is_rectangular(const KStep *step, const Product *p)
+{
+	for (uint32_t i = 0; i < step->domain_count + step->over_count; i++) {
+		const KExpr *end = i < step->domain_count ? step->domain[i]->hi : step->over[i - step->domain_count]->hi;
+		if (kexpr_uses(end, p->row) || kexpr_uses(end, p->column))
+			return false;
+		for (uint32_t d = 0; d < step->over_count; d++)
+			if (kexpr_uses(end, step->over[d]))
+				return false;
+	}
+	return true;
+}
+
 static bool find_product(KStep *step, Product *p)
 {
 	KExpr *value = step->value;
@@ -129,6 +143,8 @@ static bool find_product(KStep *step, Product *p)
 	for (uint32_t i = 0; i < step->over_count; i++)
 		if (!starts_at_zero(step->over[i]))
 			return false;
+	if (!is_rectangular(step, p))
+		return false;
 	if (place_in_domain(step, p->row) >
 		place_in_domain(step, p->column)) { /* c's rows are contiguous along its last index */
 		Product turned = {step, p->b, p->a, p->column, p->row};
