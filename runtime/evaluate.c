@@ -12,13 +12,17 @@
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-Loss forward_loss(const Forward *forward)
+bool forward_loss(const Forward *forward, Loss *to, CmprtError *error)
 {
 	Loss loss = {0};
 	double sum = 0, squares = 0;
 	int32_t *next = calloc((size_t)forward->samples.longest + 1, sizeof *next);
-	for (int pass = 0; pass < 2 && next; pass++) {
+	if (!next)
+		return error_out_of_memory(error);
+	for (int pass = 0; pass < 2; pass++) {
 		for (int64_t i = 0; i < forward->samples.count; i++) {
 			const float *of = (const float *)(const void *)forward_state(forward, forward->net->result, i);
 			samples_fill(&forward->samples, i, GIVEN_next, next);
@@ -35,15 +39,22 @@ Loss forward_loss(const Forward *forward)
 	if (loss.count > 1)
 		loss.error = sqrt(squares / (double)(loss.count - 1) / (double)loss.count);
 	free(next);
-	return loss;
+	*to = loss;
+	return true;
+}
+
+/* JSON has no word for NaN. */
+static json_t *number(double value)
+{
+	return isfinite(value) ? json_real(value) : json_null();
 }
 
 static void tell(const Run *run, const CmprtNet *net, const Forward *forward, Loss loss)
 {
 	double perplexity = exp(loss.mean);
 	if (run->options->json)
-		json_line(json_pack("{s:s, s:s, s:s, s:f, s:f, s:I, s:I}", "event", "metric", "metric", "perplexity", "data",
-			net->data->name, "value", perplexity, "standard_error", perplexity * loss.error, "tokens",
+		json_line(json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "event", "metric", "metric", "perplexity", "data",
+			net->data->name, "value", number(perplexity), "standard_error", number(perplexity * loss.error), "tokens",
 			(json_int_t)loss.count, "samples", (json_int_t)forward->samples.count));
 	else
 		printf("perplexity(%s) = %.5f +- %.5f  (%" PRId64 " tokens of %" PRId64 " samples)\n", net->data->name,
@@ -72,7 +83,24 @@ static bool write_header(const Forward *forward, FILE *to)
 		   fprintf(to, "%s%*s\n", text, padded - 1 - length, "") == padded;
 }
 
-static bool write_array(const Forward *forward, const char *path, CmprtError *error)
+static bool is_file(const char *path, const char *other)
+{
+	struct stat here, there;
+	return stat(path, &here) == 0 && stat(other, &there) == 0 && here.st_dev == there.st_dev &&
+		   here.st_ino == there.st_ino;
+}
+
+/* What is read is never written to. */
+static bool check_output(const Run *run, const CmprtNet *net, CmprtError *error)
+{
+	const char *path = run->options->output;
+	for (int64_t i = 0; i < run->model->file_count; i++)
+		if (is_file(path, run->model->files[i]))
+			return error_output_is_input(error, path, run->model->files[i]);
+	return !is_file(path, net->data->path) || error_output_is_input(error, path, net->data->path);
+}
+
+static bool write_states(const Forward *forward, const char *path)
 {
 	FILE *to = fopen(path, "wbe");
 	bool is_written = to && write_header(forward, to);
@@ -80,24 +108,44 @@ static bool write_array(const Forward *forward, const char *path, CmprtError *er
 		size_t bytes = (size_t)forward_state_bytes(forward, forward->net->result, i);
 		is_written = fwrite(forward_state(forward, forward->net->result, i), 1, bytes, to) == bytes;
 	}
-	if (to && fclose(to) != 0)
-		is_written = false;
-	return is_written || error_system(error, "write", path, errno);
+	return (!to || fclose(to) == 0) && is_written;
+}
+
+/* Whole or not at all: under another name until it is. */
+static bool write_array(const Forward *forward, const char *path, CmprtError *error)
+{
+	char *partial = NULL;
+	if (asprintf(&partial, "%s.cmpc-partial", path) < 0)
+		return error_out_of_memory(error);
+	bool is_written = write_states(forward, partial) && rename(partial, path) == 0;
+	int code = errno;
+	if (!is_written)
+		unlink(partial);
+	free(partial);
+	return is_written || error_system(error, "write", path, code);
+}
+
+static bool evaluate_net(Run *run, const CmprtNet *net, CmprtError *error)
+{
+	Forward forward;
+	Loss loss;
+	const char *output = run->options->output;
+	if (output && !check_output(run, net, error))
+		return false;
+	bool is_done = forward_run(run, net, &forward, error);
+	if (is_done && output)
+		is_done = write_array(&forward, output, error);
+	else if (is_done && (is_done = forward_loss(&forward, &loss, error)))
+		tell(run, net, &forward, loss);
+	forward_free(&forward);
+	return is_done;
 }
 
 static bool evaluate(Run *run, CmprtError *error)
 {
-	for (int64_t i = 0; i < run->program->net_count; i++) {
-		Forward forward;
-		bool is_done = forward_run(run, &run->program->nets[i], &forward, error);
-		if (is_done && run->options->output)
-			is_done = write_array(&forward, run->options->output, error);
-		else if (is_done)
-			tell(run, &run->program->nets[i], &forward, forward_loss(&forward));
-		forward_free(&forward);
-		if (!is_done)
+	for (int64_t i = 0; i < run->program->net_count; i++)
+		if (!evaluate_net(run, &run->program->nets[i], error))
 			return false;
-	}
 	return true;
 }
 
@@ -109,7 +157,7 @@ int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options)
 	omp_set_num_threads((int)(options->threads > 0 ? options->threads : threads_available()));
 	bool is_done = inputs_open(&run, &error) && evaluate(&run, &error);
 	if (!is_done)
-		fprintf(stderr, "error: %s\n", error.text);
+		run_tell_error(&run, &error);
 	omp_set_num_threads(threads);
 	inputs_close(&run);
 	return is_done ? 0 : 1;

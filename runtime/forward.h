@@ -30,6 +30,6 @@ typedef struct Loss {
 	double mean, error; /* its standard error, tokens taken for independent */
 	int64_t count;
 } Loss;
-Loss forward_loss(const Forward *forward);
+bool forward_loss(const Forward *forward, Loss *loss, CmprtError *error);
 
 #endif

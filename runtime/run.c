@@ -168,7 +168,7 @@ static bool compress(Run *run, CmprtProgram *program, CmprtError *error)
 	return is_done && report_write(run, error);
 }
 
-static void tell_error(const Run *run, const CmprtError *error)
+void run_tell_error(const Run *run, const CmprtError *error)
 {
 	fprintf(stderr, "error: %s\n", error->text);
 	if (run->options->json)
@@ -242,7 +242,7 @@ int cmprt_run(const CmprtProgram *program, const CmprtOptions *options)
 			is_done = compress(&run, &chosen, &error);
 	}
 	if (!is_done)
-		tell_error(&run, &error);
+		run_tell_error(&run, &error);
 	else if (!options->dry_run && !options->quiet)
 		report_show(&run);
 	omp_set_num_threads(threads);

@@ -312,6 +312,8 @@ struct Run {
 	double seconds;
 };
 
+void run_tell_error(const Run *run, const CmprtError *error); /* on stderr, and as an event */
+
 /* ---- errors.c: every failure of the run loop; all return false ---- */
 
 #define ERROR(name, ...) bool error_##name(CmprtError *error, __VA_ARGS__);
