@@ -78,12 +78,36 @@ static bool add_data(Evaluation *e, const Decl *data)
 		diag_error(e->c, data->node->loc, "%s", error.text);
 		return false;
 	}
+	if (samples.longest > INT32_MAX / 2) {
+		diag_error(
+			e->c, data->node->loc, "a sample of %lld tokens is too long for any net", (long long)samples.longest);
+		diag_help(e->c, "cut the samples: data %s from \"%s\" { window 2048 }", data->name, data->node->text);
+		samples_close(&samples);
+		return false;
+	}
 	const Decl *decl = net_of_model(e->k.program, e->model, e->checkpoint, e->facts);
 	Net *net = decl ? net_fit(e->k.program, decl, e->checkpoint, e->path, e->facts, samples.longest) : NULL;
 	samples_close(&samples);
 	vec_push(e->c->arena, &e->data, table);
 	vec_push(e->c->arena, &e->nets, net);
+	if (net)
+		net->data = data->name;
 	return net && net_build(net, e->result, &(ScheduleOptions){e->k.facts.lanes});
+}
+
+/* Perplexity is made of one number for each token. */
+static bool check_loss(Evaluation *e)
+{
+	const Net *net = e->nets.at[0];
+	for (size_t i = 0; i < net->states.count; i++) {
+		const NetArray *loss = &net->states.at[i];
+		if (loss->name != e->result || (loss->rank == 1 && loss->is_ragged[0] && loss->store.kind == STORE_F32))
+			continue;
+		diag_error(e->c, net->node->loc, "\"loss\" of net %s is not one f32 for each token", net->node->name);
+		diag_help(e->c, "write: loss[t] = .. along the axis of the tokens");
+		return false;
+	}
+	return true;
 }
 
 static bool fit_nets(Evaluation *e)
@@ -93,9 +117,15 @@ static bool fit_nets(Evaluation *e)
 	for (size_t i = 0; i < p->main_count && ok; i++)
 		if (p->decls.at[i]->kind == DECL_DATA)
 			ok = add_data(e, p->decls.at[i]);
-	if (ok && !e->data.count)
+	if (!ok)
+		return false;
+	if (!e->data.count)
 		diag_fatal(e->c, "the file declares no data to evaluate on");
-	return ok && e->data.count;
+	else if (e->k.request->array && e->data.count > 1)
+		diag_fatal(e->c, "the file declares %zu data sets: the array of one can be written", e->data.count);
+	else
+		return e->k.request->array || check_loss(e);
+	return false;
 }
 
 /* ---- the program ---- */
@@ -180,29 +210,54 @@ static int run_object(const Evaluation *e)
 	return status;
 }
 
+/* Of the stages of driver.c those that come before a plan, then the kernels. */
+static bool has_stage(const char *name)
+{
+	static const char *const stages[] = {"tokens", "ast", "program", "kernels"};
+	for (size_t i = 0; i < sizeof stages / sizeof *stages; i++)
+		if (!strcmp(stages[i], name))
+			return true;
+	return false;
+}
+
+static bool evaluate(Evaluation *e, int *status)
+{
+	const char *emit = e->k.request->emit;
+	if (!compile(&e->k, "program"))
+		return false;
+	if (emit && strcmp(emit, "kernels") != 0)
+		return true; /* compile has printed it */
+	if (!target_facts(e->c, &e->k.machine, &e->k.facts) || !open_model(e) || !fit_nets(e))
+		return false;
+	if (emit) {
+		Text text = {.arena = e->c->arena};
+		print_kernels(e, &text);
+		return text_write(e->c, e->k.request->output, &text);
+	}
+	if (!make_object(e))
+		return false;
+	diag_flush(e->c, stderr);
+	*status = run_object(e);
+	return true;
+}
+
 int command_eval(Request *request)
 {
 	Evaluation e = {.k = compilation_begin(request, request->operands[0], NULL), .c = request->c};
+	int status = STATUS_DONE;
 	e.k.runs_here = true;
 	e.k.machine = (ModuleTarget){.cpu = "native"};
 	e.result = name_of(e.c, request->array ? request->array : "loss");
-	if (!request->array != !request->output) {
+	if (request->emit && !has_stage(request->emit)) {
+		fprintf(stderr, "cmpc: eval: --emit takes tokens, ast, program or kernels, not \"%s\"\n", request->emit);
+		return STATUS_USAGE;
+	}
+	if (!request->emit && !request->array != !request->output) {
 		fprintf(stderr, "cmpc: eval: --array NAME and -o OUT.npy belong together\n");
 		return STATUS_USAGE;
 	}
-	bool is_good =
-		compile(&e.k, "program") && target_facts(e.c, &e.k.machine, &e.k.facts) && open_model(&e) && fit_nets(&e);
-	const char *emit = request->emit;
-	int status = is_good ? STATUS_DONE : STATUS_ERROR;
-	if (is_good && emit && !strcmp(emit, "kernels")) {
-		Text text = {.arena = e.c->arena};
-		print_kernels(&e, &text);
-		is_good = text_write(e.c, request->output, &text);
-	} else if (is_good) {
-		is_good = make_object(&e);
-		diag_flush(e.c, stderr);
-		status = is_good ? run_object(&e) : STATUS_ERROR;
-	}
+	if (!evaluate(&e, &status))
+		status = STATUS_ERROR;
 	compilation_end(&e.k);
 	if (e.checkpoint)
 		checkpoint_close(e.checkpoint);

@@ -81,15 +81,18 @@ static int64_t call_bytes(const Forward *forward, const CmprtCall *call)
 static bool allocate(Forward *forward, CmprtError *error)
 {
 	const CmprtNet *net = forward->net;
-	int64_t states = 0, most = 0;
+	int64_t states = 0, most = 0, heap = 0;
 	for (int64_t i = 0; i < net->state_count; i++)
 		states += all_bytes(forward, i);
 	for (int64_t i = 0; i < net->call_count; i++) {
-		int64_t bytes = call_bytes(forward, &net->calls[i]);
+		const CmprtCall *call = &net->calls[i];
+		int64_t bytes = call_bytes(forward, call), threads = forward->threads * call->thread_heap_bytes;
+		int64_t own = threads > call->call_heap_bytes ? threads : call->call_heap_bytes;
 		most = bytes > most ? bytes : most;
+		heap = own > heap ? own : heap;
 	}
 	int64_t limit = forward->run->options->memory;
-	forward->peak = memory_resident(false) + SLACK_BYTES + forward->threads * BLAS_THREAD_BYTES + states + most;
+	forward->peak = memory_resident(false) + SLACK_BYTES + forward->threads * BLAS_THREAD_BYTES + states + most + heap;
 	if (limit > 0 && forward->peak > limit)
 		return error_memory_too_small(error, limit, align_up(forward->peak, 1 << 20) + (1 << 20));
 	forward->states = calloc((size_t)net->state_count + 1, sizeof *forward->states);
@@ -170,6 +173,9 @@ static bool run_sample(
 		else
 			buffers[i] = forward_state(forward, operand->state, sample);
 	}
+	for (int64_t i = 0; i < call->left_count; i++)
+		if (net->states[call->left[i]].is_padded)
+			memset(buffers[call->operand_count + i], 0, (size_t)forward_state_bytes(forward, call->left[i], sample));
 	CmprtFrame frame = {buffers, &length, scratch, NULL};
 	call->kernel(&frame, 0, length);
 	bool is_done = true;

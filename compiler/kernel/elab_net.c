@@ -212,6 +212,7 @@ bool net_part_build(Program *p, const NetPart *part, NetKernel *out)
 	struct NetWork work = {part, out};
 	*out = (NetKernel){.kernel = el->k};
 	el->k->param_count = 1;
+	el->k->is_whole = true;
 	el->net = &work;
 	el->origin = part->net->name;
 	for (size_t i = 0; i < part->axes.count; i++) {
@@ -242,13 +243,43 @@ bool net_part_build(Program *p, const NetPart *part, NetKernel *out)
 
 /* ---- memory ---- */
 
-void net_fix_extents(Kernel *k, int64_t longest)
+/* Strides in memory are numbers of 31 bits, and nothing has more bytes than an address can tell. */
+static bool fits_memory(const Kernel *k, const KBuffer *buffer, Loc loc, int64_t longest)
+{
+	enum { ADDRESS_BITS = 46 };
+	int64_t bytes = store_bytes(buffer->store), extent = 1;
+	for (uint32_t d = 0; d < buffer->rank; d++)
+		if (!kexpr_is_const(buffer->extent[d], &extent) || __builtin_mul_overflow(bytes, extent, &bytes) ||
+			bytes >> ADDRESS_BITS) {
+			diag_error(k->c, loc, "\"%s\" has no room in memory for a sample of %lld tokens",
+				buffer->name ? buffer->name : k->name, (long long)longest);
+			diag_help(k->c, "cut the samples: data d from \"..\" { window 2048 }");
+			return false;
+		}
+	return true;
+}
+
+bool net_fix_extents(Kernel *k, Loc loc, int64_t longest)
 {
 	for (size_t i = 0; i < k->buffers.count; i++) {
 		KBuffer *buffer = k->buffers.at[i];
 		int64_t known;
-		for (uint32_t d = 0; d < buffer->rank; d++)
-			if (!kexpr_is_const(buffer->extent[d], &known))
-				buffer->extent[d] = kexpr_int(k, T_I32, longest);
+		for (uint32_t d = 0; d < buffer->rank; d++) {
+			KExpr *extent = buffer->extent[d];
+			if (kexpr_is_const(extent, &known))
+				continue;
+			while (extent->op == OP_CAST)
+				extent = extent->args[0];
+			if (extent->op != OP_PARAM || extent->integer != 0) {
+				diag_error(k->c, loc, "\"%s\" has an axis whose length is computed from that of the sample",
+					buffer->name ? buffer->name : k->name);
+				diag_help(k->c, "give it the sample's own axis, or an axis of a known length");
+				return false;
+			}
+			buffer->extent[d] = kexpr_int(k, T_I32, longest);
+		}
+		if (!fits_memory(k, buffer, loc, longest))
+			return false;
 	}
+	return true;
 }

@@ -66,7 +66,8 @@ typedef struct NetKernel {
 bool net_is_derived(const Node *net, Name name);
 /* A flat kernel; false: reported. */
 bool net_part_build(Program *p, const NetPart *part, NetKernel *out);
-/* After scheduling: ragged axes get their longest extent in memory. */
-void net_fix_extents(Kernel *k, int64_t longest);
+/* After scheduling: ragged axes get their longest extent in memory. False: reported; an axis of another length, or too
+ * much memory. */
+bool net_fix_extents(Kernel *k, Loc loc, int64_t longest);
 
 #endif

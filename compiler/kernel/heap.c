@@ -120,15 +120,16 @@ static int64_t linalg_bytes(const HeapMeter *m, const KStep *step)
 	return 0;
 }
 
-/* A factor of a product that BLAS cannot read as it lies is copied; one whose last subscript is an index of the product
- * lies well. */
-static int64_t factor_bytes(const HeapMeter *m, const KStep *step, const KExpr *factor)
+/* A factor of a product that BLAS cannot read as it lies is copied; one whose last subscript is a row, a column or the
+ * depth of the product lies well. What both factors have outside the sum is a batch: each is a product of its own. */
+static int64_t factor_bytes(const HeapMeter *m, const KStep *step, const KExpr *factor, const KExpr *other)
 {
 	int64_t bytes = sizeof(float);
 	bool lies_well = false;
 	for (uint32_t i = 0; i < step->domain_count + step->over_count; i++) {
 		KIndex *index = i < step->domain_count ? step->domain[i] : step->over[i - step->domain_count];
-		if (!kexpr_uses(factor, index))
+		bool is_batch = i < step->domain_count && kexpr_uses(other, index);
+		if (!kexpr_uses(factor, index) || is_batch)
 			continue;
 		bytes *= turns_most(m, &index, 1);
 		const KExpr *last = factor->op == OP_LOAD ? factor->subs[factor->buffer->rank - 1] : NULL;
@@ -144,7 +145,8 @@ static int64_t step_bytes(const HeapMeter *m, const KStep *step, uint32_t lanes)
 	if (is_ordered(step))
 		return scan_bytes(m, step, lanes);
 	if (step->kind == STEP_REDUCE && step->is_contraction && step->value->op == OP_MUL)
-		return factor_bytes(m, step, step->value->args[0]) + factor_bytes(m, step, step->value->args[1]);
+		return factor_bytes(m, step, step->value->args[0], step->value->args[1]) +
+			   factor_bytes(m, step, step->value->args[1], step->value->args[0]);
 	return 0;
 }
 

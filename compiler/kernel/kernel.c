@@ -124,7 +124,7 @@ KStep *kstep_if(Kernel *k, KExpr *condition)
 
 bool kernel_is_streamed(const Kernel *k)
 {
-	const KStep *only = k->steps.count == 1 ? k->steps.at[0] : NULL;
+	const KStep *only = k->steps.count == 1 && !k->is_whole ? k->steps.at[0] : NULL;
 	int64_t first;
 	if (!only || only->kind != STEP_LOOP || only->mode != LOOP_ROWS || only->index->step != 1)
 		return false;

@@ -216,6 +216,7 @@ struct Kernel {
 	Name name;            /* symbol of the generated function */
 	bool is_scheduled;
 	uint32_t param_count; /* PARAM 0 is the number of rows in the panel */
+	bool is_whole;        /* one call is for all rows: a loop over rows is spread inside it, even if it is all there is */
 	KBufferVec inputs, outputs, buffers; /* buffers: all of them, in order of creation */
 	KStepVec steps;
 	uint32_t index_count;

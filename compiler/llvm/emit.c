@@ -410,6 +410,10 @@ static uint64_t emit_steps_kernel(Module *m, Kernel *k, KernelFacts *facts)
 
 bool module_add_kernel(Module *m, Kernel *k)
 {
+	if (LLVMGetNamedFunction(m->llvm, k->name)) {
+		diag_fatal(m->c, "internal: there are two kernels %s", k->name);
+		return false;
+	}
 	KernelFacts *facts = facts_new(k);
 	if (kernel_is_streamed(k)) {
 		Emitter *e = emitter_new(m, k, facts, k->name);

@@ -41,6 +41,7 @@ typedef struct Net {
 	const Checkpoint *checkpoint;
 	const char *path; /* of the checkpoint, for messages */
 	const Scope *facts;
+	Name data;                  /* set by the caller: kernels of several data sets stand in one module; NULL */
 	int64_t longest;            /* sample */
 	VEC(NetInstance) instances; /* in the order they run */
 	VEC(NetWeight) weights;

@@ -12,7 +12,7 @@
 
 /* ---- what is handed on ---- */
 
-/* Do the lines of this instance, or of one that comes after `from`, name it? */
+/* Do the lines of an instance that comes after `from` name it? */
 static bool is_wanted(const Net *net, size_t from, Name name)
 {
 	for (size_t i = from + 1; i < net->instances.count; i++) {
@@ -140,13 +140,15 @@ static bool build_instance(Net *net, size_t number, Name result, const ScheduleO
 	const NetInstance *instance = &net->instances.at[number];
 	NetCall call = {.instance = number};
 	NetBuilt made = {.key = key_of(net, instance)};
+	const char *set = net->data ? arena_printf(net->c->arena, "_%s", net->data) : "";
 	NameVec leaves = names_left(net, number, result);
 	if (!leaves.count)
 		return true; /* nothing after it needs what it computes */
 	while (call.kernel < net->kernels.count && strcmp(net->kernels.at[call.kernel].key, made.key))
 		call.kernel++;
 	if (call.kernel == net->kernels.count) {
-		NetPart part = {.name = name_of(net->c, arena_printf(net->c->arena, "%s_%zu", net->node->name, call.kernel)),
+		NetPart part = {
+			.name = name_of(net->c, arena_printf(net->c->arena, "%s%s_%zu", net->node->name, set, call.kernel)),
 			.net = net->node,
 			.layer = instance->layer,
 			.first = instance->first,
@@ -161,8 +163,7 @@ static bool build_instance(Net *net, size_t number, Name result, const ScheduleO
 		if (!net_part_build(net->p, &part, &made.built))
 			return false;
 		kernel_schedule(made.built.kernel, options);
-		net_fix_extents(made.built.kernel, net->longest);
-		if (!kernel_verify(made.built.kernel))
+		if (!net_fix_extents(made.built.kernel, net->node->loc, net->longest) || !kernel_verify(made.built.kernel))
 			return false;
 		vec_push(net->c->arena, &net->kernels, made);
 		remember_states(net, &made.built.outputs);
@@ -178,7 +179,11 @@ bool net_build(Net *net, Name result, const ScheduleOptions *options)
 			return false;
 	if (is_state(net, result))
 		return true;
-	diag_error(net->c, net->node->loc, "net %s has no array \"%s\"", net->node->name, result);
+	if (net_is_derived(net->node, result))
+		diag_error(net->c, net->node->loc, "\"%s\" of net %s is computed where it is read, from data and config alone",
+			result, net->node->name);
+	else
+		diag_error(net->c, net->node->loc, "net %s has no array \"%s\"", net->node->name, result);
 	return false;
 }
 
@@ -250,6 +255,8 @@ static CmprtState state_of(const Net *net, const NetArray *array)
 	for (uint32_t i = 0; i < array->rank; i++)
 		state.bytes *= array->shape[i];
 	state.is_ragged = array->rank > 0 && array->is_ragged[0];
+	for (uint32_t i = 1; i < array->rank; i++)
+		state.is_padded |= array->is_ragged[i];
 	if (array->source == NET_GIVEN)
 		state.given = given_find(array->line->kids[2]->text);
 	return state;
@@ -261,7 +268,7 @@ static int64_t state_number(const Net *net, StateVec *states, const NetArray *ar
 {
 	CmprtState state = state_of(net, array);
 	for (size_t i = 0; i < states->count; i++)
-		if (!strcmp(states->at[i].name, array->name))
+		if (!strcmp(states->at[i].name, array->name) && states->at[i].given == state.given)
 			return (int64_t)i;
 	vec_push(net->c->arena, states, state);
 	return (int64_t)states->count - 1;
@@ -294,7 +301,10 @@ static CmprtCall make_call(const Net *net, const NetCall *call, StateVec *states
 	}
 	const char *label =
 		instance->layer ? arena_printf(net->c->arena, "layer %lld", (long long)instance->number) : net->node->name;
+	KHeap heap = kernel_heap(built->kernel, net->longest);
 	return (CmprtCall){.label = label,
+		.call_heap_bytes = heap.call,
+		.thread_heap_bytes = heap.thread,
 		.scratch_bytes = (int64_t)built->kernel->scratch_bytes,
 		.operand_count = (int64_t)built->inputs.count,
 		.operands = operands,
@@ -319,7 +329,7 @@ CmprtNet net_tables(const Net *net, const CmprtData *data, Name result, const ch
 	out.state_count = (int64_t)states.count;
 	out.states = states.at;
 	for (size_t i = 0; i < states.count; i++)
-		if (!strcmp(states.at[i].name, result))
+		if (!strcmp(states.at[i].name, result) && states.at[i].given < 0)
 			out.result = (int64_t)i;
 	return out;
 }

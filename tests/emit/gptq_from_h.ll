@@ -6,8 +6,8 @@ CHECK:       fdiv <32 x float> %{{.*}}, <float 1.600000e+01, float 1.600000e+01,
 CHECK-NEXT:  fmul <32 x float> <float 2.000000e+00, float 2.000000e+00,{{.*}}>,
 CHECK:       [[DEAD:%.*]] = fcmp oeq <32 x float> %{{.*}}, zeroinitializer
 CHECK-NEXT:  zext <32 x i1> [[DEAD]] to <32 x i8>
-CHECK:       call void @cmprt_inverse(ptr %A, ptr %inverse, i64 256, i64 0)
-CHECK-NEXT:  call void @cmprt_cholesky(ptr %inverse, ptr %factor, i64 256, i64 1, i64 0)
+CHECK:       call void @cmprt_inverse(ptr %frame, ptr %A, ptr %inverse, i64 256, i64 0)
+CHECK-NEXT:  call void @cmprt_cholesky(ptr %frame, ptr %inverse, ptr %factor, i64 256, i64 1, i64 0)
 CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_2.rows0, i64 0, i64 64, i64 0)
 
 1% of the mean of the diagonal, where i == j
