@@ -192,10 +192,9 @@ static bool make_object(Evaluation *e)
 static int run_object(const Evaluation *e)
 {
 	const Request *request = e->k.request;
-	char **arguments = arena_array(e->c->arena, char *, request->rest_count + 5);
+	char **arguments = arena_array(e->c->arena, char *, request->rest_count + 4);
 	int count = 0;
 	arguments[count++] = "cmpc eval";
-	arguments[count++] = "--eval";
 	for (int i = 0; i < request->rest_count; i++)
 		arguments[count++] = request->rest[i];
 	if (request->output) {

@@ -81,7 +81,7 @@ typedef struct CmprtOptions {
 	int64_t input_count;
 	int64_t threads; /* 0: one per core */
 	int64_t memory;  /* bytes; 0: as the program says */
-	bool no_fuse, no_sync, dry_run, json, quiet, force, eval;
+	bool no_fuse, no_sync, dry_run, json, quiet, force;
 	int nonfinite; /* CMPRT_NONFINITE_* */
 } CmprtOptions;
 enum { CMPRT_NONFINITE_ERROR, CMPRT_NONFINITE_KEEP, CMPRT_NONFINITE_ZERO };

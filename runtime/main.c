@@ -19,6 +19,7 @@ typedef struct Option {
 	const char *name;  /* without the dashes */
 	const char *value; /* what --help calls it; NULL: the option takes none */
 	Setter *set;       /* false: the value is wrong; NULL: --help */
+	bool evaluates;    /* a program that evaluates takes it too */
 	const char *help;
 } Option;
 
@@ -109,38 +110,60 @@ DEFINE_FLAG(dry_run)
 DEFINE_FLAG(json)
 DEFINE_FLAG(quiet)
 DEFINE_FLAG(force)
-DEFINE_FLAG(eval)
 
 static const Option option_rows[] = {
-	{"model", "PATH", set_model, "read this checkpoint; its tensors must be those the program was built for"},
-	{"input", "FILE=PATH", set_input, "read PATH for FILE, another file that the program reads"},
-	{"output", "PATH", set_output, "write here instead"},
-	{"threads", "N", set_threads, "work on N threads; the result is the same for any N"},
-	{"memory", "SIZE", set_memory, "never hold more than this: 256MiB, 2GiB, 1GB, or bytes"},
-	{"nonfinite", "error|keep|zero", set_nonfinite,
+	{"model", "PATH", set_model, true, "read this checkpoint; its tensors must be those the program was built for"},
+	{"input", "FILE=PATH", set_input, false, "read PATH for FILE, another file that the program reads"},
+	{"output", "PATH", set_output, true, "write here instead"},
+	{"threads", "N", set_threads, true, "work on N threads; the result is the same for any N"},
+	{"memory", "SIZE", set_memory, true, "never hold more than this: 256MiB, 2GiB, 1GB, or bytes"},
+	{"nonfinite", "error|keep|zero", set_nonfinite, true,
 		"weights that are NaN or infinite: stop (default), keep, or make 0"},
-	{"no-fuse", NULL, set_no_fuse, "run the passes of a tensor one after the other, in memory; the bytes are the same"},
-	{"no-sync", NULL, set_no_sync, "do not wait for the disk before the result takes its name"},
-	{"force", NULL, set_force, "replace an output that is not a checkpoint"},
-	{"dry-run", NULL, set_dry_run, "print the plan and what the run will take; write nothing"},
-	{"json", NULL, set_json, "print one JSON object per line: plan, progress, report"},
-	{"eval", NULL, set_eval, "compress nothing; print what the model's network makes of each data set"},
-	{"quiet", NULL, set_quiet, "print nothing but errors"},
-	{"help", NULL, NULL, "print this"},
+	{"no-fuse", NULL, set_no_fuse, false,
+		"run the passes of a tensor one after the other, in memory; the bytes are the same"},
+	{"no-sync", NULL, set_no_sync, false, "do not wait for the disk before the result takes its name"},
+	{"force", NULL, set_force, false, "replace an output that is not a checkpoint"},
+	{"dry-run", NULL, set_dry_run, false, "print the plan and what the run will take; write nothing"},
+	{"json", NULL, set_json, true, "print one JSON object per line: plan, progress, report"},
+	{"quiet", NULL, set_quiet, false, "print nothing but errors"},
+	{"help", NULL, NULL, true, "print this"},
 };
 enum { OPTION_COUNT = sizeof option_rows / sizeof *option_rows, HELP_WAS_PRINTED = -1 };
 
-static void print_help(const CmprtProgram *program, const char *name)
+/* It writes no checkpoint: what it prints is all. */
+static bool is_evaluation(const CmprtProgram *program)
 {
-	printf("usage: %s [options]\n\n", name);
+	return !program->output_path;
+}
+
+static bool is_taken(const CmprtProgram *program, const Option *option)
+{
+	return option->evaluates || !is_evaluation(program);
+}
+
+static void print_purpose(const CmprtProgram *program)
+{
+	if (is_evaluation(program)) {
+		printf("Runs the network of %s over data (cmpc %s).\n", program->sources[0].path, program->cmpc_version);
+		return;
+	}
 	printf("Runs the pipeline \"%s\" (cmpc %s):\n  %s -> %s\n", program->pipeline, program->cmpc_version,
 		program->sources[0].path, program->output_path);
 	for (int64_t i = 1; i < program->source_count; i++)
 		printf("It reads %s too.\n", program->sources[i].path);
-	printf("An interrupted run resumes when it is started again.\n\noptions:\n");
+	printf("An interrupted run resumes when it is started again.\n");
+}
+
+static void print_help(const CmprtProgram *program, const char *name)
+{
+	printf("usage: %s [options]\n\n", name);
+	print_purpose(program);
+	printf("\noptions:\n");
 	for (int i = 0; i < OPTION_COUNT; i++) {
 		char left[48];
 		const Option *option = &option_rows[i];
+		if (!is_taken(program, option))
+			continue;
 		snprintf(
 			left, sizeof left, "--%s%s%s", option->name, option->value ? " " : "", option->value ? option->value : "");
 		printf("  %-29s %s\n", left, option->help);
@@ -175,7 +198,7 @@ static int read_options(const CmprtProgram *program, int argc, char **argv, Cmpr
 	for (int i = 1; i < argc; i++) {
 		const char *value;
 		const Option *option = find_option(argv[i], &value);
-		if (!option)
+		if (!option || !is_taken(program, option))
 			return wrong_option(name, "no such option", argv[i]);
 		if (!option->set) {
 			print_help(program, name);
@@ -188,7 +211,8 @@ static int read_options(const CmprtProgram *program, int argc, char **argv, Cmpr
 				return wrong_option(name, "an option without its value", argv[i]);
 			value = argv[++i];
 		}
-		if (!option->set(options, value))
+		bool is_good = option->set(options, value);
+		if (!is_good || (is_evaluation(program) && options->nonfinite == CMPRT_NONFINITE_ZERO))
 			return wrong_option(name, "a wrong value", argv[i]);
 	}
 	return 0;
@@ -202,7 +226,7 @@ int cmprt_main(const CmprtProgram *program, int argc, char **argv)
 	if (!inputs)
 		fprintf(stderr, "error: the system has no more memory to give\n");
 	else if (status == 0)
-		status = options.eval ? cmprt_evaluate(program, &options) : cmprt_run(program, &options);
+		status = is_evaluation(program) ? cmprt_evaluate(program, &options) : cmprt_run(program, &options);
 	free(inputs);
 	return status == HELP_WAS_PRINTED ? 0 : status;
 }

@@ -144,6 +144,10 @@ def check_refusals(case):
         check(status == 0 and text and "perplexity" not in text, f"--emit={stage}: {status} {errors}")
     for stage in ("plan", "llvm", "exe"):
         check(run("eval", program, f"--emit={stage}")[0] == 2, f"--emit={stage}")
+    for option in ("--quiet", "--dry-run", "--nonfinite=zero"):
+        check(run("eval", program, "--", option)[0] == 2, f"eval {option}")
+    status, text, _ = run("eval", program, "--", "--help")
+    check(status == 0 and "null" not in text and "over data" in text, f"--help: {text}")
     kernels = case.at("kernels.txt")
     check(run("eval", program, "--emit=kernels", "-o", kernels)[0] == 0 and os.path.getsize(kernels), "kernels in a file")
     check(run("eval", program, "--emit=kernels", "-o", case.at("none/kernels.txt"))[0] == 1, "kernels nowhere")
