@@ -6,6 +6,7 @@
  */
 #include "plan.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +77,10 @@ static Value value_of_meta(const CkMeta *meta)
 		return value_bool(nowhere, !strcmp(meta->value, "true"));
 	if (!strcmp(meta->type, "string") || *end)
 		return value_string(nowhere, meta->value);
-	return meta->type[0] == 'f' ? value_real(nowhere, number) : value_int(nowhere, (int64_t)number);
+	errno = 0;
+	int64_t whole = meta->type[0] == 'f' ? 0 : strtoll(meta->value, &end, 10);
+	bool is_whole = meta->type[0] != 'f' && !errno && !*end; /* a u64 may be more than that */
+	return is_whole ? value_int(nowhere, whole) : value_real(nowhere, number);
 }
 
 static void bind_metadata(Compiler *c, const Checkpoint *checkpoint, Scope *scope)
