@@ -37,7 +37,6 @@ typedef void CmprtKernel(CmprtFrame *frame, int64_t begin, int64_t end);
 #define STRING(field)
 #define KERNEL(field)
 #define INTS(field, count)
-#define STRINGS(field, count)
 #define STRUCTS(type, field, count)
 #define END
 #include "program.def"
@@ -47,7 +46,6 @@ typedef void CmprtKernel(CmprtFrame *frame, int64_t begin, int64_t end);
 #undef STRING
 #undef KERNEL
 #undef INTS
-#undef STRINGS
 #undef STRUCTS
 #undef END
 
@@ -57,7 +55,6 @@ typedef void CmprtKernel(CmprtFrame *frame, int64_t begin, int64_t end);
 #define STRING(field) const char *field;
 #define KERNEL(field) CmprtKernel *field;
 #define INTS(field, count) const int64_t *field;
-#define STRINGS(field, count) const char *const *field;
 #define STRUCTS(type, field, count) const Cmprt##type *field;
 #define END                                                                                                            \
 	}                                                                                                                  \
@@ -69,7 +66,6 @@ typedef void CmprtKernel(CmprtFrame *frame, int64_t begin, int64_t end);
 #undef STRING
 #undef KERNEL
 #undef INTS
-#undef STRINGS
 #undef STRUCTS
 #undef END
 

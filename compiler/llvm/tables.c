@@ -6,11 +6,12 @@
  */
 #include "emit.h"
 
+#include <assert.h>
 #include <string.h>
 
 typedef struct Tables {
 	Module *m;
-	const char *const *kernel_names; /* by job, in the order of the program's tables */
+	const char *const *kernel_names; /* of jobs and calls, in the order of the program's tables */
 	int64_t jobs;                    /* emitted so far */
 } Tables;
 
@@ -24,6 +25,7 @@ typedef struct Fields {
 
 static void field(Fields *fields, LLVMValueRef value)
 {
+	assert(fields->count < FIELDS_MOST);
 	fields->at[fields->count++] = value;
 }
 
@@ -79,14 +81,6 @@ static LLVMValueRef integers(Tables *t, const int64_t *values, int64_t count)
 	return array(t, LLVMInt64TypeInContext(t->m->context), items, count);
 }
 
-__attribute__((unused)) static LLVMValueRef strings(Tables *t, const char *const *values, int64_t count)
-{
-	LLVMValueRef *items = item_array(t, count);
-	for (int64_t i = 0; i < count; i++)
-		items[i] = string(t, values[i]);
-	return array(t, pointer_type(t), items, count);
-}
-
 /* Jobs and calls are the only structs with a kernel, one each, and come in the order of the names. */
 static LLVMValueRef kernel(Tables *t)
 {
@@ -108,7 +102,6 @@ static LLVMValueRef finish(Tables *t, Fields *fields)
 #define STRING(name) field(&fields, string(t, from->name));
 #define KERNEL(name) field(&fields, kernel(t));
 #define INTS(name, count) field(&fields, integers(t, from->name, from->count));
-#define STRINGS(name, count) field(&fields, strings(t, from->name, from->count));
 #define STRUCTS(type, name, count)                                                                                     \
 	LLVMValueRef *items_##name = item_array(t, from->count);                                                           \
 	for (int64_t i = 0; i < from->count; i++)                                                                          \
