@@ -65,7 +65,7 @@ static int64_t property(const Evaluation *e, const Decl *data, const char *name)
 	return value.kind == VALUE_INT ? value.integer : 0;
 }
 
-/* The data set's header says how long its samples are. */
+/* The data set is read to know how long its samples are. */
 static bool add_data(Evaluation *e, const Decl *data)
 {
 	CmprtError error;

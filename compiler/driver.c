@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * driver.c: the stages of a compilation, in one table. Each runs on what the one
- * before left, is verified always, is timed, and is printed where --emit names it:
+ * before left, is verified where it has a verifier, is timed, and is printed where --emit names it:
  * then it is the last. A stage that reported errors is the last too.
  */
 #include "stages.h"

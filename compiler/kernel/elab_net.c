@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * elab_net.c: a part of a net to a flat kernel. Weights, arrays of the data and
- * lines that these alone decide are elaborated when a line of the part first names
- * them, so that a part reads only what it needs.
+ * elab_net.c: a part of a net to a flat kernel. Weights, arrays of the data, and
+ * lines that data, config and vectors of weights alone decide are elaborated when a
+ * line of the part first names them, so that a part reads only what it needs.
  */
 #include "elab_net.h"
 

@@ -180,7 +180,7 @@ bool net_build(Net *net, Name result, const ScheduleOptions *options)
 	if (is_state(net, result))
 		return true;
 	if (net_is_derived(net->node, result))
-		diag_error(net->c, net->node->loc, "\"%s\" of net %s is computed where it is read, from data and config alone",
+		diag_error(net->c, net->node->loc, "\"%s\" of net %s is computed where it is read: there is no array of it",
 			result, net->node->name);
 	else
 		diag_error(net->c, net->node->loc, "net %s has no array \"%s\"", net->node->name, result);
