@@ -65,11 +65,16 @@ static Chunk *chunk_new(Arena *arena, size_t least)
 	return chunk;
 }
 
+static size_t round_up(size_t bytes)
+{
+	return bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
+}
+
 void *arena_alloc(Arena *arena, size_t bytes)
 {
 	if (bytes > SIZE_MAX / 2)
 		fail(SIZE_MAX); /* the size overflowed */
-	bytes = bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
+	bytes = round_up(bytes);
 	Chunk *chunk = arena->newest;
 	if (!chunk || chunk->size - chunk->used < bytes) {
 		Chunk *fresh = chunk_new(arena, bytes);
@@ -115,6 +120,14 @@ void *vec_grow(Arena *arena, void *items, size_t item_size, size_t *capacity)
 	size_t wider = *capacity ? *capacity * 2 : 8;
 	if (wider > SIZE_MAX / 2 / item_size)
 		fail(SIZE_MAX);
+	Chunk *chunk = arena->newest;
+	size_t have = round_up(*capacity * item_size), want = round_up(wider * item_size);
+	if (*capacity && (unsigned char *)items + have == chunk->bytes + chunk->used &&
+		want - have <= chunk->size - chunk->used) { /* the last that was allocated grows where it is */
+		chunk->used += want - have;
+		*capacity = wider;
+		return items;
+	}
 	void *fresh = arena_alloc(arena, wider * item_size);
 	if (*capacity)
 		memcpy(fresh, items, *capacity * item_size);

@@ -57,6 +57,14 @@ void access_collect_all(Kernel *k, const KStepVec *steps, AccessVec *to)
 		access_collect(k, steps->at[i], to);
 }
 
+bool accesses_use(const AccessVec *accesses, const KBuffer *buffer)
+{
+	for (size_t i = 0; i < accesses->count; i++)
+		if (accesses->at[i].buffer == buffer)
+			return true;
+	return false;
+}
+
 bool access_conflict(const AccessVec *a, const AccessVec *b)
 {
 	for (size_t i = 0; i < a->count; i++)

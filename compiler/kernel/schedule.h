@@ -27,6 +27,7 @@ typedef VEC(Access) AccessVec;
 /* All accesses of a step and, for loops and branches, of their bodies. */
 void access_collect(Kernel *k, KStep *step, AccessVec *to);
 void access_collect_all(Kernel *k, const KStepVec *steps, AccessVec *to);
+bool accesses_use(const AccessVec *accesses, const KBuffer *buffer);
 bool access_conflict(const AccessVec *a, const AccessVec *b); /* one of them writes what the other touches */
 
 /* Every expression of one step (not of its body) replaced by map(context, e). */
@@ -42,7 +43,8 @@ enum { MAX_DIGITS = 8 };
 typedef struct Radix {
 	uint32_t count;
 	int64_t stride[MAX_DIGITS], extent[MAX_DIGITS];
-	const KIndex *index[MAX_DIGITS]; /* NULL: the last digit is `opaque`, of data or a loop of the program, and stays in its range */
+	const KIndex *index[MAX_DIGITS]; /* NULL: the last digit is `opaque`, of data or a loop of the program, and stays in
+										its range */
 	KExpr *opaque;
 } Radix;
 /* Reads sub, of an axis of `extent`, over the step's indices and those of the loops around it. */
@@ -53,7 +55,8 @@ void schedule_clean(Kernel *k, bool inline_maps);
 void schedule_split(Kernel *k);
 void schedule_nest(Kernel *k);
 void schedule_shape(Kernel *k, const ScheduleOptions *options);
-/* Of loops that the schedule made, with `around` around them (NULL: nothing): which run in lanes, and what these copy. */
+/* Of loops that the schedule made, with `around` around them (NULL: nothing): which run in lanes, and what these copy.
+ */
 void schedule_lanes(Kernel *k, const KStepVec *steps, const KStep *around, const ScheduleOptions *options);
 uint32_t schedule_lanes_for(const KStep *loop, int64_t turns, const ScheduleOptions *options); /* 0: too few turns */
 void schedule_flatten(Kernel *k, const ScheduleOptions *options);

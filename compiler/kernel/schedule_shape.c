@@ -62,18 +62,29 @@ typedef struct Dropper {
 static KExpr *drop_in_loads(void *context, KExpr *e)
 {
 	Dropper *drop = context;
+	KExpr *args[3] = {0}, *subs[K_MAX_RANK];
+	uint32_t rank = e->op == OP_LOAD ? e->buffer->rank : 0;
+	bool is_dropped = e->op == OP_LOAD && e->buffer == drop->buffer, is_same = !is_dropped;
 	if (!e->loads)
+		return e;
+	for (int i = 0; i < 3 && e->args[i]; i++) {
+		args[i] = drop_in_loads(drop, e->args[i]);
+		is_same &= args[i] == e->args[i];
+	}
+	for (uint32_t i = 0; i < rank; i++) {
+		subs[i] = drop_in_loads(drop, e->subs[i]);
+		is_same &= subs[i] == e->subs[i];
+	}
+	if (is_same)
 		return e;
 	KExpr *copy = arena_new_of(drop->k->c->arena, KExpr);
 	*copy = *e;
-	for (int i = 0; i < 3 && e->args[i]; i++)
-		copy->args[i] = drop_in_loads(drop, e->args[i]);
+	memcpy(copy->args, args, sizeof args);
 	if (e->op == OP_LOAD) {
-		copy->subs = arena_array(drop->k->c->arena, KExpr *, e->buffer->rank + 1);
-		for (uint32_t i = 0; i < e->buffer->rank; i++)
-			copy->subs[i] = drop_in_loads(drop, e->subs[i]);
-		if (e->buffer == drop->buffer)
-			remove_item(copy->subs, drop->axis, e->buffer->rank);
+		copy->subs = arena_array(drop->k->c->arena, KExpr *, rank + 1);
+		memcpy(copy->subs, subs, sizeof *subs * rank);
+		if (is_dropped)
+			remove_item(copy->subs, drop->axis, rank);
 	}
 	return copy;
 }
@@ -173,17 +184,12 @@ static bool is_carried(Kernel *k, const KStep *loop, const KBuffer *buffer)
  * `for` of the program a buffer may hold what an earlier turn of that left: such a one keeps its place. */
 static void scope_buffers(Kernel *k, KStep *loop, bool is_repeated)
 {
+	AccessVec all = {0}, own = {0};
+	access_collect_all(k, &k->steps, &all);
+	access_collect(k, loop, &own);
 	for (size_t b = 0; b < k->buffers.count; b++) {
 		KBuffer *buffer = k->buffers.at[b];
-		AccessVec all = {0}, own = {0};
-		if (buffer->kind != BUFFER_TEMP)
-			continue;
-		access_collect_all(k, &k->steps, &all);
-		access_collect(k, loop, &own);
-		bool is_used = false;
-		for (size_t i = 0; i < own.count; i++)
-			is_used |= own.at[i].buffer == buffer;
-		if (!is_used || !is_only_inside(loop, buffer, &all))
+		if (buffer->kind != BUFFER_TEMP || !accesses_use(&own, buffer) || !is_only_inside(loop, buffer, &all))
 			continue;
 		uint32_t axis = axis_at(buffer, loop->index, &own);
 		if (axis == buffer->rank || (is_repeated && is_carried(k, loop, buffer)))
@@ -193,6 +199,9 @@ static void scope_buffers(Kernel *k, KStep *loop, bool is_repeated)
 		remove_item(buffer->extent, axis, buffer->rank);
 		buffer->rank--;
 		buffer->scope = loop;
+		all.count = own.count = 0;
+		access_collect_all(k, &k->steps, &all);
+		access_collect(k, loop, &own);
 	}
 }
 
@@ -382,16 +391,18 @@ static bool is_part_of_around(const AccessVec *touching, const KStep *const *aro
 static void privatize(Kernel *k, KStep *loop, const KStep *const *around, size_t around_count)
 {
 	size_t count = k->buffers.count;
+	AccessVec own = {0};
+	access_collect_all(k, &loop->body, &own);
 	for (size_t b = 0; b < count; b++) {
 		KBuffer *buffer = k->buffers.at[b];
-		AccessVec own = {0}, touching = {0};
-		access_collect_all(k, &loop->body, &own);
+		AccessVec touching = {0};
+		if (buffer->kind != BUFFER_TEMP || buffer->scope == loop)
+			continue;
 		for (size_t i = 0; i < own.count; i++)
 			if (own.at[i].buffer == buffer)
 				vec_push(k->c->arena, &touching, own.at[i]);
-		uint32_t axis = buffer->kind == BUFFER_TEMP ? axis_at(buffer, loop->index, &touching) : buffer->rank;
-		if (touching.count < 2 || axis == buffer->rank || buffer->scope == loop ||
-			is_part_of_around(&touching, around, around_count))
+		uint32_t axis = axis_at(buffer, loop->index, &touching);
+		if (touching.count < 2 || axis == buffer->rank || is_part_of_around(&touching, around, around_count))
 			continue;
 		Coverage turn = {.k = k, .loop = loop, .buffer = buffer};
 		bool is_covered = cover(&turn, &loop->body, false);
@@ -410,6 +421,8 @@ static void privatize(Kernel *k, KStep *loop, const KStep *const *around, size_t
 			loop->body.at[0] = copy_step(k, buffer, lane, axis, loop->index, false);
 		}
 		vec_push(k->c->arena, &loop->body, copy_step(k, buffer, lane, axis, loop->index, true));
+		own.count = 0;
+		access_collect_all(k, &loop->body, &own);
 	}
 }
 

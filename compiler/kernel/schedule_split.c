@@ -76,7 +76,7 @@ static bool is_below(const KExpr *e, int64_t limit)
 	if (e->op == OP_INDEX)
 		return kexpr_is_const(e->index->lo, &low) && low >= 0 && kexpr_is_const(e->index->hi, &high) && high <= limit;
 	return e->op == OP_MIN && e->args[0]->op == OP_MAX && kexpr_is_const(e->args[0]->args[1], &low) && low == 0 &&
-	       kexpr_is_const(e->args[1], &high) && high < limit;
+		   kexpr_is_const(e->args[1], &high) && high < limit;
 }
 
 /* sub without its foreign terms; those go to *foreign, NULL if there are none. */
@@ -204,8 +204,8 @@ static bool cut_for_readers(Kernel *k, KStep *step, const AccessVec *all)
 			const Access *read = &all->at[i];
 			if (read->buffer != step->dst || read->is_write || !read->subs)
 				continue;
-			if (radix_of(k, read->step, NULL, 0, read->subs[d], extent, &wanted) && wanted.count > 1 && is_led(read->step, &wanted) &&
-				refine(k, step, &own, &wanted))
+			if (radix_of(k, read->step, NULL, 0, read->subs[d], extent, &wanted) && wanted.count > 1 &&
+				is_led(read->step, &wanted) && refine(k, step, &own, &wanted))
 				return true;
 		}
 	}
@@ -345,15 +345,16 @@ void schedule_split(Kernel *k)
 		access_collect_all(k, &k->steps, &all);
 		changed = cut_last_first(k, &k->steps, &all);
 	}
+	AccessVec all = {0};
+	access_collect_all(k, &k->steps, &all);
 	for (size_t b = 0; b < k->buffers.count; b++) {
 		KBuffer *buffer = k->buffers.at[b];
-		if (buffer->kind != BUFFER_TEMP)
-			continue;
-		for (uint32_t d = 0; d < buffer->rank; d++) {
-			AccessVec all = {0};
+		for (uint32_t d = 0; buffer->kind == BUFFER_TEMP && d < buffer->rank; d++) {
+			if (!cut_axis(k, buffer, d, &all))
+				continue;
+			all.count = 0;
 			access_collect_all(k, &k->steps, &all);
-			if (cut_axis(k, buffer, d, &all))
-				d = UINT32_MAX; /* from the first axis again: digits may be numbers themselves */
+			d = UINT32_MAX; /* from the first axis again: digits may be numbers themselves */
 		}
 	}
 }
