@@ -240,18 +240,20 @@ static void print_dtypes(const PairVec *pairs, Text *to)
 	for (size_t i = 0; i < pairs->count; i++) {
 		const StoredTensor *first = pairs->at[i].b;
 		bool is_known = !first;
-		for (size_t d = 0; d < done.count; d++)
-			is_known |= strcmp(done.at[d], first->dtype) == 0;
+		for (size_t d = 0; d < done.count && !is_known; d++)
+			is_known = strcmp(done.at[d], first->dtype) == 0;
 		if (is_known)
 			continue;
 		vec_push(to->arena, &done, first->dtype);
 		int64_t tensors = 0, bytes[2] = {0, 0};
+		bool is_compared = false;
 		double error[2] = {0, 0};
 		for (size_t k = i; k < pairs->count; k++) {
 			const Pair *pair = &pairs->at[k];
 			if (!pair->b || strcmp(pair->b->dtype, first->dtype) != 0)
 				continue;
 			tensors++;
+			is_compared |= pair->a && pair->is_same_shape;
 			bytes[0] += pair->a ? pair->a->bytes : 0;
 			bytes[1] += pair->b->bytes;
 			error[0] += pair->error[0];
@@ -260,7 +262,8 @@ static void print_dtypes(const PairVec *pairs, Text *to)
 		Text a = {.arena = to->arena}, b = {.arena = to->arena};
 		print_bytes(bytes[0], &a);
 		print_bytes(bytes[1], &b);
-		text_printf(to, "%-14s %7" PRId64 " %12s %12s  %.6f\n", first->dtype, tensors, a.at, b.at, error_ratio(error));
+		text_printf(to, "%-14s %7" PRId64 " %12s %12s  ", first->dtype, tensors, a.at, b.at);
+		text_printf(to, is_compared ? "%.6f\n" : "-\n", error_ratio(error));
 	}
 }
 
