@@ -3,6 +3,7 @@
  * command_eval.c: `cmpc eval FILE`: the network of the file's model, compiled in
  * memory and run over each data set that the file declares.
  */
+#include "model.h"
 #include "net.h"
 #include "samples.h"
 #include "stages.h"
@@ -42,6 +43,30 @@ static const Decl *find_model(Evaluation *e)
 	return NULL;
 }
 
+/* A net reads plain numbers: one error for all tensors that are something else, before any for what it misses. */
+static bool is_plain(Evaluation *e)
+{
+	Model *model = model_open(e->c, e->path);
+	StoredTensorVec tensors = {0};
+	const StoredTensor *first = NULL;
+	size_t count = 0;
+	bool is_good = model && stored_tensors(model, &tensors);
+	for (size_t i = 0; is_good && i < tensors.count; i++) {
+		if (tensors.at[i].store.kind != STORE_NONE)
+			continue;
+		first = first ? first : &tensors.at[i];
+		count++;
+	}
+	if (first) {
+		diag_error(e->c, e->model->node->loc, "\"%s\" of %s is stored as %s%s, which a net cannot read", first->name,
+			e->path, first->dtype, count > 1 ? arena_printf(e->c->arena, " (and %zu more are coded)", count - 1) : "");
+		diag_help(e->c, "write it as plain numbers and evaluate those: cmpc decode %s -o plain.safetensors", e->path);
+	}
+	if (model)
+		model_close(model);
+	return is_good && !first;
+}
+
 static bool open_model(Evaluation *e)
 {
 	CmprtError error;
@@ -54,6 +79,8 @@ static bool open_model(Evaluation *e)
 		diag_error(e->c, e->model->node->loc, "%s", error.text);
 		return false;
 	}
+	if (!is_plain(e))
+		return false;
 	e->facts = scope_new(e->c, NULL);
 	return config_bind(e->c, e->checkpoint, e->path, e->facts);
 }
@@ -226,6 +253,8 @@ static bool evaluate(Evaluation *e, int *status)
 		return false;
 	if (emit && strcmp(emit, "kernels") != 0)
 		return true; /* compile has printed it */
+	if (e->k.request->output && !output_is_free(&e->k, e->k.request->output))
+		return false;
 	if (!target_facts(e->c, &e->k.machine, &e->k.facts) || !open_model(e) || !fit_nets(e))
 		return false;
 	if (emit) {

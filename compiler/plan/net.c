@@ -171,6 +171,12 @@ static bool bind_shape(Net *net, const Node *left, const CkTensor *file, NetAxis
 	return true;
 }
 
+/* Small floats and whole numbers are codes, which mean something with a scale that the net knows nothing of. */
+static bool is_plain(Store store)
+{
+	return store.kind == STORE_F16 || store.kind == STORE_BF16 || store.kind == STORE_F32 || store.kind == STORE_F64;
+}
+
 static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t number, NetAxisVec *axes)
 {
 	const Node *right = line->kids[2], *patterns = right->kids[0];
@@ -184,9 +190,12 @@ static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t nu
 		diag_nearest(net->c, wanted, &known);
 		return false;
 	}
-	if (weight.file && tensor_store(net->c, weight.file).kind == STORE_NONE) {
-		diag_error(net->c, right->loc, "\"%s\" of %s is stored as %s, which a net cannot read yet", weight.file->name,
-			net->path, weight.file->dtype);
+	if (weight.file && !is_plain(tensor_store(net->c, weight.file))) {
+		if (!net->has_coded)
+			diag_error(net->c, right->loc,
+				"\"%s\" of %s is stored as %s: a net reads f16, bf16, f32 and f64, nothing else", weight.file->name,
+				net->path, weight.file->dtype);
+		net->has_coded = true;
 		return false;
 	}
 	vec_push(net->c->arena, &net->weights, weight);

@@ -49,6 +49,7 @@ typedef struct Net {
 	VEC(NetBuilt) kernels;
 	VEC(NetCall) calls; /* one per instance */
 	size_t instance;    /* in hand */
+	bool has_coded;     /* a weight is no plain number, which is reported once */
 } Net;
 
 /* ---- net_roles.c ---- */
