@@ -9,7 +9,7 @@
  *   facts.c    tensors, their roles, layers and other facts
  *   select.c   statements (recipes opened) x tensors
  *   tuples.c   statements on families of tuples, and the kernels of their three phases
- *   require.c  what must hold before anything is saved
+ *   require.c  what must hold before anything is saved; last: does it, where sizes alone decide
  *   order.c    the order of the passes on each tensor
  *   reads.c    tensors of other checkpoints that passes are given
  *   inputs.c   how passes read the tensors
@@ -221,6 +221,7 @@ bool plan_facts(Plan *plan);
 bool plan_select(Plan *plan);
 bool plan_tuples(Plan *plan);
 bool plan_requires(Plan *plan);
+bool plan_requires_hold(Plan *plan); /* those that the output's size decides */
 bool plan_order(Plan *plan);
 bool plan_reads(Plan *plan);
 bool plan_inputs(Plan *plan);
@@ -243,6 +244,11 @@ void number_places(Plan *plan); /* PlanTensor.places_value */
 void plan_values(Plan *plan, CmprtProgram *program);
 void early_jobs(Plan *plan, JobVec *to);
 void tuple_jobs(Plan *plan, JobVec *to, size_t tensor); /* of the tuple that it is the first of */
+
+/* ---- require.c, for print.c ---- */
+
+bool plan_has_bounds(const Plan *plan); /* data decides extents: sizes are the largest that there can be */
+const char *require_comment(const Plan *plan, const PlanRequire *require); /* what is known of it; "": nothing */
 
 /* ---- reads.c ---- */
 

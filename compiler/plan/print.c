@@ -192,17 +192,6 @@ static void print_tuples(const Plan *plan, const PlanFamily *family, Text *to)
 	text_printf(to, ")\n");
 }
 
-static bool has_bounds(const Plan *plan)
-{
-	for (size_t i = 0; i < plan->families.count; i++)
-		if (plan->families.at[i].split.keeps.count)
-			return true;
-	for (size_t i = 0; i < plan->tensors.count; i++)
-		if (plan->tensors.at[i].places != SIZE_MAX)
-			return true;
-	return false;
-}
-
 /* Where the order is not that of the text: why. */
 static void print_moves(const Plan *plan, const PlanTensor *like, Text *to)
 {
@@ -310,7 +299,7 @@ static void print_tail(const Plan *plan, Text *to)
 	for (size_t i = 0; i < plan->requires.count; i++) {
 		text_printf(to, "  require ");
 		source_print(plan->c, plan->requires.at[i].node, to);
-		text_printf(to, "\n");
+		text_printf(to, "%s\n", require_comment(plan, &plan->requires.at[i]));
 	}
 	text_printf(to, "  save \"%s\"\n", plan->output_path);
 	if (plan->report && plan->report->text)
@@ -331,13 +320,13 @@ static void print_tail(const Plan *plan, Text *to)
 	text_printf(
 		to, "# weights are read once, %lld bytes, and written once, %lld bytes\n", (long long)before, (long long)moved);
 	print_reads(plan, to);
-	text_printf(
-		to, "# output: %s%lld bytes (", has_bounds(plan) ? "at most " : "", (long long)plan->program->output_bytes);
+	text_printf(to, "# output: %s%lld bytes (", plan_has_bounds(plan) ? "at most " : "",
+		(long long)plan->program->output_bytes);
 	print_bytes(to, plan->program->output_bytes);
 	text_printf(to, ") in %lld file%s, %.1f%% of the input; %s\n", (long long)plan->layout->file_count,
 		plan->layout->file_count == 1 ? "" : "s",
 		before ? 100.0 * (double)plan->program->output_bytes / (double)before : 0.0,
-		has_bounds(plan) ? "the run says the size to the byte before it writes" : "to the byte");
+		plan_has_bounds(plan) ? "the run says the size to the byte before it writes" : "to the byte");
 }
 
 void plan_print(const Plan *plan, Text *to)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * require.c: `require metric <= bound` as rows of the program's tables. The bound
- * is a compile-time value in the metric's unit; `original` is the input's size.
+ * is a compile-time value in the metric's unit; `original` is the input's size. What
+ * the size of the output decides is held to its bound before there is a program, the
+ * rest by the run.
  */
 #include "plan.h"
 
@@ -9,8 +11,9 @@
 
 static const struct {
 	const char *name, *unit;
+	enum { HEADERS, RUN } when;
 } metrics[] = {
-#define METRIC(name, unit, when) {#name, unit},
+#define METRIC(name, unit, when) {#name, unit, when},
 #include "metrics.def"
 #undef METRIC
 };
@@ -78,5 +81,68 @@ bool plan_requires(Plan *plan)
 	for (uint32_t i = 0; i < body->kid_count; i++)
 		if (body->kids[i]->kind == N_REQUIRE)
 			ok &= add_require(plan, body->kids[i]);
+	return ok;
+}
+
+/* ---- what is known before the run ---- */
+
+bool plan_has_bounds(const Plan *plan)
+{
+	for (size_t i = 0; i < plan->families.count; i++)
+		if (plan->families.at[i].split.keeps.count)
+			return true;
+	for (size_t i = 0; i < plan->tensors.count; i++)
+		if (plan->tensors.at[i].places != SIZE_MAX)
+			return true;
+	return false;
+}
+
+/* The metric as the runtime counts it, of the largest output that there can be. */
+static double metric_value(const Plan *plan, const PlanRequire *require)
+{
+	double bytes = (double)plan->program->output_bytes, before = 0;
+	if (!strcmp(metrics[require->metric].unit, "bytes"))
+		return bytes;
+	for (int64_t i = 0; i < plan->checkpoint->file_count; i++)
+		before += (double)plan->checkpoint->file_bytes[i];
+	return before > 0 ? bytes / before : 1;
+}
+
+static bool is_met(const PlanRequire *require, double value)
+{
+	return require->is_upper ? value <= require->bound : value >= require->bound;
+}
+
+const char *require_comment(const Plan *plan, const PlanRequire *require)
+{
+	bool is_exact = !plan_has_bounds(plan);
+	if (metrics[require->metric].when == RUN)
+		return "";
+	double value = metric_value(plan, require);
+	if (!is_exact && !(require->is_upper && is_met(require, value)))
+		return "";
+	const char *unit = metrics[require->metric].unit;
+	return arena_printf(
+		plan->c->arena, "  # holds: %s%.10g%s%s", is_exact ? "" : "at most ", value, *unit ? " " : "", unit);
+}
+
+bool plan_requires_hold(Plan *plan)
+{
+	bool ok = true, is_exact = !plan_has_bounds(plan);
+	for (size_t i = 0; i < plan->requires.count; i++) {
+		const PlanRequire *require = &plan->requires.at[i];
+		if (metrics[require->metric].when == RUN || (!is_exact && require->is_upper))
+			continue;
+		const char *name = metrics[require->metric].name, *unit = metrics[require->metric].unit;
+		const char *gap = *unit ? " " : "";
+		double value = metric_value(plan, require), off = require->bound - value;
+		if (is_met(require, value))
+			continue;
+		off = off < 0 ? -off : off;
+		diag_error(plan->c, require->node->loc, "this cannot hold: %s will be %s%.10g%s%s, %s%s%s too %s", name,
+			is_exact ? "" : "at most ", value, gap, unit, arena_printf(plan->c->arena, *unit ? "%.0f" : "%.6g", off),
+			gap, unit, require->is_upper ? "much" : "little");
+		ok = false;
+	}
 	return ok;
 }
