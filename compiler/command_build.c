@@ -88,7 +88,7 @@ bool build_executable(Compilation *k)
 		.is_shared = k->request->shared,
 		.output = k->request->output ? k->request->output : default_output(k->c, k->path),
 	};
-	return link_executable(k->c, &options);
+	return output_is_free(k, options.output) && link_executable(k->c, &options);
 }
 
 int command_build(Request *request)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -299,12 +300,44 @@ bool text_write(Compiler *c, const char *path, const Text *text)
 	return is_written;
 }
 
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* The file of the checkpoint that lies there: one that holds tensors, or any other of its folder. */
+static const char *find_same_file(Compiler *c, const Checkpoint *checkpoint, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	const char *folder = slash ? arena_copy(c->arena, path, (size_t)(slash + 1 - path)) : ".";
+	for (int64_t i = 0; checkpoint && i < checkpoint->file_count; i++)
+		if (is_same_file(checkpoint->files[i], path))
+			return checkpoint->files[i];
+	return checkpoint && is_same_file(checkpoint->path, folder) && access(path, F_OK) == 0 ? path : NULL;
+}
+
+bool output_is_free(const Compilation *k, const char *path)
+{
+	const char *input = k->plan ? find_same_file(k->c, k->plan->checkpoint, path) : NULL;
+	for (size_t i = 0; k->plan && !input && i < k->plan->sources.count; i++)
+		input = find_same_file(k->c, k->plan->sources.at[i].checkpoint, path);
+	for (size_t i = 0; !input && i < k->c->sources.count; i++)
+		if (is_same_file(k->c->sources.at[i].path, path))
+			input = k->c->sources.at[i].path;
+	if (input)
+		diag_fatal(k->c, "output %s is the input file %s; choose another name", path, input);
+	return !input;
+}
+
 static bool emit_stage(Compilation *k, const Stage *stage)
 {
 	Text text = {.arena = k->c->arena};
 	const char *path = k->request->output;
 	if (!stage->print)
 		return true;
+	if (path && !output_is_free(k, path))
+		return false;
 	if (!path && stage->run == run_obj && isatty(STDOUT_FILENO)) {
 		diag_fatal(k->c, "an object is no text for a terminal; say where it goes with -o");
 		return false;

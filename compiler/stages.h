@@ -40,6 +40,7 @@ void compilation_end(Compilation *k);
 /* Runs the stages up to and with `until`; where the request's --emit names one, that is printed and is the last.
  * False: errors were reported. */
 bool compile(Compilation *k, const char *until);
+bool output_is_free(const Compilation *k, const char *path); /* no file that was read lies there; false: reported */
 /* command_build.c: the object becomes the executable that -o names */
 bool build_executable(Compilation *k);
 /* command_run.c: compiles and runs a program in this process; the exit status */

@@ -23,7 +23,8 @@ static void word(Compiler *c, Words *words, const char *text)
 	vec_push(c->arena, words, (char *)(uintptr_t)text);
 }
 
-static bool write_file(Compiler *c, const char *path, const char *bytes, size_t count)
+/* `output` is what the user calls it. */
+static bool write_file(Compiler *c, const char *path, const char *output, const char *bytes, size_t count)
 {
 	FILE *file = fopen(path, "wb");
 	bool is_written = file && fwrite(bytes, 1, count, file) == count;
@@ -33,7 +34,7 @@ static bool write_file(Compiler *c, const char *path, const char *bytes, size_t 
 		code = errno;
 	}
 	if (!is_written)
-		diag_fatal(c, "cannot write %s: %s", path, strerror(code));
+		diag_fatal(c, "cannot write \"%s\": %s", output, strerror(code));
 	return is_written;
 }
 
@@ -174,9 +175,9 @@ bool link_executable(Compiler *c, const LinkOptions *o)
 	const char *own = arena_printf(c->arena, "%.*s.%s.%ld", folder, o->output, o->output + folder, (long)getpid());
 	const char *object = arena_printf(c->arena, "%s.o", own), *made = arena_printf(c->arena, "%s.exe", own);
 	Words words = command_of(c, o, object, made);
-	bool is_done = write_file(c, object, o->object, o->object_count) && run_command(c, o, &words);
+	bool is_done = write_file(c, object, o->output, o->object, o->object_count) && run_command(c, o, &words);
 	if (is_done && rename(made, o->output) != 0) {
-		diag_fatal(c, "cannot write %s: %s", o->output, strerror(errno));
+		diag_fatal(c, "cannot write \"%s\": %s", o->output, strerror(errno));
 		is_done = false;
 	}
 	unlink(object);
