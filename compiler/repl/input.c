@@ -17,7 +17,8 @@ struct Input {
 	EditLine *edit; /* NULL: no terminal */
 	History *history;
 	char prompt[8];
-	char *line; /* of getline */
+	bool is_cancelled; /* ^C ended the line */
+	char *line;        /* of getline */
 	size_t room;
 };
 
@@ -90,6 +91,20 @@ static unsigned char complete(EditLine *edit, int key)
 
 /* ---- lines ---- */
 
+/* ^C, a key like others while a line is edited: the line is as if it had never been typed. */
+static unsigned char cancel(EditLine *edit, int key)
+{
+	(void)key;
+	const LineInfo *line = el_line(edit);
+	int length = (int)(line->lastchar - line->buffer);
+	el_cursor(edit, (int)(line->lastchar - line->cursor));
+	el_deletestr(edit, length);
+	input_of(edit)->is_cancelled = true;
+	printf("^C\n");
+	fflush(stdout);
+	return CC_NEWLINE;
+}
+
 static bool open_terminal(Input *input)
 {
 	HistEvent event;
@@ -106,6 +121,9 @@ static bool open_terminal(Input *input)
 	el_set(input->edit, EL_HIST, history, input->history);
 	el_set(input->edit, EL_ADDFN, "cmpc-complete", "complete a name", complete);
 	el_set(input->edit, EL_BIND, "^I", "cmpc-complete", NULL);
+	el_set(input->edit, EL_ADDFN, "cmpc-cancel", "drop what is being entered", cancel);
+	el_set(input->edit, EL_BIND, "^C", "cmpc-cancel", NULL);
+	el_set(input->edit, EL_SETTY, "-d", "-isig", NULL);
 	el_source(input->edit, NULL); /* the user's own .editrc */
 	return true;
 }
@@ -131,6 +149,8 @@ static const char *edited_line(Input *input)
 	int count;
 	HistEvent event;
 	const char *text = el_gets(input->edit, &count);
+	if (input->is_cancelled)
+		return "";
 	if (!text || count <= 0)
 		return NULL;
 	size_t length = strcspn(text, "\n");
@@ -139,8 +159,14 @@ static const char *edited_line(Input *input)
 	return arena_copy(input->s->c->arena, text, length);
 }
 
+bool input_is_cancelled(const Input *input)
+{
+	return input->is_cancelled;
+}
+
 const char *input_line(Input *input, bool is_continued)
 {
+	input->is_cancelled = false;
 	strcpy(input->prompt, is_continued ? "  ..> " : "cmpc> ");
 	if (input->edit)
 		return edited_line(input);

@@ -223,6 +223,10 @@ void session_run(Session *s)
 	Text text = {.arena = s->c->arena};
 	while (!s->is_over) {
 		const char *line = input_line(s->input, text.count > 0);
+		if (input_is_cancelled(s->input)) {
+			text.count = 0;
+			continue;
+		}
 		if (line)
 			text_printf(&text, "%s\n", line);
 		else if (!text.count)

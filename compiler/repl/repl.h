@@ -91,6 +91,7 @@ typedef struct Input Input;
 Input *input_open(Session *s); /* NULL: reported */
 /* Without its line end, valid until the next call; NULL: the input ends. */
 const char *input_line(Input *input, bool is_continued);
+bool input_is_cancelled(const Input *input); /* ^C: what was entered so far is dropped, the line too */
 bool input_is_terminal(const Input *input);
 void input_close(Input *input);
 

@@ -69,12 +69,17 @@ t.expect("cmpc> ")
 t.type("undo\n")
 t.expect("forgot: quantize.rtn")
 t.expect("cmpc> ")
+t.type("prune.nm on\n")
+t.expect("..> ")
+t.type("no more of this\x03")  # ^C: the whole entry is dropped, the session goes on
+t.expect("^C")
+t.expect("cmpc> ")
 t.type("mod\t\t")  # several: the words are listed
 t.expect("model.layers.2.mlp.up_proj.weight")
 t.type("\x15nothing\n")  # ^U: the line is cleared
 t.expect("unknown pass or recipe")
 t.expect("cmpc> ")
-t.type("\x10\x10\n")  # ^P: from the history
+t.type("\x10\x10\x10\n")  # ^P: from the history
 t.expect("forgot: model")
 t.expect("cmpc> ")
 t.type("\x04")
