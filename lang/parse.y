@@ -450,6 +450,7 @@ equation:
 |	FOR word IN iterated body		{ $$ = make_named(parser, N_FOR, @$, $2, 2, $4, $5); }
 |	WHEN expression body			{ $$ = make(parser, N_WHEN, @$, 2, $2, $3); }
 |	KEEP word WHERE expression		{ $$ = make(parser, N_KEEP, @$, 2, make_word(parser, $2), $4); }
+|	REQUIRE expression			{ $$ = make(parser, N_REQUIRE, @$, 1, $2); }
 |	FOLD expression INTO word		{ $$ = make(parser, N_FOLD, @$, 2, $2, make_word(parser, $4)); }
 |	AXIS net_axes				{ $$ = take(parser, make(parser, N_AXES, @$, 0), $2); }
 |	LAYER word '<' bits body		{ $$ = make_named(parser, N_LAYER, loc_join(@1, @4), $2, 2, $4, $5); }

@@ -174,6 +174,31 @@ bool parameter_check(Program *p, const Decl *decl, const Node *param, const Valu
 	return true; /* the type's own name is checked by program_check */
 }
 
+/* What a pass requires of its arguments; the first that does not hold is reported where the call is. */
+static bool holds_requires(Program *p, const Scope *scope, const Decl *decl, const Node *call, const Scope *arguments)
+{
+	const Node *body = decl->kind == DECL_PASS ? decl->node->kids[2] : NULL;
+	for (uint32_t i = 0; body && i < body->kid_count; i++) {
+		const Node *line = body->kids[i];
+		if (line->kind != N_REQUIRE)
+			continue;
+		Value held = value_eval(p, scope, line->kids[0]);
+		if (held.kind == VALUE_ERROR || (held.kind == VALUE_BOOL && held.is_true))
+			continue;
+		Text given = {.arena = p->c->arena}, wanted = {.arena = p->c->arena};
+		for (size_t k = 0; k < arguments->names.count; k++) {
+			text_printf(&given, "%s%s: ", k ? ", " : "", arguments->names.at[k].name);
+			value_print(&arguments->names.at[k].value, &given);
+		}
+		source_print(p->c, line->kids[0], &wanted);
+		diag_error(p->c, call ? call->loc : decl->node->loc, "%s(%s) makes no sense: it requires %s", decl->name,
+			given.at ? given.at : "", wanted.at);
+		diag_note(p->c, line->loc, "this is why");
+		return false;
+	}
+	return true;
+}
+
 bool value_bind(Program *p, const Scope *scope, const Decl *decl, const Node *call, Scope *to)
 {
 	const Node *params = decl_params(decl);
@@ -193,5 +218,5 @@ bool value_bind(Program *p, const Scope *scope, const Decl *decl, const Node *ca
 		scope_bind(p->c, inner, param->name, value);
 		scope_bind(p->c, to, param->name, value);
 	}
-	return ok;
+	return ok && holds_requires(p, inner, decl, call, to);
 }

@@ -466,9 +466,22 @@ static void check_statement(Checker *ck, const Node *node)
 	case N_LAYER:
 		check_net_statement(ck, node);
 		return;
+	case N_REQUIRE:
+		diag_error(ck->c, node->loc, "`require` stands in a pipeline, or in the body of a pass, outside of loops");
+		return;
 	default:
 		diag_error(ck->c, node->loc, "`%s` stands in a dtype", node_kind_text(node->kind));
 	}
+}
+
+/* `require` of a pass: what its arguments, and the tensor's facts, must be. */
+static void check_condition(Checker *ck, const Node *condition)
+{
+	bool was_constant = ck->is_constant, had_facts = ck->has_facts;
+	ck->is_constant = ck->has_facts = true;
+	check_scalar(ck, condition);
+	ck->is_constant = was_constant;
+	ck->has_facts = had_facts;
 }
 
 void check_equations(Checker *ck, const Node *body)
@@ -476,8 +489,12 @@ void check_equations(Checker *ck, const Node *body)
 	Collector collector = {ck, false};
 	size_t errors = diag_errors(ck->c);
 	collect(&collector, body, NULL, false);
+	bool is_pass = ck->decl->kind == DECL_PASS && body == ck->decl->node->kids[2];
 	for (uint32_t i = 0; i < body->kid_count; i++)
-		check_statement(ck, body->kids[i]);
+		if (body->kids[i]->kind == N_REQUIRE && is_pass)
+			check_condition(ck, body->kids[i]->kids[0]);
+		else
+			check_statement(ck, body->kids[i]);
 	if (diag_errors(ck->c) == errors)
 		check_order(ck, body);
 }

@@ -135,6 +135,8 @@ bool elab_statement(Elab *el, const Node *node)
 		return block(el, node);
 	case N_KEEP:
 		return elab_keep(el, node);
+	case N_REQUIRE:
+		return true; /* held when the arguments were bound */
 	default:
 		elab_error(el, node->loc, "`%s` has no meaning here", node_kind_text(node->kind));
 		return false;
