@@ -107,6 +107,23 @@ static void describe(Request *request, const Decl *decl, Text *to)
 	print_place(request->c, decl, to);
 }
 
+/* `prune`: prune.nm, prune.magnitude, .. */
+static bool list_family(const Program *p, const char *word, Text *to)
+{
+	size_t length = strlen(word);
+	for (int i = 0; i < SECTION_COUNT; i++) {
+		for (size_t k = 0; k < p->decls.count; k++) {
+			const Decl *decl = p->decls.at[k];
+			if (decl->kind != sections[i].kind || strncmp(decl->name, word, length) || decl->name[length] != '.')
+				continue;
+			text_printf(to, "%s %-20s  ", decl_kind_text(decl->kind), decl->name);
+			doc_sentence(decl->node->doc ? decl->node->doc : "", WIDEST - 30, to);
+			text_append(to, "\n", 1);
+		}
+	}
+	return to->count > 0;
+}
+
 static bool describe_name(Request *request, const Program *p, const char *word, Text *to)
 {
 	Compiler *c = request->c;
@@ -118,7 +135,7 @@ static bool describe_name(Request *request, const Program *p, const char *word, 
 			describe(request, decl, to);
 		program_names(p, sections[i].kind, &known);
 	}
-	if (to->count)
+	if (to->count || list_family(p, word, to))
 		return true;
 	diag_fatal(c, "nothing is called \"%s\"", word);
 	diag_nearest(c, name, &known);

@@ -252,7 +252,7 @@ static void print_help(void)
 	printf("\nOptions (cmpc COMMAND --help says which command takes which):\n");
 	for (int i = 0; i < OPTION_COUNT; i++)
 		print_option(&options[i]);
-	printf("\n`cmpc FILE` is `cmpc plan FILE`. The manual: man cmpc.\n");
+	printf("\n`cmpc help COMMAND` says more. `cmpc FILE` is `cmpc plan FILE`. The manual: man cmpc.\n");
 }
 
 static void print_command_help(const Command *command)
@@ -356,6 +356,10 @@ static bool parse_line(Compiler *c, Line *line, int count, char **arguments, int
 		const Option *option = is_option ? find_option(argument, &value) : NULL;
 		if (option && command && !takes(command, option))
 			option = NULL;
+		if (!is_option && !command && strcmp(argument, "help") == 0 && !line->help) {
+			line->help = true;
+			continue;
+		}
 		if (is_option && strcmp(argument, "--") == 0) {
 			is_done = true;
 		} else if (option) {

@@ -50,7 +50,7 @@ typedef VEC(Name) NameVec;
 
 Name name_intern(Compiler *c, const char *text, size_t length);
 Name name_of(Compiler *c, const char *text); /* text ends in NUL */
-/* The candidate nearest to `word` (Damerau-Levenshtein, at most a third of its length off), or NULL. */
+/* The candidate nearest to `word` (Damerau-Levenshtein, at most a third of its length off), one that it abbreviates, or NULL. */
 Name name_nearest(Name word, const NameVec *candidates);
 
 typedef struct Text {

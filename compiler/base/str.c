@@ -7,6 +7,7 @@
  */
 #include "base.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,12 +95,32 @@ static size_t word_distance(const char *a, size_t n, const char *b, size_t m)
 	return cost[n % 3][m];
 }
 
+static bool is_separator(char c)
+{
+	return c == '_' || c == '-' || c == '.';
+}
+
+/* Does `name` begin with `word`, but for case and separators, and end or have a separator there? "q4k", "f8" */
+static bool is_abbreviation(Name word, Name name, bool *is_whole)
+{
+	while (*word) {
+		if (is_separator(*word))
+			word++;
+		else if (is_separator(*name))
+			name++;
+		else if (tolower((unsigned char)*word++) != tolower((unsigned char)*name++))
+			return false;
+	}
+	*is_whole = !*name;
+	return !*name || is_separator(*name);
+}
+
 Name name_nearest(Name word, const NameVec *candidates)
 {
 	size_t length = word ? strlen(word) : 0;
 	if (length > LONGEST_WORD)
 		return NULL;
-	Name nearest = NULL;
+	Name nearest = NULL, longer = NULL;
 	size_t least = length / 3 + 1;
 	for (size_t i = 0; i < candidates->count; i++) {
 		size_t other = strlen(candidates->at[i]);
@@ -111,8 +132,14 @@ Name name_nearest(Name word, const NameVec *candidates)
 			least = distance;
 			nearest = candidates->at[i];
 		}
+		bool is_whole;
+		if (length < 2 || !is_abbreviation(word, candidates->at[i], &is_whole))
+			continue;
+		if (is_whole && distance > 1)
+			return candidates->at[i];
+		longer = longer ? longer : candidates->at[i];
 	}
-	return nearest;
+	return nearest ? nearest : longer;
 }
 
 /* ---- growable text ---- */

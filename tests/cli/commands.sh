@@ -44,6 +44,12 @@ for option in $(sed -n '/^.SH OPTIONS/,/^.SH EXEC/p' "$T/man" | grep -E '^\.B' |
 	grep -qxF -- "$option" "$T/options" || fail "--help lacks $option"
 done
 
+# help in other words; names that begin with a word
+"$cmpc" help plan >"$T/out" && "$cmpc" plan --help | cmp -s - "$T/out" || fail "cmpc help plan is not cmpc plan --help"
+"$cmpc" help | cmp -s - "$T/help" || fail "cmpc help is not cmpc --help"
+"$cmpc" doc prune >"$T/out" && grep -q '^pass prune.nm ' "$T/out" && grep -q '^pass prune.magnitude ' "$T/out" ||
+	fail "cmpc doc prune does not list prune.nm"
+
 test "$("$cmpc" --version)" = "$("$cmpc" inspect --version)" || fail "--version differs after a command"
 
 # wrong command lines: status 2, one line
@@ -61,6 +67,8 @@ expect 2 'decode needs -o OUT.safetensors' decode x -o out.gguf
 expect 1 'cannot read "none.cmp": there is no such file' none.cmp
 expect 1 'none: could not open' inspect none
 expect 1 'did you mean q8_0?' doc q8_9
+expect 1 'did you mean q4_K?' doc q4k
+expect 1 'did you mean f8_e4m3?' doc f8
 expect 1 'did you mean q4_K_M?' quantize none q4_KM -o x.gguf
 expect 2 'none: could not open' diff none none
 exit $failed
