@@ -164,11 +164,20 @@ static bool is_same_selection(const PlanTensor *a, const PlanTensor *b)
 	return is_matrix == (b->file->rank >= 2) && (is_matrix || (last_role(a) && last_role(a) == last_role(b)));
 }
 
+/* What a target cannot execute is told of a whole recipe at once. */
+static bool is_same_origin(const Verdict *a, const Verdict *b)
+{
+	if (a->statement == b->statement)
+		return true;
+	return a->reason == EXECUTES_NOT && a->statement && b->statement && a->statement->recipe &&
+		   a->statement->recipe == b->statement->recipe;
+}
+
 static bool is_same_reason(const Verdict *a, const Verdict *b)
 {
 	if (a->reason == EXECUTES_NOT && !a->statement && !is_same_selection(a->tensor, b->tensor))
 		return false;
-	return a->reason == b->reason && a->statement == b->statement && !strcmp(a->dtype->label, b->dtype->label) &&
+	return a->reason == b->reason && is_same_origin(a, b) && !strcmp(a->dtype->label, b->dtype->label) &&
 		   (a->reason != DIVIDES_NOT || a->tensor->cols == b->tensor->cols);
 }
 
@@ -195,7 +204,7 @@ static const char *dividing(Plan *plan, const Executable *target, int64_t cols)
 	return names.at ? names.at : "f16, bf16";
 }
 
-static void report(Plan *plan, const Executable *target, const Verdict *verdict)
+static void report(Plan *plan, const Executable *target, const Verdict *verdict, bool is_first)
 {
 	const PlanTensor *tensor = verdict->tensor;
 	const char *name = tensor->file->name, *dtype = verdict->dtype->label, *machine = plan->target->name;
@@ -218,7 +227,8 @@ static void report(Plan *plan, const Executable *target, const Verdict *verdict)
 	}
 	diag_error(plan->c, loc, "\"%s\"%s %s %s, which target %s cannot execute", name, others,
 		verdict->statement ? "becomes" : "stays", dtype, machine);
-	diag_note(plan->c, target->prop->loc, "%s executes %s", machine, target->names);
+	if (is_first)
+		diag_note(plan->c, target->prop->loc, "%s executes %s", machine, target->names);
 	if (!verdict->statement && target->dtypes.count) {
 		const DtypeRef *half = target->dtypes.at[0];
 		for (size_t i = 0; i < target->dtypes.count; i++)
@@ -242,6 +252,6 @@ bool plan_legal(Plan *plan)
 			add_verdict(plan, &found, verdict);
 	}
 	for (size_t i = 0; i < found.count; i++)
-		report(plan, &target, &found.at[i]);
+		report(plan, &target, &found.at[i], !i || found.at[i - 1].reason != EXECUTES_NOT);
 	return found.count == 0;
 }

@@ -138,22 +138,42 @@ static void remark_order(Plan *plan, const PlanTensor *tensor, size_t late)
 		second->pass->name, order_reason(plan, tensor, late));
 }
 
-static bool check_grids(Plan *plan, const PlanTensor *tensor)
+/* A tensor that two statements give a dtype; others that the same two do. */
+typedef struct TwoGrids {
+	const Statement *first, *second;
+	const PlanTensor *tensor;
+	size_t others;
+} TwoGrids;
+typedef VEC(TwoGrids) TwoGridsVec;
+
+static bool check_grids(Plan *plan, const PlanTensor *tensor, TwoGridsVec *found)
 {
 	const Statement *grid = NULL;
 	for (size_t i = 0; i < tensor->links.count; i++) {
 		const Statement *s = tensor->links.at[i].statement;
 		if (!s->is_grid)
 			continue;
+		for (size_t k = 0; grid && k < found->count; k++)
+			if (found->at[k].first == grid && found->at[k].second == s) {
+				found->at[k].others++;
+				return false;
+			}
 		if (grid) {
-			diag_error(plan->c, s->loc, "\"%s\" is given a dtype twice", tensor->file->name);
-			diag_note(plan->c, grid->loc, "it is given one here already");
-			diag_help(plan->c, "exclude it from one of them: `on .. except \"%s\"`, or say `rest`", tensor->file->name);
+			vec_push(plan->c->arena, found, ((TwoGrids){grid, s, tensor, 0}));
 			return false;
 		}
 		grid = s;
 	}
 	return true;
+}
+
+static void report_grids(Plan *plan, const TwoGrids *two)
+{
+	const char *name = two->tensor->file->name;
+	const char *others = two->others ? arena_printf(plan->c->arena, " (and %zu more)", two->others) : "";
+	diag_error(plan->c, two->second->loc, "\"%s\"%s is given a dtype twice", name, others);
+	diag_note(plan->c, two->first->loc, "it is given one here already");
+	diag_help(plan->c, "exclude it from one of them: `on .. except \"%s\"`, or say `rest`", name);
 }
 
 static bool check_then(Plan *plan, const PlanTensor *tensor)
@@ -197,8 +217,11 @@ static bool order_tensor(Plan *plan, PlanTensor *tensor)
 bool plan_order(Plan *plan)
 {
 	size_t errors = diag_errors(plan->c);
+	TwoGridsVec found = {0};
 	for (size_t i = 0; i < plan->tensors.count; i++)
-		if (check_grids(plan, &plan->tensors.at[i]))
+		if (check_grids(plan, &plan->tensors.at[i], &found))
 			order_tensor(plan, &plan->tensors.at[i]);
+	for (size_t i = 0; i < found.count; i++)
+		report_grids(plan, &found.at[i]);
 	return diag_errors(plan->c) == errors;
 }
