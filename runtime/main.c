@@ -21,6 +21,7 @@ typedef struct Option {
 	Setter *set;       /* false: the value is wrong; NULL: --help */
 	bool evaluates;    /* a program that evaluates takes it too */
 	const char *help;
+	const char *takes; /* which values; NULL: it takes none */
 } Option;
 
 typedef struct Unit {
@@ -112,21 +113,24 @@ DEFINE_FLAG(quiet)
 DEFINE_FLAG(force)
 
 static const Option option_rows[] = {
-	{"model", "PATH", set_model, true, "read this checkpoint; its tensors must be those the program was built for"},
-	{"input", "FILE=PATH", set_input, false, "read PATH for FILE, another file that the program reads"},
-	{"output", "PATH", set_output, true, "write here instead"},
-	{"threads", "N", set_threads, true, "work on N threads; the result is the same for any N"},
-	{"memory", "SIZE", set_memory, true, "never hold more than this: 256MiB, 2GiB, 1GB, or bytes"},
+	{"model", "PATH", set_model, true, "read this checkpoint; its tensors must be those the program was built for",
+		"a path"},
+	{"input", "FILE=PATH", set_input, false, "read PATH for FILE, another file that the program reads", "FILE=PATH"},
+	{"output", "PATH", set_output, true, "write here instead", "a path"},
+	{"threads", "N", set_threads, true, "work on N threads; the result is the same for any N",
+		"a whole number from 1 to 4096"},
+	{"memory", "SIZE", set_memory, true, "never hold more than this: 256MiB, 2GiB, 1GB, or bytes",
+		"a size such as 256MiB"},
 	{"nonfinite", "error|keep|zero", set_nonfinite, true,
-		"weights that are NaN or infinite: stop (default), keep, or make 0"},
+		"weights that are NaN or infinite: stop (default), keep, or make 0", "error, keep or zero"},
 	{"no-fuse", NULL, set_no_fuse, false,
-		"run the passes of a tensor one after the other, in memory; the bytes are the same"},
-	{"no-sync", NULL, set_no_sync, false, "do not wait for the disk before the result takes its name"},
-	{"force", NULL, set_force, false, "replace an output that is not a checkpoint"},
-	{"dry-run", NULL, set_dry_run, false, "print the plan and what the run will take; write nothing"},
-	{"json", NULL, set_json, true, "print one JSON object per line: plan, progress, report"},
-	{"quiet", NULL, set_quiet, false, "print nothing but errors"},
-	{"help", NULL, NULL, true, "print this"},
+		"run the passes of a tensor one after the other, in memory; the bytes are the same", NULL},
+	{"no-sync", NULL, set_no_sync, false, "do not wait for the disk before the result takes its name", NULL},
+	{"force", NULL, set_force, false, "replace an output that is not a checkpoint", NULL},
+	{"dry-run", NULL, set_dry_run, false, "tell what the run will take; write nothing", NULL},
+	{"json", NULL, set_json, true, "print one JSON object per line: plan, progress, report", NULL},
+	{"quiet", NULL, set_quiet, false, "print nothing but errors", NULL},
+	{"help", NULL, NULL, true, "print this", NULL},
 };
 enum { OPTION_COUNT = sizeof option_rows / sizeof *option_rows, HELP_WAS_PRINTED = -1 };
 
@@ -176,6 +180,13 @@ static int wrong_option(const char *name, const char *what, const char *argument
 	return 2;
 }
 
+static int wrong_value(const char *name, const Option *option, const char *value)
+{
+	fprintf(stderr, "error: --%s cannot be \"%s\": it takes %s; %s --help lists the options\n", option->name, value,
+		option->takes, name);
+	return 2;
+}
+
 /* "--name value", "--name=value". */
 static const Option *find_option(const char *argument, const char **value)
 {
@@ -213,7 +224,7 @@ static int read_options(const CmprtProgram *program, int argc, char **argv, Cmpr
 		}
 		bool is_good = option->set(options, value);
 		if (!is_good || (is_evaluation(program) && options->nonfinite == CMPRT_NONFINITE_ZERO))
-			return wrong_option(name, "a wrong value", argv[i]);
+			return wrong_value(name, option, value);
 	}
 	return 0;
 }
