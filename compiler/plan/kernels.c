@@ -117,7 +117,8 @@ static bool build(Plan *plan, PlanKernel *kernel)
 		return false;
 	if (!kernel->chain.rows && kernel->built.needs_all_rows)
 		return true;
-	kernel_schedule(kernel->built.kernel, &options);
+	if (!plan->options->checks_only)
+		kernel_schedule(kernel->built.kernel, &options);
 	return kernel_verify(kernel->built.kernel);
 }
 
@@ -162,6 +163,11 @@ static bool is_unbuilt(const Plan *plan, Name key)
 	return false;
 }
 
+static bool runs_by_rows(const Plan *plan, const ChainKernel *built)
+{
+	return plan->options->checks_only ? !built->needs_all_rows : kernel_is_streamed(built->kernel);
+}
+
 /* False: reported. */
 static bool find_or_build(Plan *plan, const Wanted *wanted, size_t *number)
 {
@@ -182,7 +188,7 @@ static bool find_or_build(Plan *plan, const Wanted *wanted, size_t *number)
 					tensor->file->name, (long long)tensor->rows, (long long)tensor->cols);
 			return false;
 		}
-		if (!is_whole && !kernel_is_streamed(kernel.built.kernel))
+		if (!is_whole && !runs_by_rows(plan, &kernel.built))
 			continue;
 		vec_push(plan->c->arena, &plan->kernels, kernel);
 		break;

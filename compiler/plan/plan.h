@@ -39,6 +39,7 @@ typedef struct PlanOptions {
 	const char *output; /* -o of `run` and `quantize`; NULL: as the pipeline says */
 	uint32_t lanes;     /* f32 lanes of the CPU that runs the kernels */
 	bool no_fuse;
+	bool checks_only;    /* errors are all that is wanted: kernels are built, but no loops are made of them */
 	const char *version; /* of cmpc, for provenance */
 } PlanOptions;
 
@@ -130,7 +131,7 @@ typedef struct PlanKernel {
 	const Scope *facts; /* of the tensor it was built for */
 	NameVec *asked;     /* those of them that its equations asked for: tensors that share it agree on these */
 	Chain chain;
-	ChainKernel built; /* scheduled */
+	ChainKernel built; /* scheduled, unless the plan only checks */
 	bool is_whole;     /* needs all rows at once */
 	size_t users;
 } PlanKernel;

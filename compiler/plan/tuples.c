@@ -163,7 +163,8 @@ static bool add_kernel(Plan *plan, const char *key, Kernel *kernel)
 	PlanKernel made = {.key = key, .built = {.kernel = kernel}, .is_whole = true, .users = 1};
 	if (!kernel)
 		return false;
-	kernel_schedule(kernel, &options);
+	if (!plan->options->checks_only)
+		kernel_schedule(kernel, &options);
 	vec_push(plan->c->arena, &plan->kernels, made);
 	return kernel_verify(kernel);
 }
