@@ -9,6 +9,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
+static void help_pipelines(Compiler *c, const NameVec *known)
+{
+	Text text = {.arena = c->arena};
+	for (size_t i = 0; i < known->count; i++)
+		text_printf(&text, "%s-p %s", i ? ", " : "", known->at[i]);
+	if (known->count)
+		diag_help(c, "there are: %s", text.at);
+}
+
 static const Decl *find_pipeline(Plan *plan)
 {
 	Program *p = plan->p;
@@ -20,15 +29,16 @@ static const Decl *find_pipeline(Plan *plan)
 		if (!found) {
 			diag_fatal(p->c, "there is no pipeline \"%s\"", plan->options->pipeline);
 			diag_nearest(p->c, plan->options->pipeline, &known);
+			help_pipelines(p->c, &known);
 		}
 		return found;
 	}
 	if (known.count == 0)
 		diag_fatal(p->c, "the file declares no pipeline");
-	else if (known.count > 1)
-		diag_fatal(
-			p->c, "the file declares %zu pipelines: choose one with -p, for example -p %s", known.count, known.at[0]);
-	else
+	else if (known.count > 1) {
+		diag_fatal(p->c, "the file declares %zu pipelines: choose one with -p", known.count);
+		help_pipelines(p->c, &known);
+	} else
 		found = program_find(p, DECL_PIPELINE, known.at[0]);
 	return found;
 }
