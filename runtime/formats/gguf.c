@@ -74,7 +74,8 @@ static bool holds_gguf(const char *dtype, int64_t code)
 const Format format_gguf = {
 	.name = "gguf",
 	.suffix = ".gguf",
-	.help = "a GGUF file as llama.cpp reads it; a split set is opened by the name of any of its files",
+	.help = "a GGUF file, or a split set by the name of any of its files; made of a Hugging Face folder it keeps the "
+			"names of that and has no tokenizer, which llama.cpp asks for",
 	.accepts = accepts_gguf,
 	.open = open_gguf,
 	.lay_out = gguf_lay_out,
