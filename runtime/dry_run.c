@@ -252,8 +252,8 @@ static void show_text(const Run *run, const DryRun *result)
 	format_bytes(peak, run->schedule.peak);
 	format_bytes(limit, run->schedule.limit);
 	if (run->program->plan_text)
-		fputs(run->program->plan_text, stdout);
-	printf("\non this machine, %s -> %s:\n", run->model->path, run->destination.path);
+		printf("%s\n", run->program->plan_text);
+	printf("on this machine, %s -> %s:\n", run->model->path, run->destination.path);
 	printf("  size     %s (%" PRId64 " bytes)\n", size, run->layout->total_bytes);
 	printf("  reads    %s, %.0f MB/s\n", read, result->read_rate / 1e6);
 	printf("  writes   %s, %.0f MB/s", written, result->write_rate / 1e6);

@@ -36,6 +36,12 @@ bool error_system(CmprtError *error, const char *doing, const char *path, int co
 	return fail(error, "cannot %s %s: %s", doing, path, strerror(code));
 }
 
+bool error_no_input_file(CmprtError *error, const char *path, const char *option)
+{
+	return fail(error, "%s: could not open: No such file or directory%s; %s says where it is", path,
+		*path == '/' ? "" : " (seen from the folder that this is run in)", option);
+}
+
 bool error_input_missing(CmprtError *error, const char *path, const CmprtInput *input, int64_t missing, int64_t count)
 {
 	return fail(error,

@@ -81,6 +81,8 @@ static bool open_source(Run *run, int64_t number, const char *path, CmprtError *
 {
 	OpenCheckpoint *source = &run->sources[number];
 	const Checkpoint *checkpoint = source->checkpoint = checkpoint_open(path, error);
+	if (!checkpoint && access(path, F_OK) != 0)
+		return error_no_input_file(error, path, number == 0 ? "--model PATH" : "--input FILE=PATH");
 	if (!checkpoint || !check_signature(run, number, error))
 		return false;
 	source->fds = malloc(sizeof *source->fds * (size_t)(checkpoint->file_count + 1));

@@ -127,7 +127,7 @@ static const Option option_rows[] = {
 		"run the passes of a tensor one after the other, in memory; the bytes are the same", NULL},
 	{"no-sync", NULL, set_no_sync, false, "do not wait for the disk before the result takes its name", NULL},
 	{"force", NULL, set_force, false, "replace an output that is not a checkpoint", NULL},
-	{"dry-run", NULL, set_dry_run, false, "tell what the run will take; write nothing", NULL},
+	{"dry-run", NULL, set_dry_run, false, "measure this machine; print what the run will read, write and take", NULL},
 	{"json", NULL, set_json, true, "print one JSON object per line: plan, progress, report", NULL},
 	{"quiet", NULL, set_quiet, false, "print nothing but errors", NULL},
 	{"help", NULL, NULL, true, "print this", NULL},

@@ -318,6 +318,7 @@ void run_tell_error(const Run *run, const CmprtError *error); /* on stderr, and 
 
 #define ERROR(name, ...) bool error_##name(CmprtError *error, __VA_ARGS__);
 ERROR(system, const char *doing, const char *path, int code)
+ERROR(no_input_file, const char *path, const char *option)
 ERROR(input_missing, const char *path, const CmprtInput *input, int64_t missing, int64_t count)
 ERROR(input_differs, const char *path, const CmprtInput *input, const CkTensor *found, int64_t differing, int64_t count)
 ERROR(input_changed, const char *path)

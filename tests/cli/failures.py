@@ -149,7 +149,7 @@ def check_inputs(p):
     os.truncate(p.at("other.gguf"), 100)
     p.refused("an input cut in its header", "T/other.gguf: byte \\d+: .*",
               p.run("file", "--model", p.at("other.gguf"), "--output", p.out("a.gguf")), [])
-    p.refused("an input that is gone", "T/gone.gguf: could not open: No such file or directory",
+    p.refused("an input that is gone", "T/gone.gguf: could not open: No such file or directory; --model PATH says where it is",
               p.run("file", "--model", p.at("gone.gguf"), "--output", p.out("a.gguf")), [])
     p.refused("an input of another format", "T/in is a safetensors checkpoint; this program was built for gguf",
               p.run("file", "--model", p.at("in"), "--output", p.out("a.gguf")), [])
