@@ -31,27 +31,34 @@ static const char *upper(Plan *plan, Store store)
 	return out;
 }
 
-/* GGUF's code of a plain type: that of the dtype in stdlib whose only field is stored so. */
-static int64_t plain_code(const Plan *plan, Store store)
+/* GGUF's code of the dtype, if it is a plain one whose elements are stored so; else -1. */
+static int64_t code_of(const Plan *plan, Decl *decl, Store store)
 {
-	if (!program_read_stdlib(plan->p))
+	DtypeRef ref = {.decl = decl};
+	const Node *layout = dtype_layout(&ref, "gguf"), *body = decl->node->kids[2];
+	if (!layout || layout->kid_count != 1 || layout->kids[0]->kind != N_NAME ||
+		dtype_block_elements(plan->p, &ref) != 1)
 		return -1;
-	for (size_t i = 0; i < plan->p->decls.count; i++) {
-		Decl *decl = plan->p->decls.at[i];
-		if (decl->kind != DECL_DTYPE)
-			continue;
-		DtypeRef ref = {.decl = decl};
-		const Node *layout = dtype_layout(&ref, "gguf"), *body = decl->node->kids[2];
-		if (!layout || layout->kid_count != 1 || layout->kids[0]->kind != N_NAME ||
-			dtype_block_elements(plan->p, &ref) != 1)
-			continue;
-		for (uint32_t k = 0; k < body->kid_count; k++) {
-			const Node *type = body->kids[k]->kind == N_DEFINE ? body->kids[k]->kids[1] : NULL;
-			if (type && store_equal(store_find(type->name), store))
-				return (int64_t)layout->number;
-		}
+	for (uint32_t k = 0; k < body->kid_count; k++) {
+		const Node *type = body->kids[k]->kind == N_DEFINE ? body->kids[k]->kids[1] : NULL;
+		if (type && store_equal(store_find(type->name), store))
+			return (int64_t)layout->number;
 	}
 	return -1;
+}
+
+/* GGUF's code of a plain type: that of the dtype whose elements are stored so, most likely the one of the same name. */
+static int64_t plain_code(const Plan *plan, Store store)
+{
+	Name name = name_of(plan->c, store_name(store, &(Text){.arena = plan->c->arena}));
+	Decl *namesake = program_find(plan->p, DECL_DTYPE, name);
+	int64_t code = namesake ? code_of(plan, namesake, store) : -1;
+	if (code >= 0 || !program_read_stdlib(plan->p))
+		return code;
+	for (size_t i = 0; code < 0 && i < plan->p->decls.count; i++)
+		if (plan->p->decls.at[i]->kind == DECL_DTYPE)
+			code = code_of(plan, plan->p->decls.at[i], store);
+	return code;
 }
 
 /* ---- outputs ---- */
