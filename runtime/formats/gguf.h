@@ -60,6 +60,16 @@ uint64_t gguf_number(const void *at, int bytes);
 
 /* ---- gguf_read.c, gguf_write.c ---- */
 
+/* An array in the metadata: `at` is its first element. */
+typedef struct GgufArray {
+	int64_t count;
+	const char *at;
+} GgufArray;
+
+/* Elements of that type, "string" or "i32"; false: there is no such array. */
+bool gguf_array(const Checkpoint *checkpoint, const char *key, const char *type, GgufArray *array);
+const char *gguf_next_text(GgufArray *array, int64_t *length); /* of strings; not ended by a NUL */
+
 bool gguf_read_files(Checkpoint *checkpoint, CmprtError *error);
 CkLayout *gguf_lay_out(const CmprtProgram *program, const Checkpoint *source, bool into_folder, CmprtError *error);
 

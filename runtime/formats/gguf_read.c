@@ -490,3 +490,30 @@ bool gguf_read_files(Checkpoint *checkpoint, CmprtError *error)
 			(long long)checkpoint->tensor_count);
 	return true;
 }
+
+/* ---- arrays ---- */
+
+/* Pairs were walked when the file was opened, so lengths need no checks here. */
+bool gguf_array(const Checkpoint *checkpoint, const char *key, const char *type, GgufArray *array)
+{
+	const GgufState *state = checkpoint->state;
+	for (int64_t i = 0; i < state->pair_count; i++) {
+		const GgufPair *pair = &state->pairs[i];
+		if (strcmp(pair->key, key) != 0)
+			continue;
+		const char *at = pair->raw + 8 + gguf_number(pair->raw, 8);
+		if (gguf_number(at, 4) != GGUF_ARRAY || strcmp(gguf_value_types[gguf_number(at + 4, 4)].name, type) != 0)
+			return false;
+		*array = (GgufArray){(int64_t)gguf_number(at + 8, 8), at + 16};
+		return true;
+	}
+	return false;
+}
+
+const char *gguf_next_text(GgufArray *array, int64_t *length)
+{
+	const char *text = array->at + 8;
+	*length = (int64_t)gguf_number(array->at, 8);
+	array->at = text + *length;
+	return text;
+}

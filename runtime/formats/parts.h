@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * parts.h: what the files of this folder share and nobody else needs: memory of
+ * parts.h: what the files of this folder and of ../text share: memory of
  * an opened checkpoint or a layout, growable bytes, the one way to report an
  * error, folders and their side files.
  *
@@ -25,6 +25,8 @@ char *pool_copy(Pool *pool, const void *bytes, size_t count); /* adds a NUL */
 char *pool_printf(Pool *pool, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #define pool_array(pool, type, count) ((type *)pool_alloc((pool), sizeof(type) * (size_t)(count)))
+
+void *memory_resize(void *at, size_t bytes); /* in no pool: free(at) */
 
 /* Bytes that grow, in a pool; begin with {pool}. `at` ends in a NUL that is not counted, once anything was appended. */
 typedef struct Bytes {

@@ -27,7 +27,7 @@ struct Pool {
 
 static _Noreturn void fail_memory(size_t bytes)
 {
-	fprintf(stderr, "out of memory: %zu bytes for a checkpoint's header\n", bytes);
+	fprintf(stderr, "out of memory: %zu bytes\n", bytes);
 	exit(1);
 }
 
@@ -105,6 +105,14 @@ char *pool_printf(Pool *pool, const char *format, ...)
 	vsnprintf(text, (size_t)length + 1, format, args);
 	va_end(args);
 	return text;
+}
+
+void *memory_resize(void *at, size_t bytes)
+{
+	void *moved = realloc(at, bytes ? bytes : 1);
+	if (!moved)
+		fail_memory(bytes);
+	return moved;
 }
 
 /* ---- bytes ---- */
