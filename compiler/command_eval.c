@@ -85,11 +85,28 @@ static bool open_model(Evaluation *e)
 	return config_bind(e->c, e->checkpoint, e->path, e->facts);
 }
 
-static int64_t property(const Evaluation *e, const Decl *data, const char *name)
+static Value property(const Evaluation *e, const Decl *data, const char *name)
 {
 	const Node *prop = node_prop(data->node, name_of(e->c, name));
-	Value value = prop ? value_eval(e->k.program, NULL, prop->kids[0]) : (Value){0};
-	return value.kind == VALUE_INT ? value.integer : 0;
+	return prop ? value_eval(e->k.program, NULL, prop->kids[0]) : (Value){0};
+}
+
+static int64_t property_number(const Evaluation *e, const Decl *data, const char *name, int64_t otherwise)
+{
+	Value value = property(e, data, name);
+	return value.kind == VALUE_INT ? value.integer : otherwise;
+}
+
+static CmprtData data_table(const Evaluation *e, const Decl *data)
+{
+	Value tokenizer = property(e, data, "tokenizer"), per = property(e, data, "per");
+	return (CmprtData){.name = data->name,
+		.path = path_beside(e->c, data->node->loc, data->node->text),
+		.window = property_number(e, data, "window", 0),
+		.samples = property_number(e, data, "samples", 0),
+		.seed = property_number(e, data, "seed", -1),
+		.per_line = per.kind == VALUE_WORD && !strcmp(per.text, "line"),
+		.tokenizer = tokenizer.kind == VALUE_STRING ? path_beside(e->c, data->node->loc, tokenizer.text) : ""};
 }
 
 /* The data set is read to know how long its samples are. */
@@ -97,11 +114,8 @@ static bool add_data(Evaluation *e, const Decl *data)
 {
 	CmprtError error;
 	Samples samples;
-	CmprtData table = {.name = data->name,
-		.path = path_beside(e->c, data->node->loc, data->node->text),
-		.window = property(e, data, "window"),
-		.samples = property(e, data, "samples")};
-	if (!samples_open(&table, &samples, &error)) {
+	CmprtData table = data_table(e, data);
+	if (!samples_open(&table, e->checkpoint, &samples, &error)) {
 		diag_error(e->c, data->node->loc, "%s", error.text);
 		return false;
 	}

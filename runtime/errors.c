@@ -215,7 +215,8 @@ bool error_nonfinite_state(CmprtError *error, const char *part, const char *name
 
 bool error_data_kind(CmprtError *error, const char *path)
 {
-	return fail(error, "%s: tokens are read from .npy (whole numbers, one or two axes), .i32 and .u16 files", path);
+	return fail(
+		error, "%s: data are text, .txt, or tokens: .npy (whole numbers, one or two axes), .i32 and .u16 files", path);
 }
 
 bool error_data_array(CmprtError *error, const char *path)
@@ -237,6 +238,20 @@ bool error_data_token(CmprtError *error, const char *path, int64_t token, int64_
 bool error_data_empty(CmprtError *error, const char *path)
 {
 	return fail(error, "%s: no sample has two tokens, so there is nothing to predict", path);
+}
+
+bool error_data_no_lines(CmprtError *error, const char *path)
+{
+	return fail(
+		error, "%s: it holds tokens, so it has neither lines nor a tokenizer; text is read from .txt files", path);
+}
+
+bool error_data_tokenizer(CmprtError *error, const char *path, int64_t tokens, int64_t vocabulary)
+{
+	return fail(error,
+		"%s: its tokenizer, which knows %" PRId64
+		" tokens, makes some that are not in the model's vocabulary of %" PRId64 ": it is another model's",
+		path, tokens, vocabulary);
 }
 
 bool error_data_vocabulary(CmprtError *error, const char *path, int64_t token, int64_t place, int64_t vocabulary)

@@ -200,7 +200,9 @@ static bool check_tokens(const Forward *forward, CmprtError *error)
 {
 	int64_t vocabulary = forward->net->vocabulary;
 	for (int64_t i = 0; i < forward->samples.token_count && vocabulary > 0; i++)
-		if (forward->samples.token[i] >= vocabulary)
+		if (forward->samples.token[i] >= vocabulary && forward->samples.vocabulary > 0)
+			return error_data_tokenizer(error, forward->net->data->path, forward->samples.vocabulary, vocabulary);
+		else if (forward->samples.token[i] >= vocabulary)
 			return error_data_vocabulary(error, forward->net->data->path, forward->samples.token[i], i, vocabulary);
 	return forward->samples.longest <= forward->net->longest ||
 		   error_data_long(error, forward->net->data->path, forward->samples.longest, forward->net->longest);
@@ -209,7 +211,8 @@ static bool check_tokens(const Forward *forward, CmprtError *error)
 bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error)
 {
 	*forward = (Forward){.run = run, .net = net, .threads = omp_get_max_threads()};
-	bool is_done = check_net(run->program, net, error) && samples_open(net->data, &forward->samples, error) &&
+	bool is_done = check_net(run->program, net, error) &&
+				   samples_open(net->data, run->sources[0].checkpoint, &forward->samples, error) &&
 				   check_tokens(forward, error) && allocate(forward, error);
 	for (int64_t i = 0; i < net->call_count && is_done; i++)
 		is_done = run_call(forward, &net->calls[i], error);

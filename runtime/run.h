@@ -348,6 +348,8 @@ ERROR(data_array, const char *path)
 ERROR(data_short, const char *path, int64_t bytes)
 ERROR(data_token, const char *path, int64_t token, int64_t place)
 ERROR(data_empty, const char *path)
+ERROR(data_no_lines, const char *path)
+ERROR(data_tokenizer, const char *path, int64_t tokens, int64_t vocabulary)
 ERROR(data_vocabulary, const char *path, int64_t token, int64_t place, int64_t vocabulary)
 ERROR(data_long, const char *path, int64_t longest, int64_t built)
 #undef ERROR

@@ -4,7 +4,8 @@
  * of two axes its rows, each up to the first negative number; of one axis, and of a
  * bare file of numbers, one row. Rows longer than the window are cut into windows,
  * one after the other; what is left at a row's end is a sample of its own, unless it
- * is one token, after which nothing can be predicted.
+ * is one token, after which nothing can be predicted. Of more samples than are
+ * wanted the first are taken, or those that a seed chooses.
  */
 #include "samples.h"
 
@@ -158,7 +159,8 @@ static bool add_row(const Table *table, int64_t row, const CmprtData *data, Samp
 		samples->token[samples->token_count + end] = (int32_t)token;
 	}
 	int64_t window = data->window > 0 ? data->window : end;
-	for (int64_t at = 0; at < end && (data->samples == 0 || samples->count < data->samples); at += window) {
+	int64_t most = data->samples > 0 && data->seed < 0 ? data->samples : INT64_MAX;
+	for (int64_t at = 0; at < end && samples->count < most; at += window) {
 		int64_t length = end - at < window ? end - at : window;
 		if (length < 2)
 			break;
@@ -169,12 +171,11 @@ static bool add_row(const Table *table, int64_t row, const CmprtData *data, Samp
 	return true;
 }
 
-bool samples_open(const CmprtData *data, Samples *samples, CmprtError *error)
+static bool samples_of_tokens(const CmprtData *data, Samples *samples, CmprtError *error)
 {
 	Table table = {0};
 	int64_t count;
 	char *bytes;
-	*samples = (Samples){0};
 	bool is_read = read_file(data->path, &bytes, &count, error);
 	int64_t begin = is_read ? find_numbers(data->path, bytes, count, &table, error) : -1;
 	is_read = begin >= 0;
@@ -188,8 +189,45 @@ bool samples_open(const CmprtData *data, Samples *samples, CmprtError *error)
 	for (int64_t row = 0; is_read && row < table.rows; row++)
 		is_read = add_row(&table, row, data, samples, error);
 	free(bytes);
+	return is_read;
+}
+
+/* ---- which of them ---- */
+
+/* As many as are wanted, each set of them as likely as any other, in the order they have. */
+static void choose(Samples *samples, int64_t wanted, uint64_t state)
+{
+	int64_t chosen = 0, tokens = 0, longest = 0, count = samples->count;
+	for (int64_t i = 0; i < count && chosen < wanted; i++) {
+		state += 0x9e3779b97f4a7c15u; /* splitmix64 */
+		uint64_t random = (state ^ state >> 30) * 0xbf58476d1ce4e5b9u;
+		random = (random ^ random >> 27) * 0x94d049bb133111ebu;
+		random ^= random >> 31;
+		if ((int64_t)(random % (uint64_t)(count - i)) >= wanted - chosen)
+			continue;
+		int64_t begin = samples->first[i], length = samples->first[i + 1] - begin;
+		memmove(samples->token + tokens, samples->token + begin, sizeof *samples->token * (size_t)length);
+		samples->first[chosen++] = tokens;
+		tokens += length;
+		longest = length > longest ? length : longest;
+	}
+	samples->first[chosen] = tokens;
+	samples->count = chosen;
+	samples->token_count = tokens;
+	samples->longest = longest;
+}
+
+bool samples_open(const CmprtData *data, const Checkpoint *model, Samples *samples, CmprtError *error)
+{
+	bool is_text = samples_of_text && has_suffix(data->path, ".txt");
+	*samples = (Samples){0};
+	if (!is_text && (data->per_line || *data->tokenizer))
+		return error_data_no_lines(error, data->path);
+	bool is_read = is_text ? samples_of_text(data, model, samples, error) : samples_of_tokens(data, samples, error);
 	if (is_read && samples->count == 0)
 		is_read = error_data_empty(error, data->path);
+	if (is_read && data->seed >= 0 && data->samples > 0)
+		choose(samples, data->samples, (uint64_t)data->seed);
 	if (!is_read)
 		samples_close(samples);
 	return is_read;

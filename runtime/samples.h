@@ -18,11 +18,17 @@ typedef enum Given {
 
 typedef struct Samples {
 	int64_t count, longest, token_count;
-	int64_t *first; /* (count + 1): of each sample in token */
+	int64_t vocabulary; /* tokens that the text's tokenizer has; 0: tokens were read from a file */
+	int64_t *first;     /* (count + 1): of each sample in token */
 	int32_t *token;
 } Samples;
 
-bool samples_open(const CmprtData *data, Samples *samples, CmprtError *error);
+/* model: whose tokenizer reads text. */
+bool samples_open(const CmprtData *data, const Checkpoint *model, Samples *samples, CmprtError *error);
+/* text/text_samples.c; close what it made, whether it failed or not. Weak: an executable whose data are no text is
+ * linked without it, and without the library of patterns that tokenizers need. */
+__attribute__((weak)) bool samples_of_text(
+	const CmprtData *data, const Checkpoint *model, Samples *samples, CmprtError *error);
 void samples_close(Samples *samples);
 int64_t samples_length(const Samples *samples, int64_t number);
 void samples_fill(const Samples *samples, int64_t number, Given given, int32_t *to);

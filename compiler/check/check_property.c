@@ -18,6 +18,7 @@ typedef enum PropertyType {
 	PROPERTY_PRICE,
 	PROPERTY_DTYPES,
 	PROPERTY_SPARSITY,
+	PROPERTY_PER,
 } PropertyType;
 
 static const char *const says[] = {
@@ -30,6 +31,7 @@ static const char *const says[] = {
 	[PROPERTY_PRICE] = "a price such as 0.10 USD/hour",
 	[PROPERTY_DTYPES] = "a list of dtypes such as f16, q8_0",
 	[PROPERTY_SPARSITY] = "none or a ratio such as 2:4",
+	[PROPERTY_PER] = "line or packed",
 };
 
 static const struct {
@@ -50,6 +52,8 @@ static const struct {
 	{N_DATA, "window", PROPERTY_COUNT},
 	{N_DATA, "samples", PROPERTY_COUNT},
 	{N_DATA, "seed", PROPERTY_WHOLE},
+	{N_DATA, "per", PROPERTY_PER},
+	{N_DATA, "tokenizer", PROPERTY_STRING},
 };
 enum { PROPERTIES = sizeof properties / sizeof *properties };
 
@@ -114,6 +118,8 @@ static bool fits(const Value *value, PropertyType type)
 		return value->kind == VALUE_DTYPE;
 	case PROPERTY_SPARSITY:
 		return value->kind == VALUE_NONE || (value->kind == VALUE_RATIO && is_ratio(value->text));
+	case PROPERTY_PER:
+		return value->kind == VALUE_WORD && (!strcmp(value->text, "line") || !strcmp(value->text, "packed"));
 	}
 	return false;
 }

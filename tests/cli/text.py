@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Tokens of texts: every kind of tokenizer against tests/reference/tokenizers.py, on prose and on what Unicode has
-to offer; a text is its tokens' bytes again; what is said of tokenizers and texts that are no good.
+to offer; a text is its tokens' bytes again; text as a data set; what is said of tokenizers and texts that are no good.
 
 Where ../shared is there: the tokens of stories260K that another program made.
 """
@@ -13,7 +13,9 @@ import subprocess
 import struct
 import tempfile
 
-from testing import EXAMPLES, TOP, check, finish
+import numpy
+
+from testing import CMPC, EXAMPLES, TOP, check, finish
 import tokenizers
 from tokenizers import SPACE
 
@@ -344,6 +346,54 @@ def check_time(folder):
             check(said.startswith(("0.", "1.", "2.", "3.")), f"{name}: {text[:5]!r} ..: {said}")
 
 
+def rows_of(lines, text, window):
+    """samples of tokens: a line each, cut; then windows of the whole text, each behind its beginning"""
+    file = os.path.join(EXAMPLES, "tiny-llama", "tokenizer.json")
+    with open(file) as source:
+        tokenizer = json.load(source)
+    rules = (lambda part: part, lambda part: [write_bytes(word) for word in tokenizers.words_gpt2(part)])
+    encoded = [tokenizers.encode(t, tokenizer, rules, {}) for t in (*lines, text)]
+    row = encoded.pop()
+    return ([[0, *ids[:window - 1]] for ids in encoded if ids],
+            [[0, *row[at:at + window - 1]] for at in range(0, len(row), window - 1)])
+
+
+def check_samples(folder, prose):
+    """Text gives the perplexity that its tokens in a file give."""
+    model = os.path.join(EXAMPLES, "tiny-llama")
+    lines = prose.splitlines()[:6] + ["", "One day", ""]
+    with open(os.path.join(folder, "lines.txt"), "w", newline="") as file:
+        file.write("\r\n".join(lines))
+    with open(os.path.join(folder, "packed.txt"), "w") as file:
+        file.write("\n".join(lines))
+    by_line, packed = rows_of(lines, "\n".join(lines), 40)
+    cut = [row for row in packed if len(row) == 40]
+    said = {}
+    programs = {"lines": ("lines.txt", "window 40  per line"), "lines_tokens": by_line,
+                "packed": ("packed.txt", f"window 40  samples {len(cut)}"), "packed_tokens": cut,
+                "chosen": ("packed.txt", "window 40  samples 3  seed 1"), "others": ("packed.txt", "window 40  samples 3  seed 2")}
+    program = os.path.join(folder, "samples.cmp")
+    with open(program, "w") as file:
+        file.write(f'model m from "{model}"\n')
+        for name, what in programs.items():
+            if not isinstance(what, tuple):
+                table = -numpy.ones((len(what), 40), numpy.int32)
+                for to, row in zip(table, what):
+                    to[:len(row)] = row
+                numpy.save(os.path.join(folder, name + ".npy"), table)
+                what = (name + ".npy", "")
+            file.write(f'data {name} from "{what[0]}" {{ {what[1]} }}\n')
+    done = subprocess.run([CMPC, "eval", program], capture_output=True, text=True, timeout=600)
+    check(done.returncode == 0, done.stderr)
+    for line in done.stdout.splitlines():
+        name, value = line.split(") = ")
+        said[name.removeprefix("perplexity(")] = value
+    check(len(said) == len(programs), done.stdout)
+    check(said["lines"] == said["lines_tokens"], f"lines: {said}")
+    check(said["packed"] == said["packed_tokens"], f"packed: {said}")
+    check(said["chosen"] != said["others"] and all("of 3 samples" in said[n] for n in ("chosen", "others")), f"seeds: {said}")
+
+
 def check_golden(folder):
     golden = os.path.join(SHARED, "golden", "nets", "stories260K", "tales.json")
     if not os.path.exists(golden):
@@ -364,6 +414,7 @@ def main():
         check_kinds(folder, prose)
         check_refusals(folder, prose)
         check_time(folder)
+        check_samples(folder, prose)
         check_golden(folder)
     finish("text")
 
