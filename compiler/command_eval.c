@@ -5,7 +5,6 @@
  */
 #include "model.h"
 #include "net.h"
-#include "samples.h"
 #include "stages.h"
 
 #include <string.h>
@@ -85,50 +84,15 @@ static bool open_model(Evaluation *e)
 	return config_bind(e->c, e->checkpoint, e->path, e->facts);
 }
 
-static Value property(const Evaluation *e, const Decl *data, const char *name)
-{
-	const Node *prop = node_prop(data->node, name_of(e->c, name));
-	return prop ? value_eval(e->k.program, NULL, prop->kids[0]) : (Value){0};
-}
-
-static int64_t property_number(const Evaluation *e, const Decl *data, const char *name, int64_t otherwise)
-{
-	Value value = property(e, data, name);
-	return value.kind == VALUE_INT ? value.integer : otherwise;
-}
-
-static CmprtData data_table(const Evaluation *e, const Decl *data)
-{
-	Value tokenizer = property(e, data, "tokenizer"), per = property(e, data, "per");
-	return (CmprtData){.name = data->name,
-		.path = path_beside(e->c, data->node->loc, data->node->text),
-		.window = property_number(e, data, "window", 0),
-		.samples = property_number(e, data, "samples", 0),
-		.seed = property_number(e, data, "seed", -1),
-		.per_line = per.kind == VALUE_WORD && !strcmp(per.text, "line"),
-		.tokenizer = tokenizer.kind == VALUE_STRING ? path_beside(e->c, data->node->loc, tokenizer.text) : ""};
-}
-
 /* The data set is read to know how long its samples are. */
 static bool add_data(Evaluation *e, const Decl *data)
 {
-	CmprtError error;
-	Samples samples;
-	CmprtData table = data_table(e, data);
-	if (!samples_open(&table, e->checkpoint, &samples, &error)) {
-		diag_error(e->c, data->node->loc, "%s", error.text);
+	CmprtData table;
+	int64_t longest, tokens;
+	if (!data_open(e->k.program, data, e->checkpoint, &table, &longest, &tokens))
 		return false;
-	}
-	if (samples.longest > INT32_MAX / 2) {
-		diag_error(
-			e->c, data->node->loc, "a sample of %lld tokens is too long for any net", (long long)samples.longest);
-		diag_help(e->c, "cut the samples: data %s from \"%s\" { window 2048 }", data->name, data->node->text);
-		samples_close(&samples);
-		return false;
-	}
 	const Decl *decl = net_of_model(e->k.program, e->model, e->checkpoint, e->facts);
-	Net *net = decl ? net_fit(e->k.program, decl, e->checkpoint, e->path, e->facts, samples.longest) : NULL;
-	samples_close(&samples);
+	Net *net = decl ? net_fit(e->k.program, decl, e->checkpoint, e->path, e->facts, longest) : NULL;
 	vec_push(e->c->arena, &e->data, table);
 	vec_push(e->c->arena, &e->nets, net);
 	if (net)
@@ -188,12 +152,12 @@ static CmprtProgram make_program(Evaluation *e, const char ***kernel_names)
 	CmprtNet *nets = arena_array(e->c->arena, CmprtNet, e->nets.count + 1);
 	size_t calls = 0;
 	for (size_t i = 0; i < e->nets.count; i++)
-		calls += e->nets.at[i]->calls.count;
+		calls += net_kernel_count(e->nets.at[i]);
 	*kernel_names = arena_array(e->c->arena, const char *, calls + 1);
 	calls = 0;
 	for (size_t i = 0; i < e->nets.count; i++) {
 		nets[i] = net_tables(e->nets.at[i], &e->data.at[i], e->result, *kernel_names + calls);
-		calls += e->nets.at[i]->calls.count;
+		calls += net_kernel_count(e->nets.at[i]);
 	}
 	*source = (CmprtSource){.path = e->path, .format = e->checkpoint->format->name};
 	return (CmprtProgram){.cmpc_version = PACKAGE_VERSION,

@@ -154,6 +154,14 @@ static void print_kernels(Compilation *k, Text *to)
 	}
 }
 
+static Kernel *kernel_named(const Compilation *k, const char *name)
+{
+	for (size_t i = 0; i < k->plan->kernels.count; i++)
+		if (!strcmp(k->plan->kernels.at[i].built.kernel->name, name))
+			return k->plan->kernels.at[i].built.kernel;
+	return NULL;
+}
+
 /* How much memory and work a kernel takes is known when its code is made: the jobs that run it are told. */
 static const CmprtJob *jobs_with_costs(
 	Compilation *k, const CmprtJob *from, int64_t count, const char *const *kernel_names)
@@ -161,19 +169,34 @@ static const CmprtJob *jobs_with_costs(
 	CmprtJob *jobs = arena_array(k->c->arena, CmprtJob, count);
 	for (int64_t i = 0; i < count; i++) {
 		jobs[i] = from[i];
-		for (size_t j = 0; j < k->plan->kernels.count && kernel_names[i]; j++) {
-			Kernel *kernel = k->plan->kernels.at[j].built.kernel;
-			if (strcmp(kernel->name, kernel_names[i]) != 0)
-				continue;
-			KHeap heap = kernel_heap(kernel, jobs[i].rows);
-			jobs[i].scratch_bytes = (int64_t)kernel->scratch_bytes;
-			KCost cost = kernel_cost(kernel, jobs[i].rows, k->plan->options->lanes);
-			jobs[i].cycles = cost.spread + cost.serial;
-			jobs[i].call_heap_bytes = heap.call;
-			jobs[i].thread_heap_bytes = heap.thread;
-		}
+		Kernel *kernel = kernel_names[i] ? kernel_named(k, kernel_names[i]) : NULL;
+		if (!kernel)
+			continue;
+		KHeap heap = kernel_heap(kernel, jobs[i].rows);
+		KCost cost = kernel_cost(kernel, jobs[i].rows, k->plan->options->lanes);
+		jobs[i].scratch_bytes = (int64_t)kernel->scratch_bytes;
+		jobs[i].cycles = cost.spread + cost.serial;
+		jobs[i].call_heap_bytes = heap.call;
+		jobs[i].thread_heap_bytes = heap.thread;
 	}
 	return jobs;
+}
+
+/* The calls of a net and their statistics are told what memory they take. */
+static const CmprtCall *calls_with_memory(Compilation *k, const CmprtNet *net, const char *const **kernel_names)
+{
+	CmprtCall *calls = arena_array(k->c->arena, CmprtCall, net->call_count + 1);
+	for (int64_t i = 0; i < net->call_count; i++) {
+		CmprtStatistic *statistics = arena_array(k->c->arena, CmprtStatistic, net->calls[i].statistic_count + 1);
+		calls[i] = net->calls[i];
+		calls[i].scratch_bytes = (int64_t)kernel_named(k, *(*kernel_names)++)->scratch_bytes;
+		for (int64_t s = 0; s < calls[i].statistic_count; s++) {
+			statistics[s] = calls[i].statistics[s];
+			statistics[s].scratch_bytes = (int64_t)kernel_named(k, *(*kernel_names)++)->scratch_bytes;
+		}
+		calls[i].statistics = statistics;
+	}
+	return calls;
 }
 
 static void take_costs(Compilation *k)
@@ -191,6 +214,12 @@ static void take_costs(Compilation *k)
 		kernel_names += selects[i].job_count;
 	}
 	program->selects = selects;
+	CmprtNet *nets = arena_array(k->c->arena, CmprtNet, program->net_count + 1);
+	for (int64_t i = 0; i < program->net_count; i++) {
+		nets[i] = program->nets[i];
+		nets[i].calls = calls_with_memory(k, &nets[i], &kernel_names);
+	}
+	program->nets = nets;
 	program->unfused = jobs_with_costs(k, program->unfused, program->unfused_count, kernel_names);
 }
 

@@ -80,6 +80,7 @@ typedef struct CmprtOptions {
 	bool no_fuse, no_sync, dry_run, json, quiet, force;
 	int nonfinite; /* CMPRT_NONFINITE_* */
 } CmprtOptions;
+enum { CMPRT_FOLD_SUM, CMPRT_FOLD_MAX, CMPRT_FOLD_MIN };
 enum { CMPRT_NONFINITE_ERROR, CMPRT_NONFINITE_KEEP, CMPRT_NONFINITE_ZERO };
 
 /* Exit status: 0 done; 1 failed, one line on stderr, destination untouched; 2 wrong options. */

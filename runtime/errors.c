@@ -260,6 +260,13 @@ bool error_data_vocabulary(CmprtError *error, const char *path, int64_t token, i
 		token, place, vocabulary);
 }
 
+bool error_data_changed(CmprtError *error, const char *path, int64_t tokens, int64_t built)
+{
+	return fail(error,
+		"%s: its samples have %" PRId64 " tokens, this program was built for %" PRId64 "; build it again", path, tokens,
+		built);
+}
+
 bool error_data_long(CmprtError *error, const char *path, int64_t longest, int64_t built)
 {
 	return fail(

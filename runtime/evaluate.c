@@ -143,9 +143,12 @@ static bool evaluate_net(Run *run, const CmprtNet *net, CmprtError *error)
 
 static bool evaluate(Run *run, CmprtError *error)
 {
-	for (int64_t i = 0; i < run->program->net_count; i++)
+	for (int64_t i = 0; i < run->program->net_count; i++) {
+		if (run->program->nets[i].result < 0)
+			continue;
 		if (!evaluate_net(run, &run->program->nets[i], error))
 			return false;
+	}
 	return true;
 }
 

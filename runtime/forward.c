@@ -12,24 +12,43 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool check_operand(const CmprtProgram *program, const CmprtNet *net, const CmprtOperand *operand)
+{
+	if (operand->value > 0)
+		return operand->value <= program->value_count && operand->bytes >= 0 &&
+			   operand->bytes <= program->values[operand->value - 1].bytes;
+	if (operand->tensor >= 0)
+		return operand->tensor < program->input_count;
+	return operand->state >= 0 && operand->state < net->state_count;
+}
+
+static bool check_statistic(const CmprtProgram *program, const CmprtCall *call, const CmprtStatistic *statistic)
+{
+	return statistic->left >= 0 && statistic->left < call->left_count && statistic->value > 0 &&
+		   statistic->value <= program->value_count && statistic->elements >= 0 &&
+		   statistic->elements <= program->values[statistic->value - 1].bytes / 4;
+}
+
 static bool check_call(const CmprtProgram *program, const CmprtNet *net, const CmprtCall *call, CmprtError *error)
 {
-	for (int64_t i = 0; i < call->operand_count; i++) {
-		const CmprtOperand *operand = &call->operands[i];
-		bool is_state = operand->tensor < 0;
-		if (operand->tensor >= program->input_count ||
-			(is_state && (operand->state < 0 || operand->state >= net->state_count)))
+	for (int64_t i = 0; i < call->operand_count; i++)
+		if (!check_operand(program, net, &call->operands[i]))
 			return error_bad_table(error, call->label, "an operand that is not there");
-	}
 	for (int64_t i = 0; i < call->left_count; i++)
 		if (call->left[i] < 0 || call->left[i] >= net->state_count || net->states[call->left[i]].given >= 0)
 			return error_bad_table(error, call->label, "a state that is not there");
+	for (int64_t i = 0; i < call->statistic_count; i++)
+		if (!check_statistic(program, call, &call->statistics[i]))
+			return error_bad_table(error, call->label, "a statistic that is not there");
+	for (int64_t i = 0; i < call->job_count; i++)
+		if (call->jobs[i] < 0 || call->jobs[i] >= program->job_count || !program->jobs[call->jobs[i]].whole)
+			return error_bad_table(error, call->label, "a job that is not there");
 	return true;
 }
 
 static bool check_net(const CmprtProgram *program, const CmprtNet *net, CmprtError *error)
 {
-	if (net->data_count != 1 || net->longest < 1 || net->result < 0 || net->result >= net->state_count)
+	if (net->data_count != 1 || net->longest < 1 || net->result >= net->state_count)
 		return error_bad_table(error, net->name, "counts out of range");
 	for (int64_t i = 0; i < net->state_count; i++)
 		if (net->states[i].bytes < 0 || net->states[i].given >= GIVEN_COUNT)
@@ -52,51 +71,79 @@ int64_t forward_state_bytes(const Forward *forward, int64_t state, int64_t sampl
 static int64_t all_bytes(const Forward *forward, int64_t state)
 {
 	int64_t bytes = 0;
-	for (int64_t i = 0; i < forward->samples.count && forward->net->states[state].given < 0; i++)
+	bool is_kept = forward->net->states[state].given < 0 && !forward->net->states[state].is_passing;
+	for (int64_t i = 0; i < forward->samples.count && is_kept; i++)
 		bytes += align_up(forward_state_bytes(forward, state, i), 64);
+	return bytes;
+}
+
+static int64_t statistic_bytes(const Forward *forward, const CmprtStatistic *statistic)
+{
+	int64_t bytes = forward->threads * align_up(statistic->scratch_bytes, 64) + align_up(statistic->elements * 4, 64);
+	for (int64_t i = 0; i < statistic->work_count; i++)
+		bytes += align_up(statistic->work_bytes[i], 64);
 	return bytes;
 }
 
 static int64_t call_bytes(const Forward *forward, const CmprtCall *call)
 {
-	int64_t bytes = forward->threads * align_up(call->scratch_bytes, 64);
+	const CmprtNet *net = forward->net;
+	int64_t bytes = 0, behind = forward->threads * align_up(call->scratch_bytes, 64);
 	for (int64_t i = 0; i < call->operand_count; i++) {
 		const CmprtOperand *operand = &call->operands[i];
 		if (operand->tensor >= 0)
 			bytes += align_up(forward->run->program->inputs[operand->tensor].bytes, 64);
-		else if (forward->net->states[operand->state].given >= 0)
-			bytes += align_up(forward->net->states[operand->state].bytes, 64);
+		else if (operand->state >= 0 && net->states[operand->state].given >= 0)
+			bytes += align_up(net->states[operand->state].bytes, 64);
 	}
 	for (int64_t i = 0; i < call->left_count; i++)
-		bytes += align_up(forward->net->states[call->left[i]].bytes, 64);
+		bytes += align_up(net->states[call->left[i]].bytes, 64);
 	for (int64_t i = 0; i < call->work_count; i++)
 		bytes += align_up(call->work_bytes[i], 64);
-	return bytes;
+	for (int64_t i = 0; i < call->statistic_count; i++) {
+		int64_t own = statistic_bytes(forward, &call->statistics[i]);
+		behind = own > behind ? own : behind;
+	}
+	return bytes + behind;
 }
 
-/* What BLAS packs panels into on each thread, as memory.c counts it. */
-#define BLAS_THREAD_BYTES ((int64_t)4 << 20)
-#define SLACK_BYTES ((int64_t)2 << 20)
+/* What the call's kernel, or a statistic's behind it, allocates while it runs. */
+static int64_t call_heap(const Forward *forward, const CmprtCall *call)
+{
+	int64_t threads = forward->threads * call->thread_heap_bytes;
+	int64_t most = threads > call->call_heap_bytes ? threads : call->call_heap_bytes;
+	for (int64_t i = 0; i < call->statistic_count; i++) {
+		const CmprtStatistic *statistic = &call->statistics[i];
+		int64_t own = forward->threads * statistic->thread_heap_bytes;
+		own = own > statistic->call_heap_bytes ? own : statistic->call_heap_bytes;
+		most = own > most ? own : most;
+	}
+	return most;
+}
 
-static bool allocate(Forward *forward, CmprtError *error)
+static void count_bytes(Forward *forward)
 {
 	const CmprtNet *net = forward->net;
-	int64_t states = 0, most = 0, heap = 0;
 	for (int64_t i = 0; i < net->state_count; i++)
-		states += all_bytes(forward, i);
+		forward->state_bytes += all_bytes(forward, i);
 	for (int64_t i = 0; i < net->call_count; i++) {
 		const CmprtCall *call = &net->calls[i];
-		int64_t bytes = call_bytes(forward, call), threads = forward->threads * call->thread_heap_bytes;
-		int64_t own = threads > call->call_heap_bytes ? threads : call->call_heap_bytes;
-		most = bytes > most ? bytes : most;
-		heap = own > heap ? own : heap;
+		int64_t bytes = call_bytes(forward, call), heap = call_heap(forward, call);
+		forward->call_bytes = bytes > forward->call_bytes ? bytes : forward->call_bytes;
+		forward->heap_bytes = heap > forward->heap_bytes ? heap : forward->heap_bytes;
 	}
-	int64_t limit = forward->run->options->memory;
-	forward->peak = memory_resident(false) + SLACK_BYTES + forward->threads * BLAS_THREAD_BYTES + states + most + heap;
-	if (limit > 0 && forward->peak > limit)
-		return error_memory_too_small(error, limit, align_up(forward->peak, 1 << 20) + (1 << 20));
+}
+
+int64_t forward_bytes(const Forward *forward)
+{
+	return forward->state_bytes + forward->call_bytes + forward->heap_bytes;
+}
+
+bool forward_allocate(Forward *forward, CmprtError *error)
+{
+	const CmprtNet *net = forward->net;
 	forward->states = calloc((size_t)net->state_count + 1, sizeof *forward->states);
-	forward->arena = aligned_alloc(64, (size_t)align_up(most, 64) + 64);
+	forward->arena = aligned_alloc(64, (size_t)align_up(forward->call_bytes, 64) + 64);
 	if (!forward->states || !forward->arena)
 		return error_out_of_memory(error);
 	for (int64_t i = 0; i < net->state_count; i++) {
@@ -105,6 +152,17 @@ static bool allocate(Forward *forward, CmprtError *error)
 			return error_out_of_memory(error);
 	}
 	return true;
+}
+
+/* What BLAS packs panels into on each thread, as memory.c counts it. */
+#define BLAS_THREAD_BYTES ((int64_t)4 << 20)
+#define SLACK_BYTES ((int64_t)2 << 20)
+
+static bool check_memory(const Forward *forward, CmprtError *error)
+{
+	int64_t limit = forward->run->options->memory;
+	int64_t peak = memory_resident(false) + SLACK_BYTES + forward->threads * BLAS_THREAD_BYTES + forward_bytes(forward);
+	return limit <= 0 || peak <= limit || error_memory_too_small(error, limit, align_up(peak, 1 << 20) + (1 << 20));
 }
 
 char *forward_state(const Forward *forward, int64_t state, int64_t sample)
@@ -130,6 +188,10 @@ static bool lay_call(Forward *forward, const CmprtCall *call, void **buffers, ch
 	const CmprtNet *net = forward->net;
 	for (int64_t i = 0; i < call->operand_count; i++, buffers++) {
 		const CmprtOperand *operand = &call->operands[i];
+		if (operand->value > 0) {
+			*buffers = forward->run->values[operand->value - 1];
+			continue;
+		}
 		if (operand->tensor < 0) {
 			*buffers = net->states[operand->state].given >= 0 ? take(memory, net->states[operand->state].bytes) : NULL;
 			continue;
@@ -147,16 +209,65 @@ static bool lay_call(Forward *forward, const CmprtCall *call, void **buffers, ch
 }
 
 /* What is not finite spreads to all that comes after it: told where it is first seen. */
-static bool keep_state(
-	Forward *forward, const CmprtCall *call, int64_t state, int64_t sample, const void *from, CmprtError *error)
+static bool check_finite(
+	const Forward *forward, const CmprtCall *call, int64_t state, int64_t sample, const void *from, CmprtError *error)
 {
 	const CmprtState *of = &forward->net->states[state];
 	int64_t bytes = forward_state_bytes(forward, state, sample);
-	memcpy(forward_state(forward, state, sample), from, (size_t)bytes);
 	if (strcmp(of->dtype, "<f4") || forward->run->options->nonfinite == CMPRT_NONFINITE_KEEP)
 		return true;
 	int64_t at = nonfinite_find("F32", from, bytes);
 	return at == FINITE || error_nonfinite_state(error, call->label, of->name, sample, at);
+}
+
+static bool keep_states(Forward *forward, const CmprtCall *call, int64_t sample, void *const *left, CmprtError *error)
+{
+	for (int64_t i = 0; i < call->left_count; i++) {
+		int64_t state = call->left[i];
+		if (!check_finite(forward, call, state, sample, left[i], error))
+			return false;
+		if (!forward->net->states[state].is_passing)
+			memcpy(forward_state(forward, state, sample), left[i], (size_t)forward_state_bytes(forward, state, sample));
+	}
+	return true;
+}
+
+/* ---- statistics ---- */
+
+static void fold_reals(const CmprtStatistic *statistic, const float *from, float *to)
+{
+#pragma omp parallel for
+	for (int64_t i = 0; i < statistic->elements; i++)
+		to[i] = statistic->fold == CMPRT_FOLD_SUM   ? to[i] + from[i]
+				: statistic->fold == CMPRT_FOLD_MAX ? (from[i] > to[i] ? from[i] : to[i])
+													: (from[i] < to[i] ? from[i] : to[i]);
+}
+
+static void fold_integers(const CmprtStatistic *statistic, const int32_t *from, int32_t *to)
+{
+	for (int64_t i = 0; i < statistic->elements; i++)
+		to[i] = statistic->fold == CMPRT_FOLD_SUM   ? (int32_t)((uint32_t)to[i] + (uint32_t)from[i])
+				: statistic->fold == CMPRT_FOLD_MAX ? (from[i] > to[i] ? from[i] : to[i])
+													: (from[i] < to[i] ? from[i] : to[i]);
+}
+
+/* One sample after the other: the sums are those of this order. */
+static void fold_statistic(
+	const Forward *forward, const CmprtStatistic *statistic, int64_t sample, void *rows, char *memory)
+{
+	int64_t length = samples_length(&forward->samples, sample);
+	void *buffers[2 + 64] = {rows, take(&memory, statistic->elements * 4)};
+	for (int64_t i = 0; i < statistic->work_count; i++)
+		buffers[2 + i] = take(&memory, statistic->work_bytes[i]);
+	CmprtFrame frame = {buffers, &length, memory, NULL};
+	statistic->kernel(&frame, 0, length);
+	char *to = forward->run->values[statistic->value - 1];
+	if (sample == 0)
+		memcpy(to, buffers[1], (size_t)statistic->elements * 4);
+	else if (statistic->is_real)
+		fold_reals(statistic, buffers[1], (float *)(void *)to);
+	else
+		fold_integers(statistic, buffers[1], (int32_t *)(void *)to);
 }
 
 static bool run_sample(
@@ -166,7 +277,7 @@ static bool run_sample(
 	int64_t length = samples_length(&forward->samples, sample);
 	for (int64_t i = 0; i < call->operand_count; i++) {
 		const CmprtOperand *operand = &call->operands[i];
-		if (operand->tensor >= 0)
+		if (operand->tensor >= 0 || operand->value > 0)
 			continue;
 		if (net->states[operand->state].given >= 0)
 			samples_fill(&forward->samples, sample, (Given)net->states[operand->state].given, buffers[i]);
@@ -178,13 +289,15 @@ static bool run_sample(
 			memset(buffers[call->operand_count + i], 0, (size_t)forward_state_bytes(forward, call->left[i], sample));
 	CmprtFrame frame = {buffers, &length, scratch, NULL};
 	call->kernel(&frame, 0, length);
-	bool is_done = true;
-	for (int64_t i = 0; i < call->left_count && is_done; i++)
-		is_done = keep_state(forward, call, call->left[i], sample, buffers[call->operand_count + i], error);
-	return is_done;
+	void **left = buffers + call->operand_count;
+	if (!keep_states(forward, call, sample, left, error))
+		return false;
+	for (int64_t i = 0; i < call->statistic_count; i++)
+		fold_statistic(forward, &call->statistics[i], sample, left[call->statistics[i].left], scratch);
+	return true;
 }
 
-static bool run_call(Forward *forward, const CmprtCall *call, CmprtError *error)
+bool forward_call(Forward *forward, const CmprtCall *call, CmprtError *error)
 {
 	void **buffers = calloc((size_t)(call->operand_count + call->left_count + call->work_count + 1), sizeof *buffers);
 	char *memory = forward->arena;
@@ -204,18 +317,28 @@ static bool check_tokens(const Forward *forward, CmprtError *error)
 			return error_data_tokenizer(error, forward->net->data->path, forward->samples.vocabulary, vocabulary);
 		else if (forward->samples.token[i] >= vocabulary)
 			return error_data_vocabulary(error, forward->net->data->path, forward->samples.token[i], i, vocabulary);
+	if (forward->net->tokens > 0 && forward->samples.token_count != forward->net->tokens)
+		return error_data_changed(error, forward->net->data->path, forward->samples.token_count, forward->net->tokens);
 	return forward->samples.longest <= forward->net->longest ||
 		   error_data_long(error, forward->net->data->path, forward->samples.longest, forward->net->longest);
 }
 
-bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error)
+bool forward_open(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error)
 {
 	*forward = (Forward){.run = run, .net = net, .threads = omp_get_max_threads()};
-	bool is_done = check_net(run->program, net, error) &&
-				   samples_open(net->data, run->sources[0].checkpoint, &forward->samples, error) &&
-				   check_tokens(forward, error) && allocate(forward, error);
+	if (!check_net(run->program, net, error) ||
+		!samples_open(net->data, run->sources[0].checkpoint, &forward->samples, error) || !check_tokens(forward, error))
+		return false;
+	count_bytes(forward);
+	return true;
+}
+
+bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error)
+{
+	bool is_done =
+		forward_open(run, net, forward, error) && check_memory(forward, error) && forward_allocate(forward, error);
 	for (int64_t i = 0; i < net->call_count && is_done; i++)
-		is_done = run_call(forward, &net->calls[i], error);
+		is_done = forward_call(forward, &net->calls[i], error);
 	return is_done;
 }
 

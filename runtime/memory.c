@@ -131,7 +131,8 @@ static int64_t heap_bytes(const Run *run, int64_t threads)
 /* All but the arena. */
 static int64_t fixed_bytes(const Run *run, int64_t threads)
 {
-	return run->schedule.base + SLACK_BYTES + threads * THREAD_SLACK_BYTES + heap_bytes(run, threads);
+	return run->schedule.base + SLACK_BYTES + threads * THREAD_SLACK_BYTES + heap_bytes(run, threads) +
+		   calibration_bytes(run);
 }
 
 /* Gives every streamed task the rows that a thread's share of `bytes` allows. Sets thread_bytes and arena_bytes. */

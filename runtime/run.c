@@ -58,7 +58,7 @@ static bool run_tasks(Run *run, CmprtError *error)
 			end++;
 		if (end > first && !stream_tasks(run, first, end, error))
 			return false;
-		if (end == first && !(journal_flush(run, error) && whole_task(run, end++, error)))
+		if (end == first && !(journal_flush(run, error) && whole_task(run, end++, false, error)))
 			return false;
 	}
 	return journal_flush(run, error);
@@ -103,8 +103,9 @@ static void restore_signals(const Signals *old)
 static bool prepare(Run *run, CmprtError *error)
 {
 	return inputs_open(run, error) && tasks_build(run, error) && extents_open(run, error) &&
-		   destination_find(run, error) && lay_out(run, error) && destination_check(run, error) &&
-		   report_check_path(run, error) && require_check(run, false, error) && memory_schedule(run, error);
+		   calibration_open(run, error) && destination_find(run, error) && lay_out(run, error) &&
+		   destination_check(run, error) && report_check_path(run, error) && require_check(run, false, error) &&
+		   memory_schedule(run, error);
 }
 
 /* Extents that depend on data are decided, and said, before anything is laid out in files. */
@@ -136,7 +137,7 @@ static bool run_all(Run *run, CmprtError *error)
 {
 	CmprtError changed;
 	progress_start(run);
-	bool is_done = resolve_selects(run, error) && run_tasks(run, error);
+	bool is_done = resolve_selects(run, error) && calibrate(run, error) && run_tasks(run, error);
 	progress_end(run);
 	bool is_constant = inputs_check(run, is_done ? error : &changed);
 	if (!is_done && is_constant && !run->has_nonfinite) {
@@ -184,6 +185,7 @@ static void free_run(Run *run)
 		munmap(run->arena, (size_t)run->schedule.arena_bytes + 64);
 	destination_free(&run->destination);
 	layout_free(run->layout);
+	calibration_close(run);
 	extents_close(run);
 	free(run->tasks);
 	free(run->early_tasks);

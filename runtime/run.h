@@ -146,7 +146,7 @@ typedef struct Schedule {
 
 bool memory_schedule(Run *run, CmprtError *error);
 int64_t memory_whole(const Task *task, int64_t threads); /* of the arena, for a whole task */
-int64_t memory_resident(bool is_peak); /* bytes: VmHWM or VmRSS */
+int64_t memory_resident(bool is_peak);                   /* bytes: VmHWM or VmRSS */
 
 /* ---- nonfinite.c ---- */
 
@@ -165,7 +165,8 @@ void *whole_buffers(const Task *task, char *memory, void **buffers);
 /* And for a run of it; reads its inputs and runs its kernel. params: param_count + 1 */
 bool whole_compute(Run *run, const Task *task, char *memory, void **buffers, int64_t *params, CmprtError *error);
 bool stream_tasks(Run *run, int64_t first, int64_t end, CmprtError *error);
-bool whole_task(Run *run, int64_t number, CmprtError *error);
+/* needs_values: of a task that is done too, for the Values that it leaves */
+bool whole_task(Run *run, int64_t number, bool needs_values, CmprtError *error);
 /* Reads rows [begin, begin + count) of an input port and treats what is not finite as the options say. */
 bool panel_read(Run *run, const Task *task, int64_t port, void *to, int64_t begin, int64_t count, CmprtError *error);
 /* Writes rows of an output port and adds their sum to *sum. */
@@ -184,6 +185,13 @@ typedef struct Resolved {
 enum { RESOLVE_SWEEPS = 2, RESOLVE_SWEEPS_MOST = 3 }; /* the third where a key is taken in part */
 int64_t resolve_thread_bytes(void);                   /* that counting takes beside a task's panels */
 bool resolve_selects(Run *run, CmprtError *error);
+
+/* ---- calibrate.c: jobs that need what a network makes of data ---- */
+
+bool calibration_open(Run *run, CmprtError *error); /* reads the samples; after inputs_open and extents_open */
+bool calibrate(Run *run, CmprtError *error);
+void calibration_close(Run *run);
+int64_t calibration_bytes(const Run *run); /* what it needs beside jobs and values */
 
 /* ---- progress.c ---- */
 
@@ -295,6 +303,7 @@ struct Run {
 	const CmprtOutput *bounds;     /* program->outputs before extents were resolved */
 	CmprtOutput *resolved_outputs; /* and after; NULL: nothing depends on data */
 	int64_t *resolved_shapes;      /* theirs */
+	struct Forward *forwards;      /* of the nets that are run for their jobs */
 	Task *key_tasks;               /* of all selects, one after the other */
 	int64_t *key_task_first;       /* (select_count + 1) */
 	Resolved *resolved;            /* per select */
@@ -351,6 +360,7 @@ ERROR(data_empty, const char *path)
 ERROR(data_no_lines, const char *path)
 ERROR(data_tokenizer, const char *path, int64_t tokens, int64_t vocabulary)
 ERROR(data_vocabulary, const char *path, int64_t token, int64_t place, int64_t vocabulary)
+ERROR(data_changed, const char *path, int64_t tokens, int64_t built)
 ERROR(data_long, const char *path, int64_t longest, int64_t built)
 #undef ERROR
 bool error_out_of_memory(CmprtError *error);

@@ -42,7 +42,7 @@ int64_t task_bytes_out(const Run *run, const Task *task, int64_t port_out)
 
 bool task_is_tensor(const Task *task, int64_t port_out)
 {
-	return !task->has_keys && port_out != task->job->error_port;
+	return !task->has_keys && port_out != task->job->error_port && task->job->ports_out[port_out].value <= 0;
 }
 
 int64_t task_segment_begin(const Task *task, int64_t segment)
@@ -135,6 +135,10 @@ static bool check_job(const CmprtProgram *program, const CmprtJob *job, CmprtErr
 	for (int64_t i = 0; i < job->port_out_count; i++) {
 		const CmprtPort *port = &job->ports_out[i];
 		if (i == job->error_port)
+			continue;
+		if (port->value > 0 && !check_value(program, job, port, error))
+			return false;
+		if (port->value > 0)
 			continue;
 		int64_t bytes =
 			port->tensor >= 0 && port->tensor < program->output_count ? program->outputs[port->tensor].bytes : 0;

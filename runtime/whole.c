@@ -82,7 +82,11 @@ static bool run_whole(
 	if (!whole_compute(run, task, run->arena, buffers, params, error))
 		return false;
 	for (int64_t i = 0; i < job->port_out_count; i++) {
-		if (!task_is_tensor(task, i))
+		const CmprtPort *port = &job->ports_out[i];
+		if (port->value > 0)
+			memcpy(
+				run->values[port->value - 1] + port->offset, buffers[job->port_in_count + i], (size_t)port->row_bytes);
+		if (!task_is_tensor(task, i) || run->done[task->segment_first])
 			continue;
 		extents_cut(run, job->ports_out[i].tensor, buffers[job->port_in_count + i]);
 		if (!move_port(run, task, i, true, buffers[job->port_in_count + i], &record->sum, error))
@@ -96,11 +100,12 @@ static bool run_whole(
 	return true;
 }
 
-bool whole_task(Run *run, int64_t number, CmprtError *error)
+bool whole_task(Run *run, int64_t number, bool needs_values, CmprtError *error)
 {
 	const Task *task = &run->tasks[number];
 	const CmprtJob *job = task->job;
-	if (run->done[task->segment_first])
+	bool is_written = run->done[task->segment_first];
+	if (is_written && !needs_values)
 		return true;
 	JournalRecord record = {.segment = task->segment_first, .panel_rows = task->panel_rows};
 	void **buffers = calloc((size_t)(job->port_in_count + job->port_out_count + job->work_count + 1), sizeof *buffers);
@@ -108,10 +113,11 @@ bool whole_task(Run *run, int64_t number, CmprtError *error)
 	bool is_done = buffers && params;
 	if (!is_done)
 		error_out_of_memory(error);
-	is_done = is_done && run_whole(run, task, buffers, params, &record, error) && journal_add(run, record, error);
+	is_done = is_done && run_whole(run, task, buffers, params, &record, error) &&
+			  (is_written || journal_add(run, record, error));
 	free(buffers);
 	free(params);
-	if (is_done) {
+	if (is_done && !is_written) {
 		for (int64_t i = 0; i < job->port_in_count; i++)
 			run->bytes_read += job->ports_in[i].value ? 0 : job->ports_in[i].rows * job->ports_in[i].row_bytes;
 		for (int64_t i = 0; i < job->port_out_count; i++)

@@ -27,7 +27,9 @@ typedef struct PassFacts {
 	bool is_sharing;        /* `sharing input` */
 	bool is_any_rank;       /* p[*] */
 	bool shortens;          /* has a `keep` */
-	bool needs_activations; /* input(..), node(..), grad(..), loss(..), batches(..), or a dataset parameter */
+	bool asks_input;        /* input(..) */
+	bool asks_network;      /* node(..), grad(..), loss(..), batches(..) */
+	bool needs_activations; /* one of these, or a dataset parameter */
 	bool uses_whole_tensor; /* reads across rows: a reduction or scan over the row axis, or linear algebra */
 	Name subject;           /* of the first member */
 	NameVec family;         /* its axes before the tensor's own: w[s][o, i]: s */

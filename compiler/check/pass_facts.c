@@ -129,7 +129,7 @@ static bool reads(const Node *node, Name name)
 
 /* ---- what it reads ---- */
 
-static const char *const queries[] = {"input", "node", "grad", "loss", "batches", NULL};
+static const char *const queries[] = {"node", "grad", "loss", "batches", NULL};
 static const char *const factorizations[] = {"svd", "qr", "cholesky", "inverse", NULL};
 static const char *const own_axis[] = {"rank", "prefix", "sort", NULL};
 
@@ -188,7 +188,9 @@ static void read_call(Reader *r, const Node *call, uint32_t depth)
 	if (call->kids[0]->kind == N_INDEX && call->kids[0]->kids[0]->kind == N_NAME)
 		read_reduction(r, call);
 	Name name = callee(call);
-	r->facts->needs_activations |= is_one_of(name, queries);
+	r->facts->asks_input |= is_word(name, "input");
+	r->facts->asks_network |= is_one_of(name, queries);
+	r->facts->needs_activations |= r->facts->asks_input || r->facts->asks_network;
 	r->facts->uses_whole_tensor |= is_one_of(name, factorizations);
 	const Decl *fn = name ? program_find(r->p, DECL_FN, name) : NULL;
 	if (!fn)

@@ -216,6 +216,7 @@ static const struct {
 	{"inverse", 1, 1, elab_factorization},
 	{"cholesky", 1, 2, elab_factorization},
 	{"transpose", 1, 1, elab_transpose},
+	{"input", 1, 1, elab_input},
 	{"encode", 2, 2, elab_encode},
 	{"decode", 1, 1, elab_decode},
 	{"fit", 2, 2, elab_fit},

@@ -41,6 +41,13 @@ typedef struct NetArray {
 } NetArray;
 typedef VEC(NetArray) NetArrayVec;
 
+/* A weight of two axes whose input(w) is asked for. */
+typedef struct NetAsk {
+	Name name;
+	uint32_t columns; /* its axis that the products sum */
+} NetAsk;
+typedef VEC(NetAsk) NetAskVec;
+
 /* One part: lines [first, end) of the net's body, or the body of a layer. */
 typedef struct NetPart {
 	Name name; /* of the kernel */
@@ -51,14 +58,23 @@ typedef struct NetPart {
 	NetAxisVec axes;
 	NetArrayVec states; /* that earlier parts may leave */
 	NameVec leaves;     /* names that it must leave */
+	NetAskVec asks;     /* weights whose rows it must leave */
 	/* Fills in store, rank and shape of a weight or a data array; false: there is none, and it is not reported. */
 	bool (*find)(void *context, const Node *line, NetArray *array);
 	void *context;
 } NetPart;
 
+/* Rows that meet weights. */
+typedef struct NetRows {
+	KStep *step; /* of the flat kernel */
+	size_t output;
+} NetRows;
+
 typedef struct NetKernel {
 	Kernel *kernel;
 	NetArrayVec inputs, outputs; /* in the order of the kernel's */
+	VEC(NetRows) rows;
+	VEC(size_t) asked; /* of each of the part's asks, which of the rows meet it */
 } NetKernel;
 
 /* Names of the net's own body that only data, config and vectors of weights decide: they are computed where they are
@@ -66,6 +82,13 @@ typedef struct NetKernel {
 bool net_is_derived(const Node *net, Name name);
 /* A flat kernel; false: reported. */
 bool net_part_build(Program *p, const NetPart *part, NetKernel *out);
+/* ---- elab_net_rows.c ---- */
+
+/* Adds to out's outputs, where they are not there yet, the rows that meet the weight; *number: in out->rows. */
+bool net_rows(Elab *el, const NetAsk *ask, int64_t longest, NetKernel *out, size_t *number);
+
+/* ---- elab_net.c ---- */
+
 /* After scheduling: ragged axes get their longest extent in memory. False: reported; an axis of another length, or too
  * much memory. */
 bool net_fix_extents(Kernel *k, Loc loc, int64_t longest);

@@ -209,6 +209,7 @@ static bool run_pass(Elab *el, const Chain *chain, const ChainLink *link, Entity
 		}
 	}
 	el->origin = link->pass->name;
+	el->subject = name;
 	bind_arguments(el, chain, link, out);
 	Entity *bound = env_define(el, env, name, ENTITY_VIEW, link->loc);
 	*bound = *subject;
@@ -371,6 +372,17 @@ static bool write_result(Elab *el, const Chain *chain, Entity *subject, KExpr *r
 	return true;
 }
 
+/* What a reader of the result sees, f32, the axes as the file has them. */
+static void add_values(Elab *el, const Chain *chain, const Entity *subject)
+{
+	View from = chain->is_transposed ? transpose(subject->view) : subject->view;
+	KBuffer *to = matrix(el, BUFFER_OUTPUT, "values", store_of_type(T_F32), from.extent[0], from.extent[1]);
+	copy_matrix(el, to, &from, name_of(el->c, "write"));
+	KStep *step = el->out->at[el->out->count - 1];
+	if (!subject->coded)
+		step->value = kexpr_store(el->k, OP_STORE_AS, chain->input, step->value);
+}
+
 /* The steps from number `first` on are the link's. */
 static void set_sweep(Kernel *k, const Chain *chain, size_t first, size_t link)
 {
@@ -385,6 +397,7 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	k->param_count = 1;
 	el->input = chain->input;
 	el->keys_of = chain->keys_of;
+	el->chain = chain;
 	KExpr *rows = chain->rows ? kexpr_int(k, T_I32, chain->rows) : kexpr_param(k, 0);
 	KExpr *cols = kexpr_int(k, T_I32, chain->cols);
 	el->is_any_rows = !chain->rows;
@@ -407,10 +420,12 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 	out->selects = el->selects;
 	if (!write_result(el, chain, &subject, rows, cols, out))
 		return el->needs_rows;
+	if (chain->wants_values && !chain->places_only)
+		add_values(el, chain, &subject);
 	if (chain->wants_error && !chain->places_only) {
 		original = keep_original(el, &original, read_count);
 		add_error(el, &original, &subject.view, rows);
 	}
 	set_sweep(k, chain, first, chain->link_count - 1);
-	return !el->failed && kernel_verify(k);
+	return !el->failed && input_cut(el, out) && kernel_verify(k);
 }

@@ -144,10 +144,13 @@ struct Elab {
 	NameVec family_axes;  /* its index and the axes of its members: n, o, i */
 	size_t link;          /* in hand */
 	FamilySelectVec selects;
-	struct NetWork *net; /* elab_net.c: of a part of a net; else NULL */
-	size_t keys_of; /* Chain.keys_of */
-	Places places;  /* of a `keep` that depends on data */
-	bool has_keys;  /* and they are written: what follows is not needed; failed then, unreported */
+	struct NetWork *net;       /* elab_net.c: of a part of a net; else NULL */
+	const struct Chain *chain; /* elaborate.c: of passes; else NULL */
+	Name subject;              /* of the pass in hand */
+	KBuffer *rows_met;         /* what input(w) gives; NULL: nothing asked for it */
+	size_t keys_of;            /* Chain.keys_of */
+	Places places;             /* of a `keep` that depends on data */
+	bool has_keys;             /* and they are written: what follows is not needed; failed then, unreported */
 };
 
 /* A scalar: a compile-time value until it meets an array, then an expression. */
@@ -317,6 +320,23 @@ Entity *elab_blocks(Elab *el, const Node *call);
 const DtypeRef *elab_dtype_argument(Elab *el, const Node *call);                    /* the first; NULL: reported */
 const Entity *elab_fit_argument(Elab *el, const Node *call, const DtypeRef *dtype); /* the second; NULL: reported */
 
+/* ---- elab_input.c ---- */
+
+/* What a kernel folds over the rows that meet its subject. */
+typedef struct Statistic {
+	KBuffer *buffer; /* of the kernel in hand */
+	KReduce fold;    /* of two samples' into one: SUM, MAX, MIN */
+	Store store;
+	uint32_t rank;
+	int64_t shape[K_MAX_RANK];
+} Statistic;
+typedef VEC(Statistic) StatisticVec;
+
+struct ChainKernel;
+Entity *elab_input(Elab *el, const Node *call); /* input(w) */
+/* Whole kernel, flat: statistics become its inputs, or, of Chain.statistic, its output. False: reported. */
+bool input_cut(Elab *el, struct ChainKernel *out);
+
 /* ---- elab_factors.c ---- */
 
 bool elab_keep(Elab *el, const Node *node);
@@ -459,12 +479,17 @@ typedef struct Chain {
 	const Scope *facts;    /* of the tensor: name, role, layer, ... */
 	const char *container; /* "gguf", "safetensors" */
 	size_t keys_of;        /* k: one output, f32 [rows, cols], what the k-th selection over a family orders, from 1 on,
-	                        * and nothing after it; 0: the whole chain */
+							* and nothing after it; 0: the whole chain */
 	bool places_only;      /* one output, bool: the places that a `keep` on data leaves */
 	bool values_only;      /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
 	bool is_transposed;    /* the file holds [cols, rows] */
-	bool is_unfused;  /* each link is a sweep of its own over all rows; between them the matrix lies there in f32 */
-	bool wants_error; /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
+	bool is_unfused;    /* each link is a sweep of its own over all rows; between them the matrix lies there in f32 */
+	bool wants_values;  /* an output f32 as the file holds the matrix, behind the others: what a reader of the result
+						   sees */
+	bool wants_error;   /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
+	int64_t input_rows; /* rows of input(w) in all of the data; 0: there is none */
+	size_t statistic; /* k: instead, what makes the k-th statistic, from 1 on, of the rows of one sample: f32 [PARAM 0,
+					   * cols]; 0: the chain */
 	/* Rank, shape and storage type of a VALUE_TENSOR that a parameter is given; false: reported. NULL: there are none.
 	 */
 	bool (*tensor_shape)(void *context, const Value *tensor, int64_t *rank, int64_t *shape, Store *store);
@@ -483,12 +508,13 @@ typedef struct ChainInput {
 typedef struct ChainKernel {
 	Kernel *kernel;
 	KIndex *rows;
-	const DtypeRef *dtype;  /* that the last pass coded it in; NULL: the input's storage type stays */
-	int64_t row_bytes;      /* of the first output, where there is one packed output */
-	PlaneVec planes;        /* safetensors forms: all tensors in order; outputs are those with a buffer */
-	PlaneVec factors;       /* of a matrix that became two: named as the pass names them; the outputs, in order */
-	Places places;          /* of an axis of theirs, which is whole in the kernel's outputs */
-	VEC(ChainInput) inputs; /* what kernel->inputs has after the matrix itself, in order */
+	const DtypeRef *dtype;   /* that the last pass coded it in; NULL: the input's storage type stays */
+	int64_t row_bytes;       /* of the first output, where there is one packed output */
+	PlaneVec planes;         /* safetensors forms: all tensors in order; outputs are those with a buffer */
+	PlaneVec factors;        /* of a matrix that became two: named as the pass names them; the outputs, in order */
+	Places places;           /* of an axis of theirs, which is whole in the kernel's outputs */
+	VEC(ChainInput) inputs;  /* what kernel->inputs has after the matrix itself, in order */
+	StatisticVec statistics; /* what kernel->inputs has after those, in order */
 	FamilySelectVec selects; /* over families, in order; PARAM 1 + 2 k, 2 + 2 k of the k-th: see program.def, Share */
 	bool needs_all_rows;     /* something wants the whole matrix: nothing was built; build again with `rows` given */
 } ChainKernel;

@@ -81,7 +81,7 @@ static LLVMValueRef integers(Tables *t, const int64_t *values, int64_t count)
 	return array(t, LLVMInt64TypeInContext(t->m->context), items, count);
 }
 
-/* Jobs and calls are the only structs with a kernel, one each, and come in the order of the names. */
+/* Jobs, calls and statistics are the only structs with a kernel, one each, and come in the order of the names. */
 static LLVMValueRef kernel(Tables *t)
 {
 	const char *name = t->kernel_names[t->jobs++];
@@ -134,7 +134,8 @@ bool module_add_program(Module *m, const CmprtProgram *program, const char *cons
 	for (int64_t i = 0; i < program->select_count; i++)
 		jobs += program->selects[i].job_count;
 	for (int64_t i = 0; i < program->net_count; i++)
-		jobs += program->nets[i].call_count;
+		for (int64_t k = 0; k < program->nets[i].call_count; k++)
+			jobs += 1 + program->nets[i].calls[k].statistic_count;
 	for (int64_t i = 0; i < jobs; i++) {
 		if (kernel_names[i] && !LLVMGetNamedFunction(m->llvm, kernel_names[i])) {
 			diag_fatal(m->c, "internal: the program runs kernel %s, which was not made", kernel_names[i]);

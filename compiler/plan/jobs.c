@@ -77,6 +77,11 @@ static int64_t output_ports(
 			row_bytes = buffer_bytes(buffer, 1) / known;
 		}
 		bool is_error = plan->wants_error && i + 1 == outputs->count;
+		if (tensor->values && i + 1 + plan->wants_error == outputs->count) {
+			out[count++] =
+				(CmprtPort){.tensor = -1, .value = tensor->values, .row_bytes = buffer_bytes(buffer, 1), .rows = 1};
+			continue;
+		}
 		bool is_factor = kernel->built.factors.count && !is_error;
 		int64_t number = (int64_t)tensor->first_output;
 		if (kernel->built.planes.count && !is_error) {
@@ -132,18 +137,24 @@ static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, si
 	const Kernel *k = kernel->built.kernel;
 	int64_t rows = kernel->is_whole ? tensor->rows : tensor->rows * tensor->stack;
 	int64_t row_bytes = tensor->file->bytes / (tensor->stack * tensor->rows);
-	CmprtPort *in = arena_array(plan->c->arena, CmprtPort, 1 + kernel->built.inputs.count);
+	CmprtPort *in =
+		arena_array(plan->c->arena, CmprtPort, 1 + kernel->built.inputs.count + kernel->built.statistics.count);
 	in[0] = (CmprtPort){
 		.tensor = (int64_t)number, .row_bytes = row_bytes, .rows = rows, .offset = slice * rows * row_bytes};
 	for (size_t i = 0; i < kernel->built.inputs.count; i++)
 		in[1 + i] = (CmprtPort){.tensor = (int64_t)(plan->tensors.count + tensor->reads.at[i]),
 			.row_bytes = plan->reads.at[tensor->reads.at[i]].file->bytes,
 			.rows = 1};
+	for (size_t i = 0; i < kernel->built.statistics.count; i++)
+		in[1 + kernel->built.inputs.count + i] = (CmprtPort){.tensor = -1,
+			.value = tensor->statistics.at[i],
+			.row_bytes = buffer_bytes(kernel->built.statistics.at[i].buffer, 1),
+			.rows = 1};
 	CmprtJob job = {.label = tensor->file->name,
 		.passes = passes_text(plan, tensor),
 		.rows = rows,
 		.whole = kernel->is_whole,
-		.port_in_count = 1 + (int64_t)kernel->built.inputs.count,
+		.port_in_count = 1 + (int64_t)(kernel->built.inputs.count + kernel->built.statistics.count),
 		.ports_in = in,
 		.error_port = -1};
 	work_buffers(plan, k, tensor->rows, &job);
@@ -241,6 +252,7 @@ void plan_jobs(Plan *plan, CmprtProgram *program)
 	program->job_count = (int64_t)jobs.count;
 	program->selects = selects;
 	program->select_count = (int64_t)plan->selects.count;
+	calibration_tables(plan, program);
 }
 
 void plan_unfused_jobs(Plan *plan)

@@ -152,7 +152,19 @@ static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, boo
 		.is_unfused = wanted->is_unfused,
 		.places_only = wanted->is_places,
 		.wants_error = plan->wants_error};
+	if (tensor_asks_input(tensor)) {
+		kernel->chain.input_rows = plan->input_rows;
+		kernel->chain.wants_values = !wanted->is_places;
+	}
 	kernel->is_whole = is_whole;
+}
+
+bool statistic_build(Plan *plan, const PlanTensor *tensor, size_t number, Name name, ChainKernel *out)
+{
+	Chain chain = plan->kernels.at[tensor->kernel].chain;
+	chain.name = name;
+	chain.statistic = number;
+	return chain_build(plan->p, &chain, out);
 }
 
 static bool is_unbuilt(const Plan *plan, Name key)

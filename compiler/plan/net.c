@@ -180,7 +180,8 @@ static bool is_plain(Store store)
 static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t number, NetAxisVec *axes)
 {
 	const Node *right = line->kids[2], *patterns = right->kids[0];
-	NetWeight weight = {line, number, find_tensor(net, patterns, layer ? layer->name : NULL, number)};
+	NetWeight weight = {
+		.line = line, .layer = number, .file = find_tensor(net, patterns, layer ? layer->name : NULL, number)};
 	if (!weight.file && !right->kids[2]) {
 		NameVec known = {0};
 		Name wanted = name_of(net->c, tensor_name(net, patterns->kids[0]->text, layer ? layer->name : NULL, number));
@@ -244,6 +245,7 @@ Net *net_fit(
 	const Node *body = decl->node->kids[0];
 	*net = (Net){.p = p,
 		.c = p->c,
+		.decl = decl,
 		.node = decl->node,
 		.checkpoint = checkpoint,
 		.path = path,

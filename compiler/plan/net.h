@@ -15,6 +15,8 @@ typedef struct NetWeight {
 	const Node *line;
 	int64_t layer;        /* -1: it is in none */
 	const CkTensor *file; /* NULL: the checkpoint lacks it, and the line has an `else` */
+	bool is_transposed;   /* of two axes: products sum the first */
+	int64_t value;        /* of a job's new weights, f32: later calls read this Value instead; 0: none */
 } NetWeight;
 
 /* What the net's own lines, or those of one layer, are elaborated with. */
@@ -30,14 +32,26 @@ typedef struct NetBuilt {
 	NetKernel built; /* scheduled */
 } NetBuilt;
 
+/* What a call leaves that a kernel folds into a Value. */
+typedef struct NetStatistic {
+	size_t rows; /* of the call's kernel */
+	const Kernel *kernel;
+	Statistic statistic;
+	int64_t value;
+} NetStatistic;
+
 typedef struct NetCall {
 	size_t instance, kernel;
+	bool is_behind; /* the jobs of its part: it reads their new weights */
+	VEC(NetStatistic) statistics;
+	VEC(int64_t) jobs;
 } NetCall;
 
 typedef struct Net {
 	Program *p;
 	Compiler *c;
-	const Node *node; /* NET */
+	const Decl *decl;
+	const Node *node; /* of decl */
 	const Checkpoint *checkpoint;
 	const char *path; /* of the checkpoint, for messages */
 	const Scope *facts;
@@ -50,6 +64,7 @@ typedef struct Net {
 	VEC(NetCall) calls; /* one per instance */
 	size_t instance;    /* in hand */
 	bool has_coded;     /* a weight is no plain number, which is reported once */
+	bool is_behind;     /* as NetCall has it */
 } Net;
 
 /* ---- net_roles.c ---- */
@@ -72,8 +87,13 @@ const NetWeight *net_weight(const Net *net, const Node *line, int64_t layer);
 
 /* Kernels and calls that compute the array `result`; false: reported. */
 bool net_build(Net *net, Name result, const ScheduleOptions *options);
-/* What the runtime runs; input i of the program is tensor i of the checkpoint. Scratch is taken from the kernels, whose
- * code must be made. */
+/* One call: what the instance hands on to later ones, or what of it is `result`; NULL: no such. */
+bool net_hand_on(Net *net, size_t instance, Name result, const ScheduleOptions *options);
+/* One call: the rows that meet these weights. */
+bool net_ask(Net *net, size_t instance, const NetAskVec *asks, const ScheduleOptions *options);
+size_t net_kernel_count(const Net *net); /* of calls and of their statistics */
+/* What the runtime runs; result NULL: it is run for the jobs of its calls. Input i of the program is tensor i of the
+ * checkpoint. Scratch is taken from the kernels, whose code must be made. */
 CmprtNet net_tables(const Net *net, const CmprtData *data, Name result, const char **kernel_names);
 
 #endif

@@ -106,25 +106,28 @@ static bool find_array(void *context, const Node *line, NetArray *array)
 		weight = net_weight(net, line, -1);
 	if (!weight || !weight->file)
 		return false;
-	array->store = tensor_store(net->c, weight->file);
+	array->store = net->is_behind && weight->value ? store_of_type(T_F32) : tensor_store(net->c, weight->file);
 	array->rank = (uint32_t)weight->file->rank;
 	memcpy(array->shape, weight->file->shape, sizeof *array->shape * array->rank);
 	return true;
 }
 
 /* Kernels differ by the lines, and by the types and shapes of the layer's weights. */
-static const char *key_of(const Net *net, const NetInstance *instance)
+static const char *key_of(const Net *net, const NetInstance *instance, const NetAskVec *asks)
 {
 	Text key = {.arena = net->c->arena};
 	text_printf(&key, "%u", instance->layer ? instance->layer->loc.begin : instance->first);
 	for (size_t i = 0; i < net->weights.count; i++) {
 		const NetWeight *weight = &net->weights.at[i];
-		if (weight->layer != instance->number)
+		bool is_new = net->is_behind && weight->value;
+		if (weight->layer != instance->number && !(is_new && weight->layer < 0))
 			continue;
-		text_printf(&key, "; %s", weight->file ? weight->file->dtype : "none");
+		text_printf(&key, "; %s", !weight->file ? "none" : is_new ? "new" : weight->file->dtype);
 		for (int64_t d = 0; weight->file && d < weight->file->rank; d++)
 			text_printf(&key, " %lld", (long long)weight->file->shape[d]);
 	}
+	for (size_t i = 0; asks && i < asks->count; i++)
+		text_printf(&key, "; rows for %s %u", asks->at[i].name, asks->at[i].columns);
 	return key.at;
 }
 
@@ -135,15 +138,14 @@ static void remember_states(Net *net, const NetArrayVec *left)
 			vec_push(net->c->arena, &net->states, left->at[i]);
 }
 
-static bool build_instance(Net *net, size_t number, Name result, const ScheduleOptions *options)
+/* A call of the instance; the kernel is made unless a part like it has one. */
+static bool add_call(
+	Net *net, size_t number, const NameVec *leaves, const NetAskVec *asks, const ScheduleOptions *options)
 {
 	const NetInstance *instance = &net->instances.at[number];
-	NetCall call = {.instance = number};
-	NetBuilt made = {.key = key_of(net, instance)};
+	NetCall call = {.instance = number, .is_behind = !asks};
+	NetBuilt made = {.key = key_of(net, instance, asks)};
 	const char *set = net->data ? arena_printf(net->c->arena, "_%s", net->data) : "";
-	NameVec leaves = names_left(net, number, result);
-	if (!leaves.count)
-		return true; /* nothing after it needs what it computes */
 	while (call.kernel < net->kernels.count && strcmp(net->kernels.at[call.kernel].key, made.key))
 		call.kernel++;
 	if (call.kernel == net->kernels.count) {
@@ -156,7 +158,8 @@ static bool build_instance(Net *net, size_t number, Name result, const ScheduleO
 			.facts = net->facts,
 			.axes = instance->axes,
 			.states = net->states,
-			.leaves = leaves,
+			.leaves = *leaves,
+			.asks = asks ? *asks : (NetAskVec){0},
 			.find = find_array,
 			.context = net};
 		net->instance = number;
@@ -166,16 +169,32 @@ static bool build_instance(Net *net, size_t number, Name result, const ScheduleO
 		if (!net_fix_extents(made.built.kernel, net->node->loc, net->longest) || !kernel_verify(made.built.kernel))
 			return false;
 		vec_push(net->c->arena, &net->kernels, made);
-		remember_states(net, &made.built.outputs);
+		if (!asks)
+			remember_states(net, &made.built.outputs);
 	}
 	vec_push(net->c->arena, &net->calls, call);
 	return true;
 }
 
+bool net_hand_on(Net *net, size_t instance, Name result, const ScheduleOptions *options)
+{
+	NameVec leaves = names_left(net, instance, result);
+	net->is_behind = true;
+	/* without: nothing after it needs what it computes */
+	return !leaves.count || add_call(net, instance, &leaves, NULL, options);
+}
+
+bool net_ask(Net *net, size_t instance, const NetAskVec *asks, const ScheduleOptions *options)
+{
+	NameVec none = {0};
+	net->is_behind = false;
+	return add_call(net, instance, &none, asks, options);
+}
+
 bool net_build(Net *net, Name result, const ScheduleOptions *options)
 {
 	for (size_t i = 0; i < net->instances.count; i++)
-		if (!build_instance(net, i, result, options))
+		if (!net_hand_on(net, i, result, options))
 			return false;
 	if (is_state(net, result))
 		return true;
@@ -241,7 +260,7 @@ static int64_t buffer_bytes(const KBuffer *buffer)
 	return bytes;
 }
 
-static CmprtState state_of(const Net *net, const NetArray *array)
+static CmprtState state_of(const Net *net, const NetArray *array, bool is_passing)
 {
 	int64_t *shape = arena_array(net->c->arena, int64_t, array->rank + 1);
 	memcpy(shape, array->shape, sizeof *shape * array->rank);
@@ -254,6 +273,7 @@ static CmprtState state_of(const Net *net, const NetArray *array)
 		.given = -1};
 	for (uint32_t i = 0; i < array->rank; i++)
 		state.bytes *= array->shape[i];
+	state.is_passing = is_passing;
 	state.is_ragged = array->rank > 0 && array->is_ragged[0];
 	for (uint32_t i = 1; i < array->rank; i++)
 		state.is_padded |= array->is_ragged[i];
@@ -264,14 +284,72 @@ static CmprtState state_of(const Net *net, const NetArray *array)
 
 typedef VEC(CmprtState) StateVec;
 
-static int64_t state_number(const Net *net, StateVec *states, const NetArray *array)
+/* Rows that meet weights are of one call: another that calls them the same may have other shapes. */
+static int64_t state_number(const Net *net, StateVec *states, const NetArray *array, bool is_passing)
 {
-	CmprtState state = state_of(net, array);
-	for (size_t i = 0; i < states->count; i++)
+	CmprtState state = state_of(net, array, is_passing);
+	for (size_t i = 0; i < states->count && !is_passing; i++)
 		if (!strcmp(states->at[i].name, array->name) && states->at[i].given == state.given)
 			return (int64_t)i;
 	vec_push(net->c->arena, states, state);
 	return (int64_t)states->count - 1;
+}
+
+static const int64_t *work_bytes(const Net *net, const Kernel *kernel, int64_t *count)
+{
+	VEC(int64_t) work = {0};
+	for (size_t i = 0; i < kernel->buffers.count; i++)
+		if (kernel->buffers.at[i]->kind == BUFFER_TEMP && !kernel->buffers.at[i]->scope)
+			vec_push(net->c->arena, &work, buffer_bytes(kernel->buffers.at[i]));
+	*count = (int64_t)work.count;
+	return work.at;
+}
+
+static bool is_of_rows(const NetKernel *built, size_t output)
+{
+	for (size_t i = 0; i < built->rows.count; i++)
+		if (built->rows.at[i].output == output)
+			return true;
+	return false;
+}
+
+static CmprtStatistic make_statistic(const Net *net, const NetKernel *built, const NetStatistic *from)
+{
+	const KReduce fold = from->statistic.fold;
+	KHeap heap = kernel_heap(from->kernel, net->longest);
+	CmprtStatistic out = {.call_heap_bytes = heap.call,
+		.thread_heap_bytes = heap.thread,
+		.scratch_bytes = (int64_t)from->kernel->scratch_bytes,
+		.left = (int64_t)built->rows.at[from->rows].output,
+		.value = from->value,
+		.elements = 1,
+		.is_real = store_type(from->statistic.store) >= T_F32,
+		.fold = fold == REDUCE_MAX   ? CMPRT_FOLD_MAX
+				: fold == REDUCE_MIN ? CMPRT_FOLD_MIN
+									 : CMPRT_FOLD_SUM};
+	for (uint32_t i = 0; i < from->statistic.rank; i++)
+		out.elements *= from->statistic.shape[i];
+	out.work_bytes = work_bytes(net, from->kernel, &out.work_count);
+	return out;
+}
+
+static CmprtOperand make_operand(const Net *net, const NetCall *call, const NetArray *array, StateVec *states)
+{
+	const NetInstance *instance = &net->instances.at[call->instance];
+	CmprtOperand operand = {.tensor = -1, .state = -1};
+	if (array->source != NET_WEIGHT) {
+		operand.state = state_number(net, states, array, false);
+		return operand;
+	}
+	const NetWeight *weight = net_weight(net, array->line, instance->number);
+	weight = weight ? weight : net_weight(net, array->line, -1);
+	if (call->is_behind && weight->value) {
+		operand.value = weight->value;
+		operand.bytes = buffer_bytes(array->buffer);
+	} else {
+		operand.tensor = weight->file - net->checkpoint->tensors;
+	}
+	return operand;
 }
 
 static CmprtCall make_call(const Net *net, const NetCall *call, StateVec *states)
@@ -279,30 +357,18 @@ static CmprtCall make_call(const Net *net, const NetCall *call, StateVec *states
 	const NetInstance *instance = &net->instances.at[call->instance];
 	const NetKernel *built = &net->kernels.at[call->kernel].built;
 	CmprtOperand *operands = arena_array(net->c->arena, CmprtOperand, built->inputs.count + 1);
+	CmprtStatistic *statistics = arena_array(net->c->arena, CmprtStatistic, call->statistics.count + 1);
 	int64_t *left = arena_array(net->c->arena, int64_t, built->outputs.count + 1);
-	VEC(int64_t) work = {0};
-	for (size_t i = 0; i < built->inputs.count; i++) {
-		const NetArray *array = &built->inputs.at[i];
-		operands[i] = (CmprtOperand){-1, -1};
-		if (array->source != NET_WEIGHT) {
-			operands[i].state = state_number(net, states, array);
-			continue;
-		}
-		const NetWeight *weight = net_weight(net, array->line, instance->number);
-		weight = weight ? weight : net_weight(net, array->line, -1);
-		operands[i].tensor = weight->file - net->checkpoint->tensors;
-	}
+	for (size_t i = 0; i < built->inputs.count; i++)
+		operands[i] = make_operand(net, call, &built->inputs.at[i], states);
 	for (size_t i = 0; i < built->outputs.count; i++)
-		left[i] = state_number(net, states, &built->outputs.at[i]);
-	for (size_t i = 0; i < built->kernel->buffers.count; i++) {
-		const KBuffer *buffer = built->kernel->buffers.at[i];
-		if (buffer->kind == BUFFER_TEMP && !buffer->scope)
-			vec_push(net->c->arena, &work, buffer_bytes(buffer));
-	}
+		left[i] = state_number(net, states, &built->outputs.at[i], is_of_rows(built, i));
+	for (size_t i = 0; i < call->statistics.count; i++)
+		statistics[i] = make_statistic(net, built, &call->statistics.at[i]);
 	const char *label =
 		instance->layer ? arena_printf(net->c->arena, "layer %lld", (long long)instance->number) : net->node->name;
 	KHeap heap = kernel_heap(built->kernel, net->longest);
-	return (CmprtCall){.label = label,
+	CmprtCall out = {.label = label,
 		.call_heap_bytes = heap.call,
 		.thread_heap_bytes = heap.thread,
 		.scratch_bytes = (int64_t)built->kernel->scratch_bytes,
@@ -310,8 +376,20 @@ static CmprtCall make_call(const Net *net, const NetCall *call, StateVec *states
 		.operands = operands,
 		.left_count = (int64_t)built->outputs.count,
 		.left = left,
-		.work_count = (int64_t)work.count,
-		.work_bytes = work.at};
+		.statistic_count = (int64_t)call->statistics.count,
+		.statistics = statistics,
+		.job_count = (int64_t)call->jobs.count,
+		.jobs = call->jobs.at};
+	out.work_bytes = work_bytes(net, built->kernel, &out.work_count);
+	return out;
+}
+
+size_t net_kernel_count(const Net *net)
+{
+	size_t count = net->calls.count;
+	for (size_t i = 0; i < net->calls.count; i++)
+		count += net->calls.at[i].statistics.count;
+	return count;
 }
 
 CmprtNet net_tables(const Net *net, const CmprtData *data, Name result, const char **kernel_names)
@@ -321,15 +399,18 @@ CmprtNet net_tables(const Net *net, const CmprtData *data, Name result, const ch
 	CmprtNet out = {.name = net->node->name, .data_count = 1, .data = data, .longest = net->longest};
 	for (size_t i = 0; i < net->calls.count; i++) {
 		calls[i] = make_call(net, &net->calls.at[i], &states);
-		kernel_names[i] = net->kernels.at[net->calls.at[i].kernel].built.kernel->name;
+		*kernel_names++ = net->kernels.at[net->calls.at[i].kernel].built.kernel->name;
+		for (size_t k = 0; k < net->calls.at[i].statistics.count; k++)
+			*kernel_names++ = net->calls.at[i].statistics.at[k].kernel->name;
 	}
 	out.vocabulary = vocabulary_of(net);
 	out.call_count = (int64_t)net->calls.count;
 	out.calls = calls;
 	out.state_count = (int64_t)states.count;
 	out.states = states.at;
+	out.result = -1;
 	for (size_t i = 0; i < states.count; i++)
-		if (!strcmp(states.at[i].name, result) && states.at[i].given < 0)
+		if (result && !strcmp(states.at[i].name, result) && states.at[i].given < 0)
 			out.result = (int64_t)i;
 	return out;
 }

@@ -95,6 +95,8 @@ static const char *text_order_reason(const PlanTensor *tensor)
 {
 	if (tensor->reads.count)
 		return "one of its passes reads another file";
+	if (tensor_asks_input(tensor))
+		return "one of its passes looks at what the network feeds it";
 	for (size_t i = 0; i < tensor->links.count; i++)
 		if (tensor->links.at[i].statement->facts.is_family)
 			return "one of its passes is on a whole selection";

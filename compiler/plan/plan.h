@@ -13,8 +13,10 @@
  *   order.c    the order of the passes on each tensor
  *   reads.c    tensors of other checkpoints that passes are given
  *   inputs.c   how passes read the tensors
+ *   data.c     the net that passes ask for input(w), and the data that it reads
  *   legal.c    can each tensor become that, and can the target execute it
  *   kernels.c  one kernel per (chain, input type, row length), shared
+ *   calibrate.c  the kernels of that net and of the statistics, and the calls that run them
  *   family.c   what is decided over whole selections before the sweep, and the kernels for it
  *   outputs.c  output tensors and sizes, as the CmprtProgram that the runtime runs
  *   jobs.c     what of that is done by which kernel
@@ -102,6 +104,8 @@ typedef struct PlanTensor {
 	size_t unfused;        /* the same, of the kernel that does not fuse its passes; that kernel itself if it has one */
 	VEC(size_t) reads;     /* numbers in plan->reads, in the order of the kernel's inputs after the tensor itself */
 	VEC(PlanShare) shares; /* in the order of kernel's selects */
+	VEC(int64_t) statistics; /* calibrate.c: numbers of Values, in the order of kernel's statistics */
+	int64_t values;          /* calibrate.c: the Value that gets the result as a reader sees it; 0: none */
 	size_t family; /* number in plan->families: it is in a tuple of it, and in nothing else; SIZE_MAX: in none */
 	size_t first_output, output_count;
 } PlanTensor;
@@ -125,6 +129,7 @@ typedef struct PlanFamily {
 } PlanFamily;
 
 typedef VEC(CmprtJob) JobVec;
+typedef VEC(CmprtValue) ValueVec;
 
 typedef struct PlanKernel {
 	const char *key;    /* what it is shared by */
@@ -191,6 +196,12 @@ struct Plan {
 	/* reads.c */
 	VEC(PlanSource) sources;
 	VEC(PlanRead) reads; /* inputs of the program after the model's tensors, in order */
+	/* data.c */
+	struct Net *net; /* of the model; NULL: no pass asks for it */
+	CmprtData *data;
+	int64_t input_rows; /* tokens of all samples */
+	/* calibrate.c */
+	VEC(int64_t) input_values; /* bytes of the Values that are its own */
 	/* kernels.c */
 	VEC(PlanKernel) kernels;
 	NameVec unbuilt;         /* keys of those that failed: reported once */
@@ -226,7 +237,9 @@ bool plan_requires_hold(Plan *plan); /* those that the output's size decides */
 bool plan_order(Plan *plan);
 bool plan_reads(Plan *plan);
 bool plan_inputs(Plan *plan);
+bool plan_data(Plan *plan);
 bool plan_legal(Plan *plan);
+bool plan_calibration(Plan *plan);
 bool plan_kernels(Plan *plan);
 bool plan_families(Plan *plan);
 bool plan_outputs(Plan *plan);
@@ -241,8 +254,9 @@ void job_add(Plan *plan, JobVec *to, CmprtJob job, const char *kernel_name); /* 
 void job_from_kernel(Plan *plan, const Kernel *kernel, CmprtJob *job);       /* its work buffers, for job->rows */
 bool statement_has_tuples(const Statement *statement);
 void tuple_output(const Plan *plan, size_t tensor, CmprtOutput *output); /* what of it depends on data */
-void number_places(Plan *plan); /* PlanTensor.places_value */
+void number_places(Plan *plan);                                          /* PlanTensor.places_value */
 void plan_values(Plan *plan, CmprtProgram *program);
+void plan_values_before(const Plan *plan, ValueVec *to); /* all but those of calibrate.c */
 void early_jobs(Plan *plan, JobVec *to);
 void tuple_jobs(Plan *plan, JobVec *to, size_t tensor); /* of the tuple that it is the first of */
 
@@ -257,7 +271,19 @@ void plan_close_reads(Plan *plan);
 /* Chain.tensor_shape; context: the plan */
 bool read_shape(void *context, const Value *value, int64_t *rank, int64_t *shape, Store *store);
 
+/* ---- data.c, calibrate.c ---- */
+
+bool tensor_asks_input(const PlanTensor *tensor);
+/* What a data declaration says; false: reported. Its samples are counted; model: whose tokenizer reads text. */
+bool data_open(
+	Program *p, const Decl *decl, const Checkpoint *model, CmprtData *data, int64_t *longest, int64_t *tokens);
+void calibration_values(const Plan *plan, ValueVec *to);
+void calibration_tables(Plan *plan, CmprtProgram *program);
+
 /* ---- family.c, kernels.c ---- */
+
+/* What a statistic of the tensor's kernel is made by, flat; false: reported. */
+bool statistic_build(Plan *plan, const PlanTensor *tensor, size_t number, Name name, ChainKernel *out);
 
 bool tensor_is_member(const PlanTensor *tensor, const Statement *statement, size_t *link); /* which of its links */
 /* Finds or builds what writes the keys of the tensor's keys_of-th selection (Chain.keys_of). */

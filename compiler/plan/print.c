@@ -229,6 +229,19 @@ static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 
 /* ---- the whole ---- */
 
+static void print_data(const Plan *plan, Text *to)
+{
+	const CmprtData *data = plan->data;
+	text_printf(to, "data %s from \"%s\"", data->name, data->path);
+	if (data->window || data->samples)
+		text_printf(to, " {");
+	if (data->window)
+		text_printf(to, " window %lld", (long long)data->window);
+	if (data->samples)
+		text_printf(to, " samples %lld", (long long)data->samples);
+	text_printf(to, "%s\n\n", data->window || data->samples ? " }" : "");
+}
+
 static void print_head(const Plan *plan, Text *to)
 {
 	DeclVec own = {0};
@@ -237,7 +250,12 @@ static void print_head(const Plan *plan, Text *to)
 		source_print(plan->c, own.at[i]->node, to);
 		text_printf(to, "\n\n");
 	}
-	text_printf(to, "model %s from \"%s\"\n\n", plan->model->name, plan->model_path);
+	text_printf(to, "model %s from \"%s\"", plan->model->name, plan->model_path);
+	if (plan->model->node->op)
+		text_printf(to, " as %s", plan->model->node->op);
+	text_printf(to, "\n\n");
+	if (plan->net)
+		print_data(plan, to);
 	text_printf(to, "# %s, %lld file%s, %zu tensors", plan->checkpoint->format->name,
 		(long long)plan->checkpoint->file_count, plan->checkpoint->file_count == 1 ? "" : "s", plan->tensors.count);
 	if (plan->layers)
@@ -288,6 +306,17 @@ static void print_reads(const Plan *plan, Text *to)
 	}
 }
 
+/* Weights of parts that a pass asks are read twice, once as they were and once as they are after it. */
+static void print_calibration(const Plan *plan, Text *to)
+{
+	const CmprtNet *net = plan->program->nets;
+	int64_t statistics = 0;
+	for (int64_t i = 0; i < net->call_count; i++)
+		statistics += net->calls[i].statistic_count;
+	text_printf(to, "# in between, net %s reads %lld tokens of %s: %lld calls of its parts leave %lld statistics\n",
+		net->name, (long long)plan->input_rows, plan->data->name, (long long)net->call_count, (long long)statistics);
+}
+
 static void print_tail(const Plan *plan, Text *to)
 {
 	int64_t before = 0, moved = 0, counted = 0, measured = 0;
@@ -317,6 +346,8 @@ static void print_tail(const Plan *plan, Text *to)
 				plan->program->early[i].ports_in[k].value ? 0 : port_bytes(&plan->program->early[i].ports_in[k], 1);
 	if (measured)
 		text_printf(to, "# first, extents are decided: %lld bytes are read\n", (long long)measured);
+	if (plan->net)
+		print_calibration(plan, to);
 	text_printf(
 		to, "# weights are read once, %lld bytes, and written once, %lld bytes\n", (long long)before, (long long)moved);
 	print_reads(plan, to);

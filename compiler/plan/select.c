@@ -150,8 +150,10 @@ static Statement *open_apply(Plan *plan, const Node *node, const Scope *scope, c
 		.number = plan->statements.count,
 		.facts = pass_facts(plan->p, pass)};
 	statement->is_grid = statement->facts.kind == PASS_GRID;
-	if (statement->facts.needs_activations) {
-		diag_error(plan->c, node->loc, "pass %s looks at activations, which need a net: not supported yet", pass->name);
+	const PassFacts *facts = &statement->facts;
+	if (facts->asks_network || (facts->asks_input && (facts->is_family || facts->is_axis))) {
+		diag_error(plan->c, node->loc, "pass %s asks more of a network than the input of one matrix: not supported yet",
+			pass->name);
 		return NULL;
 	}
 	if (statement->facts.is_family && !is_plain_family(pass) && !statement_has_tuples(statement)) {

@@ -368,16 +368,15 @@ void number_places(Plan *plan)
 			plan->tensors.at[i].places_value = number++;
 }
 
-void plan_values(Plan *plan, CmprtProgram *program)
+void plan_values_before(const Plan *plan, ValueVec *to)
 {
-	VEC(CmprtValue) values = {0};
 	for (size_t f = 0; f < plan->families.count; f++) {
 		const PlanFamily *family = &plan->families.at[f];
 		for (size_t a = 0; a < family->measured.count + family->decided.count; a++) {
 			const FamilyArray *array =
 				a < family->measured.count ? &family->measured.at[a] : &family->decided.at[a - family->measured.count];
 			CmprtValue value = {array->label, array_elements(array) * store_bytes(array->store)};
-			vec_push(plan->c->arena, &values, value);
+			vec_push(plan->c->arena, to, value);
 		}
 	}
 	for (size_t i = 0; i < plan->tensors.count; i++) {
@@ -385,8 +384,15 @@ void plan_values(Plan *plan, CmprtProgram *program)
 		if (tensor->places == SIZE_MAX)
 			continue;
 		CmprtValue value = {tensor->file->name, plan->kernels.at[tensor->places].built.places.extent};
-		vec_push(plan->c->arena, &values, value);
+		vec_push(plan->c->arena, to, value);
 	}
+}
+
+void plan_values(Plan *plan, CmprtProgram *program)
+{
+	ValueVec values = {0};
+	plan_values_before(plan, &values);
+	calibration_values(plan, &values);
 	program->values = values.at;
 	program->value_count = (int64_t)values.count;
 }

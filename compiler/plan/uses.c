@@ -4,7 +4,7 @@
  * may be found than are meant (a local name may be that of a function), never less.
  * So a dtype can be written down beside its bytes, and a plan as a file of its own.
  */
-#include "plan.h"
+#include "net.h"
 
 void uses_of_node(const Program *p, const Node *node, DeclVec *to)
 {
@@ -62,6 +62,8 @@ void plan_uses(const Plan *plan, DeclVec *to)
 		}
 	for (size_t i = 0; i < plan->families.count; i++)
 		uses_of_call(plan->p, plan->families.at[i].statement, plan->families.at[i].arguments, &used);
+	if (plan->net)
+		uses_of(plan->p, plan->net->decl, &used);
 	for (size_t i = 0; i < plan->requires.count; i++)
 		uses_of_node(plan->p, plan->requires.at[i].node, &used);
 	const Node *host = plan->pipeline->node->kids[2];

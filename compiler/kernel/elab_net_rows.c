@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * elab_net_rows.c: the rows that meet a weight in a part of a net: the other factor
+ * of the product that a contraction sums, one row for each place of the sample, its
+ * columns as the weight has them. They become an output of the part's kernel, one for
+ * all weights that the same rows meet.
+ */
+#include "elab_net.h"
+
+typedef struct Meeting {
+	KStep *step; /* dst[..] = sum over (factor * weight) */
+	KExpr *factor;
+	KExpr *column; /* of the weight, over step->over */
+	KIndex *row;
+} Meeting;
+
+/* The load of the weight, where e is a product that it is a factor of; *others: what is multiplied with it. */
+static KExpr *find_weight(Elab *el, KExpr *e, const KBuffer *weight, KExpr **others)
+{
+	*others = NULL;
+	if (e->op == OP_LOAD && e->buffer == weight)
+		return e;
+	for (int i = 0; e->op == OP_MUL && i < 2; i++) {
+		KExpr *inner, *other = e->args[1 - i], *found = find_weight(el, e->args[i], weight, &inner);
+		if (!found)
+			continue;
+		*others = !inner ? other : kexpr_binary(el->k, OP_MUL, i ? other : inner, i ? inner : other);
+		return found;
+	}
+	return NULL;
+}
+
+/* The only index of the step's domain that the rows run along. */
+static KIndex *row_index(const KStep *step, const KExpr *factor, KExpr *const *subs)
+{
+	KIndex *row = NULL;
+	for (uint32_t i = 0; i < step->domain_count; i++) {
+		KIndex *index = step->domain[i];
+		bool is_of_weight = kexpr_uses(subs[0], index) || kexpr_uses(subs[1], index);
+		if (!kexpr_uses(factor, index))
+			continue;
+		if (row || is_of_weight)
+			return NULL;
+		row = index;
+	}
+	return row;
+}
+
+static bool is_meeting(Elab *el, KStep *step, const KBuffer *weight, uint32_t columns, Meeting *out)
+{
+	KExpr *factor, *load = step->kind == STEP_REDUCE && step->reduce == REDUCE_SUM
+							   ? find_weight(el, step->value, weight, &factor)
+							   : NULL;
+	if (!load || !factor || factor->type != T_F32 || weight->rank != 2)
+		return false;
+	*out = (Meeting){step, factor, load->subs[columns], row_index(step, factor, load->subs)};
+	for (uint32_t i = 0; i < step->over_count; i++)
+		if (!kexpr_uses(load->subs[columns], step->over[i]) || kexpr_uses(load->subs[1 - columns], step->over[i]))
+			return false;
+	return out->row != NULL;
+}
+
+static bool expr_reads(const KExpr *e, const KBuffer *buffer)
+{
+	if (!e || !e->loads)
+		return false;
+	if (e->op == OP_LOAD && e->buffer == buffer)
+		return true;
+	for (uint32_t i = 0; e->op == OP_LOAD && i < e->buffer->rank; i++)
+		if (expr_reads(e->subs[i], buffer))
+			return true;
+	for (int i = 0; i < 3 && e->args[i]; i++)
+		if (expr_reads(e->args[i], buffer))
+			return true;
+	return false;
+}
+
+static bool reads(const KStep *step, const KBuffer *buffer)
+{
+	bool found = expr_reads(step->value, buffer) || expr_reads(step->key, buffer) || expr_reads(step->limit, buffer);
+	for (size_t i = 0; i < step->body.count && !found; i++)
+		found = reads(step->body.at[i], buffer);
+	return found;
+}
+
+/* rows[t, column] = factor, on indices of its own */
+static KStep *rows_step(Elab *el, const Meeting *meeting, KBuffer *to)
+{
+	KIndex *domain[1 + K_MAX_RANK];
+	KExpr *column = meeting->column, *factor = meeting->factor;
+	uint32_t count = 1 + meeting->step->over_count;
+	for (uint32_t i = 0; i < count; i++) {
+		KIndex *index = i ? meeting->step->over[i - 1] : meeting->row;
+		domain[i] = kindex_new(el->k, index->name, index->lo, index->hi, index->step);
+		column = kexpr_substitute(el->k, column, index, kexpr_index(el->k, domain[i]));
+		factor = kexpr_substitute(el->k, factor, index, kexpr_index(el->k, domain[i]));
+	}
+	KExpr *subs[2] = {kexpr_index(el->k, domain[0]), column};
+	KStep *step = kstep_map(el->k, to, subs, domain, count, factor);
+	step->loc = meeting->step->loc;
+	step->origin = el->origin;
+	return step;
+}
+
+static KExpr *with_indices(Elab *el, KExpr *e, const KStep *step, const KStep *other)
+{
+	for (uint32_t i = 0; i < step->domain_count; i++)
+		e = kexpr_substitute(el->k, e, step->domain[i], kexpr_index(el->k, other->domain[i]));
+	return e;
+}
+
+/* Do both steps give the same rows? */
+static bool is_same(Elab *el, const KStep *a, const KStep *b)
+{
+	if (a->domain_count != b->domain_count)
+		return false;
+	for (uint32_t i = 0; i < a->domain_count; i++)
+		if (!kexpr_equal(a->domain[i]->lo, b->domain[i]->lo) || !kexpr_equal(a->domain[i]->hi, b->domain[i]->hi) ||
+			a->domain[i]->step != b->domain[i]->step)
+			return false;
+	return kexpr_equal(with_indices(el, a->dst_subs[1], a, b), b->dst_subs[1]) &&
+		   kexpr_equal(with_indices(el, a->value, a, b), b->value);
+}
+
+static bool find_meeting(Elab *el, const KBuffer *weight, uint32_t columns, Name name, Loc loc, Meeting *out)
+{
+	bool is_met = false;
+	for (size_t i = 0; i < el->k->steps.count; i++) {
+		Meeting meeting;
+		KStep *step = el->k->steps.at[i];
+		if (!reads(step, weight))
+			continue;
+		if (!is_meeting(el, step, weight, columns, &meeting) || is_met) {
+			elab_error(el, step->loc,
+				is_met ? "a second product reads \"%s\": whose rows are its input is not clear"
+					   : "this is no sum of products of rows with \"%s\": it has no input",
+				name);
+			return false;
+		}
+		*out = meeting;
+		is_met = true;
+	}
+	if (!is_met)
+		elab_error(el, loc, "no product of this part reads \"%s\"", name);
+	return is_met;
+}
+
+/* What the factor reads may have another value later. */
+static void insert_before(Elab *el, KStep *step, const KStep *place)
+{
+	KStepVec *steps = &el->k->steps;
+	size_t at = steps->count;
+	vec_push(el->c->arena, steps, step);
+	for (; steps->at[at - 1] != place; at--)
+		steps->at[at] = steps->at[at - 1];
+	steps->at[at] = steps->at[at - 1];
+	steps->at[at - 1] = step;
+}
+
+bool net_rows(Elab *el, const NetAsk *ask, int64_t longest, NetKernel *out, size_t *number)
+{
+	Name name = ask->name;
+	uint32_t columns = ask->columns;
+	Entity *entity = env_find(el, name);
+	Meeting meeting;
+	if (!entity || entity->kind != ENTITY_VIEW ||
+		!find_meeting(el, entity->view.buffer, columns, name, entity->loc, &meeting))
+		return false;
+	KExpr *extent[2] = {meeting.row->hi, entity->view.buffer->extent[columns]};
+	NetArray array = {.source = NET_STATE, .store = store_of_type(T_F32), .rank = 2};
+	array.name = name_of(el->c, arena_printf(el->c->arena, "input(%s)", name));
+	array.is_ragged[0] = !kexpr_is_const(extent[0], &array.shape[0]);
+	array.shape[0] = array.is_ragged[0] ? longest : array.shape[0];
+	kexpr_is_const(extent[1], &array.shape[1]);
+	array.buffer = kbuffer_new(el->k, BUFFER_TEMP, array.name, array.store, 2, extent);
+	KStep *step = rows_step(el, &meeting, array.buffer);
+	for (*number = 0; *number < out->rows.count; ++*number)
+		if (is_same(el, step, out->rows.at[*number].step))
+			return true;
+	array.buffer->kind = BUFFER_OUTPUT;
+	vec_push(el->c->arena, &el->k->outputs, array.buffer);
+	insert_before(el, step, meeting.step);
+	vec_push(el->c->arena, &out->rows, ((NetRows){step, out->outputs.count}));
+	vec_push(el->c->arena, &out->outputs, array);
+	return true;
+}

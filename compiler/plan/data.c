@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * data.c: what passes that ask for input(w) need before their kernels are built: the
+ * data set that they name, opened to count its samples, and the model's net fitted to
+ * the checkpoint. On entry every tensor has its links.
+ */
+#include "net.h"
+#include "samples.h"
+
+#include <string.h>
+
+static Value property(Program *p, const Decl *data, const char *name)
+{
+	const Node *prop = node_prop(data->node, name_of(p->c, name));
+	return prop ? value_eval(p, NULL, prop->kids[0]) : (Value){0};
+}
+
+static int64_t property_number(Program *p, const Decl *data, const char *name, int64_t otherwise)
+{
+	Value value = property(p, data, name);
+	return value.kind == VALUE_INT ? value.integer : otherwise;
+}
+
+static CmprtData data_table(Program *p, const Decl *data)
+{
+	Value tokenizer = property(p, data, "tokenizer"), per = property(p, data, "per");
+	return (CmprtData){.name = data->name,
+		.path = path_beside(p->c, data->node->loc, data->node->text),
+		.window = property_number(p, data, "window", 0),
+		.samples = property_number(p, data, "samples", 0),
+		.seed = property_number(p, data, "seed", -1),
+		.per_line = per.kind == VALUE_WORD && !strcmp(per.text, "line"),
+		.tokenizer = tokenizer.kind == VALUE_STRING ? path_beside(p->c, data->node->loc, tokenizer.text) : ""};
+}
+
+bool data_open(
+	Program *p, const Decl *decl, const Checkpoint *model, CmprtData *data, int64_t *longest, int64_t *tokens)
+{
+	CmprtError error;
+	Samples samples;
+	*data = data_table(p, decl);
+	if (!samples_open(data, model, &samples, &error)) {
+		diag_error(p->c, decl->node->loc, "%s", error.text);
+		return false;
+	}
+	*longest = samples.longest;
+	*tokens = samples.token_count;
+	samples_close(&samples);
+	if (*longest <= INT32_MAX / 2)
+		return true;
+	diag_error(p->c, decl->node->loc, "a sample of %lld tokens is too long for any net", (long long)*longest);
+	diag_help(p->c, "cut the samples: data %s from \"%s\" { window 2048 }", decl->name, decl->node->text);
+	return false;
+}
+
+bool tensor_asks_input(const PlanTensor *tensor)
+{
+	for (size_t i = 0; i < tensor->links.count; i++)
+		if (tensor->links.at[i].statement->facts.asks_input)
+			return true;
+	return false;
+}
+
+/* The data set that a link's arguments name; NULL: reported. */
+static const Decl *data_of_link(Plan *plan, const PlanLink *link)
+{
+	const Node *params = decl_params(link->statement->pass);
+	for (uint32_t i = 0; i < params->kid_count; i++) {
+		const Node *type = params->kids[i]->kids[1];
+		Value value;
+		if (!type || strcmp(type->name, "dataset") || !scope_find(link->arguments, params->kids[i]->name, &value))
+			continue;
+		const Decl *data =
+			value.kind == VALUE_WORD ? program_find(plan->p, DECL_DATA, name_of(plan->c, value.text)) : NULL;
+		if (!data)
+			diag_error(plan->c, link->statement->loc, "pass %s needs data: %s: NAME of a `data` declaration",
+				link->statement->pass->name, params->kids[i]->name);
+		return data;
+	}
+	diag_error(plan->c, link->statement->pass->node->loc,
+		"pass %s asks for input(..) of no data: give it a parameter `data: dataset`", link->statement->pass->name);
+	return NULL;
+}
+
+static bool find_data(Plan *plan, const PlanTensor *tensor, const Decl **data, const Statement **first)
+{
+	for (size_t i = 0; i < tensor->links.count; i++) {
+		const Statement *statement = tensor->links.at[i].statement;
+		if (!statement->facts.asks_input)
+			continue;
+		const Decl *own = data_of_link(plan, &tensor->links.at[i]);
+		if (!own)
+			return false;
+		if (*data && own != *data) {
+			diag_error(plan->c, statement->loc, "a pipeline reads one data set: this asks for \"%s\"", own->name);
+			diag_note(plan->c, (*first)->loc, "this for \"%s\"", (*data)->name);
+			return false;
+		}
+		*data = own;
+		*first = statement;
+	}
+	if (tensor->file->rank == 2)
+		return true;
+	diag_error(plan->c, tensor->links.at[0].statement->loc, "\"%s\" is no matrix: input(..) of it is not supported yet",
+		tensor->file->name);
+	return false;
+}
+
+bool plan_data(Plan *plan)
+{
+	const Decl *data = NULL;
+	const Statement *first = NULL;
+	int64_t longest;
+	for (size_t i = 0; i < plan->tensors.count; i++)
+		if (tensor_asks_input(&plan->tensors.at[i]) && !find_data(plan, &plan->tensors.at[i], &data, &first))
+			return false;
+	if (!data)
+		return true;
+	plan->data = arena_new_of(plan->c->arena, CmprtData);
+	if (!data_open(plan->p, data, plan->checkpoint, plan->data, &longest, &plan->input_rows))
+		return false;
+	const Decl *net = net_of_model(plan->p, plan->model, plan->checkpoint, plan->model_facts);
+	plan->net = net ? net_fit(plan->p, net, plan->checkpoint, plan->model_path, plan->model_facts, longest) : NULL;
+	return plan->net != NULL;
+}
