@@ -155,7 +155,7 @@ static bool cut_step(Cut *cut, KStep *step)
 		return true;
 	if (reading.is_odd || (step->kind != STEP_MAP && step->kind != STEP_REDUCE))
 		return report(cut, step, "this reads the rows of input(w) other than one by one");
-	if (!is_of_rows(cut, step->value) || step->limit)
+	if (!is_of_rows(cut, step->value))
 		return report(cut, step, "this reads the rows of input(w) together with something else");
 	if (has_index(step->domain, step->domain_count, reading.row))
 		return add_array(cut, step, reading.row) ||

@@ -86,6 +86,7 @@ def wanda(w, x):
 
 def check_wanda(folder, model, rows):
     tensors, config = llama.read_checkpoint(model)
+    shutil.rmtree(os.path.join(folder, "wanda"), ignore_errors=True)
     write_program(folder, "wanda", model, WANDA)
     done = run(CMPC, "run", "wanda.cmp", folder=folder)
     check(done.returncode == 0, f"wanda: {done.stderr}")
