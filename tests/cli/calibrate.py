@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Passes that look at what a network feeds their matrix, against NumPy in f64: the masks of Wanda through all layers,
-the output error of GPTQ, perplexity before and after; the same bytes for any threads, for `run` and for executables,
-and after an interruption; and what is said where a net, data or a parameter is missing.
+the output error of GPTQ, perplexity before and after; the same bytes for any threads, for `run`, for executables and
+within a memory limit; and what is said where a net, data or a parameter is missing.
 
 The checkpoint is that of examples/tiny-llama, bf16. Where ../shared is there, Wanda on stories260K too.
 """
@@ -103,7 +103,7 @@ def check_wanda(folder, model, rows):
 
 
 def check_bytes(folder):
-    """An executable, other threads, a run that is killed and one that is not fused give what `cmpc run` gave."""
+    """An executable, other threads, a run that is not fused and one with little memory give what `cmpc run` gave."""
     wanted = bytes_of(folder, "wanda")
     done = run(CMPC, "build", "wanda.cmp", "-o", "exe", folder=folder)
     check(done.returncode == 0, f"build: {done.stderr}")
