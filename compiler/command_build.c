@@ -6,6 +6,7 @@
 #include "stages.h"
 
 #include "link.h"
+#include "samples.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -28,6 +29,14 @@ static bool calls_blas(const ObjectBytes *object)
 {
 	for (size_t i = 0; i < sizeof blas_names / sizeof *blas_names; i++)
 		if (calls(object, blas_names[i]))
+			return true;
+	return false;
+}
+
+static bool reads_text(const CmprtProgram *program)
+{
+	for (int64_t i = 0; i < program->net_count; i++)
+		if (data_is_text(program->nets[i].data))
 			return true;
 	return false;
 }
@@ -84,6 +93,7 @@ bool build_executable(Compilation *k)
 		.triple = triple,
 		.runtimes = runtimes,
 		.openblas = calls_blas(&k->object) ? openblas_folder(k->c, triple) : NULL,
+		.reads_text = reads_text(k->plan->program),
 		.host_triple = HOST_TRIPLE,
 		.is_shared = k->request->shared,
 		.output = k->request->output ? k->request->output : default_output(k->c, k->path),

@@ -217,9 +217,14 @@ static void choose(Samples *samples, int64_t wanted, uint64_t state)
 	samples->longest = longest;
 }
 
+bool data_is_text(const CmprtData *data)
+{
+	return has_suffix(data->path, ".txt");
+}
+
 bool samples_open(const CmprtData *data, const Checkpoint *model, Samples *samples, CmprtError *error)
 {
-	bool is_text = samples_of_text && has_suffix(data->path, ".txt");
+	bool is_text = samples_of_text && data_is_text(data);
 	*samples = (Samples){0};
 	if (!is_text && (data->per_line || *data->tokenizer))
 		return error_data_no_lines(error, data->path);

@@ -23,6 +23,7 @@ typedef struct Samples {
 	int32_t *token;
 } Samples;
 
+bool data_is_text(const CmprtData *data);
 /* model: whose tokenizer reads text. */
 bool samples_open(const CmprtData *data, const Checkpoint *model, Samples *samples, CmprtError *error);
 /* text/text_samples.c; close what it made, whether it failed or not. Weak: an executable whose data are no text is

@@ -79,7 +79,11 @@ static Words command_of(Compiler *c, const LinkOptions *o, const char *object, c
 	word(c, &words, "-o");
 	word(c, &words, output);
 	word(c, &words, object);
+	if (o->reads_text)
+		word(c, &words, "-Wl,--undefined=samples_of_text");
 	word(c, &words, arena_printf(c->arena, "%s/%s/libcmprt.a", o->runtimes, o->triple));
+	if (o->reads_text)
+		word(c, &words, "-lpcre2-8");
 	if (o->openblas && o->is_shared) {
 		word(c, &words, arena_printf(c->arena, "-L%s", o->openblas));
 		word(c, &words, "-lopenblas");

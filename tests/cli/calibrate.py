@@ -124,6 +124,27 @@ def check_shared(folder):
     check("6 calls of its parts leave 12 statistics" in done.stdout, f"plan: {done.stdout[-600:]}")
 
 
+def check_text(folder, model):
+    """Of a text: an executable has the tokenizer in it then, and only then."""
+    with open(os.path.join(model, "heldout.txt")) as file, open(os.path.join(folder, "some.txt"), "w") as to:
+        to.write(file.read()[:9000])
+    write_program(folder, "text", model, WANDA, data='some.txt" { window 64  samples 9  seed 3 } # "')
+    done = run(CMPC, "check", "text.cmp", folder=folder)
+    check(done.returncode == 0, f"check: {done.stderr}")
+    done = run(CMPC, "run", "text.cmp", folder=folder)
+    check(done.returncode == 0, f"text: {done.stderr}")
+    check(bytes_of(folder, "text") != bytes_of(folder, "wanda"), "text: the masks of other tokens")
+    for name, libraries, shared in (("text", 1, ["--shared"]), ("wanda", 0, ["--shared"]), ("text", 0, [])):
+        done = run(CMPC, "build", name + ".cmp", *shared, "-o", "exe-" + name, folder=folder)
+        check(done.returncode == 0, f"{name}: {done.stderr}")
+        done = run("readelf", "--dynamic", "exe-" + name, folder=folder)
+        check(done.stdout.count("libpcre2") == libraries, f"{name} {shared}: {done.stdout}")
+        done = run("./exe-" + name, "--output", "again", "--force", folder=folder)
+        check(done.returncode == 0, f"{name} {shared}: {done.stderr}")
+        check(bytes_of(folder, "again") == bytes_of(folder, name), f"{name} {shared}: other bytes")
+    shutil.rmtree(os.path.join(folder, "again"))
+
+
 def gptq(w, x, group=32):
     """Rounded to int4 as the dtype above has it; column by column, with the inverse Hessian's factor."""
     h = 2 * x.T @ x / len(x)
@@ -190,6 +211,7 @@ def main():
         check_wanda(folder, model, rows)
         check_shared(folder)
         check_bytes(folder)
+        check_text(folder, model)
         check_gptq(folder, model, rows)
         check_errors(folder, model)
         stories, golden = (os.path.join(SHARED, *at, "stories260K") for at in (["models"], ["golden", "nets"]))
