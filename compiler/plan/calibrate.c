@@ -21,10 +21,10 @@ typedef struct Calibration {
 	Plan *plan;
 	Net *net;
 	VEC(Asker) askers;
-	int64_t first_value; /* number of the first Value that is ours */
-	VEC(int64_t) bytes;  /* of our Values: parts use them in turn */
-	size_t taken;        /* of them, by the part in hand */
-	ScheduleOptions options;
+	int64_t first_value;            /* number of the first Value that is ours */
+	VEC(int64_t) bytes;             /* of our Values: parts use them in turn */
+	size_t taken;                   /* of them, by the part in hand */
+	const ScheduleOptions *options; /* NULL: kernels stay flat */
 } Calibration;
 
 /* ---- where the weights are read ---- */
@@ -122,7 +122,8 @@ static const Kernel *statistic_kernel(Calibration *work, const PlanTensor *tenso
 	if (!statistic_build(plan, tensor, number, name_of(plan->c, "statistic"), &made))
 		return NULL;
 	made.kernel->is_whole = true;
-	kernel_schedule(made.kernel, &work->options);
+	if (work->options)
+		kernel_schedule(made.kernel, work->options);
 	kernel_print(made.kernel, &text);
 	const Kernel *known = find_same(plan, text.at);
 	if (known)
@@ -178,7 +179,7 @@ static bool ask_part(Calibration *work, size_t instance)
 			const NetWeight *weight = work->askers.at[i].weight;
 			vec_push(arena, &asks, ((NetAsk){node_array(weight->line->kids[0])->name, !weight->is_transposed}));
 		}
-	if (!net_ask(net, instance, &asks, &work->options))
+	if (!net_ask(net, instance, &asks, work->options))
 		return false;
 	NetCall *call = &net->calls.at[net->calls.count - 1];
 	const NetKernel *built = &net->kernels.at[call->kernel].built;
@@ -198,8 +199,9 @@ static bool ask_part(Calibration *work, size_t instance)
 
 bool plan_calibration(Plan *plan)
 {
+	const ScheduleOptions options = {plan->options->lanes ? plan->options->lanes : 8};
 	Calibration work = {
-		.plan = plan, .net = plan->net, .first_value = 1, .options = {plan->options->lanes ? plan->options->lanes : 8}};
+		.plan = plan, .net = plan->net, .first_value = 1, .options = plan->options->checks_only ? NULL : &options};
 	ValueVec others = {0};
 	size_t last = 0;
 	if (!plan->net)
@@ -215,7 +217,7 @@ bool plan_calibration(Plan *plan)
 		bool is_asked = false;
 		for (size_t a = 0; a < work.askers.count; a++)
 			is_asked |= work.askers.at[a].instance == i;
-		if ((is_asked && !ask_part(&work, i)) || (i < last && !net_hand_on(plan->net, i, NULL, &work.options)))
+		if ((is_asked && !ask_part(&work, i)) || (i < last && !net_hand_on(plan->net, i, NULL, work.options)))
 			return false;
 	}
 	for (size_t i = 0; i < work.bytes.count; i++)

@@ -85,6 +85,8 @@ const NetWeight *net_weight(const Net *net, const Node *line, int64_t layer);
 
 /* ---- net_program.c ---- */
 
+/* options NULL: what is wrong with the kernels is all that is wanted; no loops are made of them. */
+
 /* Kernels and calls that compute the array `result`; false: reported. */
 bool net_build(Net *net, Name result, const ScheduleOptions *options);
 /* One call: what the instance hands on to later ones, or what of it is `result`; NULL: no such. */

@@ -165,7 +165,8 @@ static bool add_call(
 		net->instance = number;
 		if (!net_part_build(net->p, &part, &made.built))
 			return false;
-		kernel_schedule(made.built.kernel, options);
+		if (options)
+			kernel_schedule(made.built.kernel, options);
 		if (!net_fix_extents(made.built.kernel, net->node->loc, net->longest) || !kernel_verify(made.built.kernel))
 			return false;
 		vec_push(net->c->arena, &net->kernels, made);
