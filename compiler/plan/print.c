@@ -232,14 +232,21 @@ static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 static void print_data(const Plan *plan, Text *to)
 {
 	const CmprtData *data = plan->data;
-	text_printf(to, "data %s from \"%s\"", data->name, data->path);
-	if (data->window || data->samples)
-		text_printf(to, " {");
+	Text properties = {.arena = plan->c->arena};
 	if (data->window)
-		text_printf(to, " window %lld", (long long)data->window);
+		text_printf(&properties, " window %lld", (long long)data->window);
 	if (data->samples)
-		text_printf(to, " samples %lld", (long long)data->samples);
-	text_printf(to, "%s\n\n", data->window || data->samples ? " }" : "");
+		text_printf(&properties, " samples %lld", (long long)data->samples);
+	if (data->seed >= 0)
+		text_printf(&properties, " seed %lld", (long long)data->seed);
+	if (data->per_line)
+		text_printf(&properties, " per line");
+	if (*data->tokenizer)
+		text_printf(&properties, " tokenizer \"%s\"", data->tokenizer);
+	text_printf(to, "data %s from \"%s\"", data->name, data->path);
+	if (properties.count)
+		text_printf(to, " {%s }", properties.at);
+	text_printf(to, "\n\n");
 }
 
 static void print_head(const Plan *plan, Text *to)
