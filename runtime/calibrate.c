@@ -54,6 +54,26 @@ int64_t calibration_bytes(const Run *run)
 	return most;
 }
 
+int64_t calibration_tokens(const Run *run)
+{
+	int64_t tokens = 0;
+	for (int64_t i = 0; run->forwards && i < net_count(run); i++)
+		tokens += run->forwards[i].samples.token_count;
+	return tokens;
+}
+
+int64_t calibration_reads(const Run *run)
+{
+	int64_t bytes = 0;
+	for (int64_t i = 0; run->forwards && i < net_count(run); i++)
+		for (int64_t k = 0; k < run->forwards[i].net->call_count; k++) {
+			const CmprtCall *call = &run->forwards[i].net->calls[k];
+			for (int64_t o = 0; o < call->operand_count; o++)
+				bytes += call->operands[o].tensor < 0 ? 0 : run->program->inputs[call->operands[o].tensor].bytes;
+		}
+	return bytes;
+}
+
 static bool run_jobs(Run *run, const CmprtCall *call, CmprtError *error)
 {
 	for (int64_t i = 0; i < call->job_count; i++)

@@ -219,6 +219,7 @@ void dry_run_measure(Run *run, DryRun *result)
 		result->bytes_read += run->tasks[i].bytes - after;
 		result->bytes_written += after;
 	}
+	result->bytes_read += calibration_reads(run);
 	result->kernel_seconds += kernel_seconds(run, run->tasks, run->program->job_count, threads);
 	int64_t keys = run->key_task_first[run->program->select_count];
 	for (int64_t i = 0; i < keys; i++)
@@ -233,14 +234,14 @@ void dry_run_measure(Run *run, DryRun *result)
 
 static void show_json(const Run *run, const DryRun *result)
 {
-	json_line(json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I}", "event",
-		"plan", "pipeline", json_text(run->program->pipeline), "model", json_text(run->model->path), "output",
+	json_line(json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:I}",
+		"event", "plan", "pipeline", json_text(run->program->pipeline), "model", json_text(run->model->path), "output",
 		json_text(run->destination.path), "plan", json_text(run->program->plan_text ? run->program->plan_text : ""),
 		"threads", (json_int_t)run->schedule.threads, "memory", (json_int_t)run->schedule.peak, "bytes_read",
 		(json_int_t)result->bytes_read, "bytes_written", (json_int_t)result->bytes_written, "output_bytes",
 		(json_int_t)run->layout->total_bytes, "seconds", result->seconds, "kernel_seconds", result->kernel_seconds,
 		"read_rate", result->read_rate, "write_rate", result->write_rate, "sync_rate", result->sync_rate,
-		"untimed_kernels", (json_int_t)result->untimed));
+		"untimed_kernels", (json_int_t)result->untimed, "untimed_tokens", (json_int_t)calibration_tokens(run)));
 }
 
 static void show_text(const Run *run, const DryRun *result)
@@ -264,6 +265,9 @@ static void show_text(const Run *run, const DryRun *result)
 	printf("  time     about %.2f s, of which kernels %.2f s\n", result->seconds, result->kernel_seconds);
 	if (result->untimed)
 		printf("           %" PRId64 " kernels take too long to be timed: counted instead\n", result->untimed);
+	if (calibration_tokens(run))
+		printf("           and what the network takes for %" PRId64 " tokens, which is not known before\n",
+			calibration_tokens(run));
 }
 
 void dry_run(Run *run)

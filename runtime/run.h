@@ -191,7 +191,9 @@ bool resolve_selects(Run *run, CmprtError *error);
 bool calibration_open(Run *run, CmprtError *error); /* reads the samples; after inputs_open and extents_open */
 bool calibrate(Run *run, CmprtError *error);
 void calibration_close(Run *run);
-int64_t calibration_bytes(const Run *run); /* what it needs beside jobs and values */
+int64_t calibration_bytes(const Run *run);  /* what it needs beside jobs and values */
+int64_t calibration_tokens(const Run *run); /* that its nets read */
+int64_t calibration_reads(const Run *run);  /* bytes of weights for its nets */
 
 /* ---- progress.c ---- */
 

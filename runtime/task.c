@@ -189,7 +189,7 @@ static void build_task(Task *task, const CmprtJob *job, bool has_keys)
 	task->rows = job->kernel ? job->rows : task_port_rows(task, &job->ports_in[0]);
 	for (int64_t i = 0; i < job->port_in_count; i++) {
 		task->row_in += task_row_bytes(task, &job->ports_in[i]);
-		task->bytes += job->ports_in[i].rows * job->ports_in[i].row_bytes;
+		task->bytes += job->ports_in[i].value ? 0 : job->ports_in[i].rows * job->ports_in[i].row_bytes;
 	}
 	for (int64_t i = 0; i < job->port_out_count; i++) {
 		if (task_is_panel(task, i))

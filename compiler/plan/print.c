@@ -317,11 +317,18 @@ static void print_reads(const Plan *plan, Text *to)
 static void print_calibration(const Plan *plan, Text *to)
 {
 	const CmprtNet *net = plan->program->nets;
-	int64_t statistics = 0;
-	for (int64_t i = 0; i < net->call_count; i++)
-		statistics += net->calls[i].statistic_count;
-	text_printf(to, "# in between, net %s reads %lld tokens of %s: %lld calls of its parts leave %lld statistics\n",
-		net->name, (long long)plan->input_rows, plan->data->name, (long long)net->call_count, (long long)statistics);
+	int64_t statistics = 0, bytes = 0;
+	for (int64_t i = 0; i < net->call_count; i++) {
+		const CmprtCall *call = &net->calls[i];
+		statistics += call->statistic_count;
+		for (int64_t k = 0; k < call->operand_count; k++)
+			bytes += call->operands[k].tensor < 0 ? 0 : plan->program->inputs[call->operands[k].tensor].bytes;
+	}
+	text_printf(to,
+		"# in between, net %s reads %lld tokens of %s: %lld calls of its parts leave %lld statistics, "
+		"for which %lld bytes of weights are read\n",
+		net->name, (long long)plan->input_rows, plan->data->name, (long long)net->call_count, (long long)statistics,
+		(long long)bytes);
 }
 
 static void print_tail(const Plan *plan, Text *to)

@@ -81,5 +81,5 @@ void plan_print_time(const Plan *plan, int64_t cores, Text *to)
 	print_seconds(to, time.kernels + time.moves / (double)used);
 	text_printf(to, " on %lld core%s, of which kernels ", (long long)used, used == 1 ? "" : "s");
 	print_seconds(to, time.kernels);
-	text_printf(to, "; measured by the executable's --dry-run\n");
+	text_printf(to, "%s; measured by the executable's --dry-run\n", plan->net ? ", the net not counted" : "");
 }

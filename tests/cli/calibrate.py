@@ -145,6 +145,19 @@ def check_text(folder, model):
     shutil.rmtree(os.path.join(folder, "again"))
 
 
+def check_dry_run(folder):
+    """It tells what it reads for the net, and that the net's own time is not in it."""
+    done = run("./exe", "--dry-run", "--json", folder=folder)
+    check(done.returncode == 0, f"dry run: {done.stderr}")
+    said = json.loads(done.stdout)
+    tokens = numpy.load(os.path.join(folder, "tokens.npy"))
+    check(said["untimed_tokens"] == (tokens >= 0).sum(), f"dry run: {said['untimed_tokens']} tokens")
+    plan = run(CMPC, "plan", "wanda.cmp", folder=folder).stdout
+    more = re.search(r"for which (\d+) bytes of weights are read", plan)
+    once = re.search(r"weights are read once, (\d+) bytes", plan)
+    check(more and once and said["bytes_read"] == int(more[1]) + int(once[1]), f"dry run: {said['bytes_read']} bytes")
+
+
 def gptq(w, x, group=32):
     """Rounded to int4 as the dtype above has it; column by column, with the inverse Hessian's factor."""
     h = 2 * x.T @ x / len(x)
@@ -212,6 +225,7 @@ def main():
         check_shared(folder)
         check_bytes(folder)
         check_text(folder, model)
+        check_dry_run(folder)
         check_gptq(folder, model, rows)
         check_errors(folder, model)
         stories, golden = (os.path.join(SHARED, *at, "stories260K") for at in (["models"], ["golden", "nets"]))
