@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FIRST_WINDOW = 1 << 20, PAIR_MIN_BYTES = 8 + 1 + 4 + 1, INFO_MIN_BYTES = 8 + 4 + 4 + 8 };
+enum { FIRST_WINDOW = 1 << 16, PAIR_MIN_BYTES = 8 + 1 + 4 + 1, INFO_MIN_BYTES = 8 + 4 + 4 + 8 };
 
 /* A file being read; `at` walks the window, which holds its first bytes. */
 typedef struct Cursor {
