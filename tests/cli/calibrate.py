@@ -12,19 +12,14 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy
 
-TOP = os.path.abspath(os.environ.get("TOP_SRCDIR", "."))
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.join(TOP, "tests", "reference"))
-import llama  # noqa: E402
+from testing import CMPC, SHARED, TOP, check, finish
+import llama
 
-CMPC = os.environ.get("CMPC", "cmpc")
-SHARED = os.environ.get("SHARED", os.path.join(TOP, "..", "shared"))
 WANDA = "prune.wanda(sparsity: 50%, data: d) on linear"
 INT4 = """
 dtype int4 of x[k < 32] {
@@ -33,14 +28,6 @@ dtype int4 of x[k < 32] {
   value[k] = (q[k] - 8) * d
 }
 """
-failures = 0
-
-
-def check(is_true, what):
-    global failures
-    if not is_true:
-        failures += 1
-        print("FAILED:", what)
 
 
 def run(*arguments, folder):
@@ -234,7 +221,7 @@ def main():
                 rows = [numpy.array(document["tokens"]) for document in json.load(file)["documents"][:8]]
             write_rows(folder, rows)
             check(check_wanda(folder, stories, rows) > perplexity(folder, stories), "wanda: no worse than the original")
-    sys.exit(1 if failures else 0)
+    finish("calibrate")
 
 
 main()

@@ -7,27 +7,13 @@
 import json
 import os
 import struct
-import subprocess
-import sys
 import tempfile
 
 import numpy
 
-CMPC = os.environ.get("CMPC", "cmpc")
+from testing import check, cmpc, finish
+
 TOKENS, WIDTH, LONG, SHORT = 16, 5, 37, 6
-failures = 0
-
-
-def check(is_true, what):
-    global failures
-    if not is_true:
-        failures += 1
-        print("FAILED:", what)
-
-
-def run(*arguments):
-    done = subprocess.run([CMPC, *arguments], capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stdout, done.stderr
 
 
 class Case:
@@ -64,7 +50,7 @@ class Case:
 
     def array(self, body, name, data="long", *options):
         out = self.at("out.npy")
-        status, _, errors = run("eval", self.program(body, data), "--array", name, "-o", out, *options)
+        status, _, errors = cmpc("eval", self.program(body, data), "--array", name, "-o", out, *options)
         check(status == 0, f"{name}: {errors}")
         return numpy.load(out) if status == 0 else numpy.zeros(0)
 
@@ -108,17 +94,17 @@ def check_layers(case):
 def check_data(case):
     """Each data set as if it were alone."""
     body = "  s[t, u] = sum[d](h[t, d] * e[x[u], d])\n  loss[t] = sum[u](s[t, u] * s[t, u]) / 100"
-    alone = [run("eval", case.program(body, data)) for data in ("short", "long")]
-    both = run("eval", case.program(body, "short", "long"))
+    alone = [cmpc("eval", case.program(body, data)) for data in ("short", "long")]
+    both = cmpc("eval", case.program(body, "short", "long"))
     check(both == (0, alone[0][1] + alone[1][1], ""), f"both {both}, one {alone}")
     mean = numpy.mean(numpy.concatenate([((r @ r.T) ** 2).sum(1)[:-1] for r in case.rows()])) / 100
     check(alone[1][1].startswith(f"perplexity(long) = {numpy.exp(mean):.3f}"), f"{alone[1][1]}, not {numpy.exp(mean)}")
-    status, _, errors = run("eval", case.program(body, "short", "long"), "--array", "s", "-o", case.at("out.npy"))
+    status, _, errors = cmpc("eval", case.program(body, "short", "long"), "--array", "s", "-o", case.at("out.npy"))
     check(status == 1 and "2 data sets" in errors, f"an array of two: {errors}")
     case.write_table(case.table * numpy.float32(1e30))
-    status, text, errors = run("eval", case.program(body, "long"), "--", "--json", "--nonfinite=keep")
+    status, text, errors = cmpc("eval", case.program(body, "long"), "--", "--json", "--nonfinite=keep")
     check(status == 0 and json.loads(text)["value"] is None, f"NaN as JSON: {text} {errors}")
-    status, text, errors = run("eval", case.program(body, "long"), "--", "--json")
+    status, text, errors = cmpc("eval", case.program(body, "long"), "--", "--json")
     check(status == 1 and json.loads(text)["event"] == "error", f"an error as JSON: {text} {errors}")
     case.write_table(case.table)
 
@@ -134,27 +120,27 @@ def check_refusals(case):
         ("  axis a = 2000000, b = 2000000, c = 2000\n  y[t, a, b, c] = h[t, 0] * a * b * c\n"
          "  layer l < 1 { y[t, a, b, c] := y[t, a, b, c] + 1 }\n  loss[t] = y[t, 0, 0, 0]", "{ window 2048 }"),
     ]:
-        status, text, errors = run("eval", case.program(body, "long"))
+        status, text, errors = cmpc("eval", case.program(body, "long"))
         check(status == 1 and not text and message in errors, f"{body}: {status} {text} {errors}")
     program = case.program("  loss[t] = h[t, 0]", "long")
-    errors = run("eval", program, "--array", "x", "-o", case.at("out.npy"))[2]
+    errors = cmpc("eval", program, "--array", "x", "-o", case.at("out.npy"))[2]
     check('"x" of net small is computed where it is read' in errors, f"an array of data: {errors}")
     for stage in ("tokens", "ast", "program"):
-        status, text, errors = run("eval", program, f"--emit={stage}")
+        status, text, errors = cmpc("eval", program, f"--emit={stage}")
         check(status == 0 and text and "perplexity" not in text, f"--emit={stage}: {status} {errors}")
     for stage in ("plan", "llvm", "exe"):
-        check(run("eval", program, f"--emit={stage}")[0] == 2, f"--emit={stage}")
+        check(cmpc("eval", program, f"--emit={stage}")[0] == 2, f"--emit={stage}")
     for option in ("--quiet", "--dry-run", "--nonfinite=zero"):
-        check(run("eval", program, "--", option)[0] == 2, f"eval {option}")
-    status, text, _ = run("eval", program, "--", "--help")
+        check(cmpc("eval", program, "--", option)[0] == 2, f"eval {option}")
+    status, text, _ = cmpc("eval", program, "--", "--help")
     check(status == 0 and "null" not in text and "over data" in text, f"--help: {text}")
     kernels = case.at("kernels.txt")
-    check(run("eval", program, "--emit=kernels", "-o", kernels)[0] == 0 and os.path.getsize(kernels), "kernels in a file")
-    check(run("eval", program, "--emit=kernels", "-o", case.at("none/kernels.txt"))[0] == 1, "kernels nowhere")
+    check(cmpc("eval", program, "--emit=kernels", "-o", kernels)[0] == 0 and os.path.getsize(kernels), "kernels in a file")
+    check(cmpc("eval", program, "--emit=kernels", "-o", case.at("none/kernels.txt"))[0] == 1, "kernels nowhere")
     for name in ("model.safetensors", "long.npy"):
         with open(case.at(name), "rb") as file:
             before = file.read()
-        status, _, errors = run("eval", program, "--array", "h", "-o", case.at(name))
+        status, _, errors = cmpc("eval", program, "--array", "h", "-o", case.at(name))
         with open(case.at(name), "rb") as file:
             check(status == 1 and name in errors and file.read() == before, f"over {name}: {errors}")
 
@@ -166,7 +152,7 @@ def main():
         check_layers(case)
         check_data(case)
         check_refusals(case)
-    sys.exit(1 if failures else 0)
+    finish("net_rules")
 
 
 main()

@@ -13,31 +13,14 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 
 import numpy
 
-TOP = os.path.abspath(os.environ.get("TOP_SRCDIR", "."))
-sys.path.insert(0, os.path.join(TOP, "tests", "reference"))
-import llama  # noqa: E402
+from testing import CMPC, SHARED, TOP, check, cmpc, finish
+import llama
 
-CMPC = os.environ.get("CMPC", "cmpc")
-SHARED = os.environ.get("SHARED", os.path.join(TOP, "..", "shared"))
 TOLERANCE = 1e-4
-failures = 0
-
-
-def check(is_true, what):
-    global failures
-    if not is_true:
-        failures += 1
-        print("FAILED:", what)
-
-
-def run(*arguments):
-    done = subprocess.run([CMPC, *arguments], capture_output=True, text=True, timeout=300)
-    return done.returncode, done.stdout, done.stderr
 
 
 def write_program(folder, model, data="tokens.npy", properties=""):
@@ -56,13 +39,13 @@ def write_rows(folder, rows):
 
 def array_of(folder, program, name, *options):
     out = os.path.join(folder, "array.npy")
-    status, _, errors = run("eval", program, "--array", name, "-o", out, *options)
+    status, _, errors = cmpc("eval", program, "--array", name, "-o", out, *options)
     check(status == 0, f"{name}: {errors}")
     return numpy.load(out)
 
 
 def perplexity_of(program, *options):
-    status, text, errors = run("eval", program, *options)
+    status, text, errors = cmpc("eval", program, *options)
     found = re.match(r"perplexity\(d\) = ([0-9.]+) \+- ([0-9.]+)  \(([0-9]+) tokens of ([0-9]+) samples\)\n$", text)
     check(status == 0 and found, f"perplexity: {text}{errors}")
     return [float(number) for number in found.groups()] if found else [0, 0, 0, 0]
@@ -172,7 +155,7 @@ def check_variants(folder, model, generator):
 
 def check_memory(program):
     """A limit that is too small is refused with one that will do, and that one is kept to."""
-    status, _, errors = run("eval", program, "--memory", "1MiB")
+    status, _, errors = cmpc("eval", program, "--memory", "1MiB")
     found = re.search(r"([0-9]+)MiB", errors)
     check(status == 1 and found, f"too little memory: {errors}")
     process = subprocess.Popen([CMPC, "eval", program, "--memory", f"{found[1]}MiB"], stdout=subprocess.DEVNULL)
@@ -189,15 +172,15 @@ def check_nonfinite(folder, model, generator):
     write_model(folder, tensors, config)
     program = write_program(folder, folder)
     write_rows(folder, [generator.integers(0, 512, 9), generator.integers(0, 512, 5)])
-    status, text, errors = run("eval", program)
+    status, text, errors = cmpc("eval", program)
     check(status == 1 and not text and 'layer 1 makes element 0 of "x" NaN' in errors, f"NaN: {errors}")
-    status, text, _ = run("eval", program, "--nonfinite=keep")
+    status, text, _ = cmpc("eval", program, "--nonfinite=keep")
     check(status == 0 and "nan" in text, f"NaN kept: {text}")
     tensors, config = llama.read_checkpoint(model)
     tensors["model.embed_tokens.weight"][511, 200] = numpy.inf
     write_model(folder, tensors, config)
     write_rows(folder, [[1, 2, 3], [*generator.integers(0, 500, 8), 511]])
-    status, text, errors = run("eval", program)
+    status, text, errors = cmpc("eval", program)
     at = 8 * config["hidden_size"] + 200
     check(status == 1 and not text and f'element {at} of "x" NaN or infinite, in sample 1' in errors,
         f"the last token: {errors}")
@@ -237,7 +220,7 @@ def check_files(folder, model, generator):
         ("large.npy", "token 512, number 0, is not in the model's vocabulary of 512"),
         ("eval.cmp", "data are text, .txt, or tokens"),
     ]:
-        status, text, errors = run("eval", write_program(folder, model, data))
+        status, text, errors = cmpc("eval", write_program(folder, model, data))
         check(status == 1 and message in errors and not text, f"{data}: {status} {errors}")
 
 
@@ -268,7 +251,7 @@ def main():
             mean, _, count, samples = perplexity_of(write_program(folder, stories))
             check(abs(mean - tales["perplexity"]) < 2e-5, f"stories260K: perplexity {mean}, not {tales['perplexity']}")
             check((count, samples) == (tales["predicted_tokens"], 32), f"stories260K: {count} tokens of {samples}")
-    sys.exit(1 if failures else 0)
+    finish("nets")
 
 
 main()

@@ -9,6 +9,7 @@ import sys
 
 CMPC, TOP = os.environ["CMPC"], os.path.abspath(os.environ["TOP_SRCDIR"])
 EXAMPLES = os.path.join(TOP, "examples")
+SHARED = os.environ.get("SHARED", os.path.join(TOP, "..", "shared"))
 sys.path.insert(0, os.path.join(TOP, "tests", "reference"))
 failures = 0
 
@@ -42,6 +43,12 @@ def call(*arguments, wants=0):
     result = subprocess.run(arguments, capture_output=True, text=True, timeout=300, check=False)
     check(result.returncode == wants, f"{' '.join(arguments)}: exit {result.returncode}", result.stdout + result.stderr)
     return result.stdout + result.stderr
+
+
+def cmpc(*arguments):
+    """Its status, stdout and stderr."""
+    done = subprocess.run([CMPC, *arguments], capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout, done.stderr
 
 
 # ---- files ----
