@@ -376,10 +376,27 @@ static Value eval_fn(Program *p, const Scope *scope, const Node *call, const Dec
 	return value_eval(p, bound, body);
 }
 
+/* A field that the config lacks is none. */
+static bool is_given(Program *p, const Scope *scope, const Node *node)
+{
+	Value value;
+	if (node->kind == N_FIELD)
+		return scope_find(scope, node_path(p->c, node), &value) && value.kind != VALUE_NONE;
+	return value_eval(p, scope, node).kind != VALUE_NONE;
+}
+
+/* The first that is given, else the last. */
+static Value eval_first(Program *p, const Scope *scope, const Node *call)
+{
+	uint32_t i = 1;
+	while (i + 1 < call->kid_count && !is_given(p, scope, call->kids[i]))
+		i++;
+	return value_eval(p, scope, call->kids[i]);
+}
+
 static Value eval_call(Program *p, const Scope *scope, const Node *node)
 {
 	Name name = node_path(p->c, node->kids[0]);
-	Value given;
 	if (!name) {
 		diag_error(p->c, node->loc, "this cannot be evaluated at compile time");
 		return value_error(node->loc);
@@ -395,11 +412,10 @@ static Value eval_call(Program *p, const Scope *scope, const Node *node)
 		return eval_extreme(p, scope, node, is_word(name, "max"));
 	if (is_word(name, "tensor"))
 		return eval_tensor(p, scope, node);
-	if (is_word(name, "given") && node->kid_count == 2 && node->kids[1]->kind == N_FIELD)
-		return value_bool(
-			node->loc, scope_find(scope, node_path(p->c, node->kids[1]), &given) && given.kind != VALUE_NONE);
 	if (is_word(name, "given") && node->kid_count == 2)
-		return value_bool(node->loc, value_eval(p, scope, node->kids[1]).kind != VALUE_NONE);
+		return value_bool(node->loc, is_given(p, scope, node->kids[1]));
+	if (is_word(name, "first") && node->kid_count > 1)
+		return eval_first(p, scope, node);
 	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
 		if (!is_word(name, functions[i].name) || node->kid_count != 2)
 			continue;
