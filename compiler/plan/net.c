@@ -51,9 +51,10 @@ static NetAxis *axis_find(NetAxisVec *axes, Name name)
 	return NULL;
 }
 
-static bool evaluate_count(Net *net, const Node *node, const char *what, int64_t least, int64_t *count)
+static bool evaluate_count(
+	Net *net, const Scope *facts, const Node *node, const char *what, int64_t least, int64_t *count)
 {
-	Value value = value_eval(net->p, net->facts, node);
+	Value value = value_eval(net->p, facts, node);
 	if (value.kind == VALUE_ERROR)
 		return false;
 	if (value.kind != VALUE_INT || value.integer < least || value.integer > INT32_MAX) {
@@ -66,14 +67,14 @@ static bool evaluate_count(Net *net, const Node *node, const char *what, int64_t
 	return true;
 }
 
-static bool declare_axes(Net *net, const Node *body, NetAxisVec *axes)
+static bool declare_axes(Net *net, const Scope *facts, const Node *body, NetAxisVec *axes)
 {
 	bool ok = true;
 	for (uint32_t i = 0; i < body->kid_count; i++)
 		for (uint32_t a = 0; body->kids[i]->kind == N_AXES && a < body->kids[i]->kid_count; a++) {
 			const Node *line = body->kids[i]->kids[a];
 			NetAxis axis = {.name = line->kids[0]->name, .loc = line->loc};
-			if (evaluate_count(net, line->kids[2], "an axis", 1, &axis.extent))
+			if (evaluate_count(net, facts, line->kids[2], "an axis", 1, &axis.extent))
 				vec_push(net->c->arena, axes, axis);
 			else
 				ok = false;
@@ -203,9 +204,10 @@ static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t nu
 	return !weight.file || bind_shape(net, line->kids[0], weight.file, axes);
 }
 
-static bool fit_lines(Net *net, const Node *body, const Node *layer, int64_t number, NetAxisVec *axes)
+static bool fit_lines(
+	Net *net, const Node *body, const Node *layer, int64_t number, const Scope *facts, NetAxisVec *axes)
 {
-	bool ok = declare_axes(net, body, axes);
+	bool ok = declare_axes(net, facts, body, axes);
 	for (uint32_t i = 0; i < body->kid_count; i++) {
 		const Node *line = body->kids[i];
 		if (line->kind == N_DEFINE && line->kids[2]->kind == N_GIVEN)
@@ -226,13 +228,21 @@ static NetAxisVec copy_axes(Net *net, const NetAxisVec *axes)
 	return copy;
 }
 
+static const Scope *layer_facts(Net *net, const Node *layer, int64_t number)
+{
+	Scope *facts = scope_new(net->c, net->facts);
+	scope_bind(net->c, facts, layer->name, value_int(layer->loc, number));
+	return facts;
+}
+
 static bool fit_layers(Net *net, const Node *layer, const NetAxisVec *axes)
 {
 	int64_t count;
-	bool ok = evaluate_count(net, layer->kids[0], "the number of layers", 0, &count);
+	bool ok = evaluate_count(net, net->facts, layer->kids[0], "the number of layers", 0, &count);
 	for (int64_t i = 0; ok && i < count; i++) {
-		NetInstance instance = {.layer = layer, .number = i, .axes = copy_axes(net, axes)};
-		ok = fit_lines(net, layer->kids[1], layer, i, &instance.axes);
+		NetInstance instance = {
+			.layer = layer, .number = i, .axes = copy_axes(net, axes), .facts = layer_facts(net, layer, i)};
+		ok = fit_lines(net, layer->kids[1], layer, i, instance.facts, &instance.axes);
 		vec_push(net->c->arena, &net->instances, instance);
 	}
 	return ok;
@@ -252,11 +262,11 @@ Net *net_fit(
 		.facts = facts,
 		.longest = longest};
 	NetAxisVec axes = {0};
-	bool ok = fit_lines(net, body, NULL, -1, &axes);
+	bool ok = fit_lines(net, body, NULL, -1, facts, &axes);
 	for (uint32_t first = 0, end; first <= body->kid_count; first = end + 1) {
 		for (end = first; end < body->kid_count && body->kids[end]->kind != N_LAYER;)
 			end++;
-		NetInstance lines = {.first = first, .end = end, .number = -1, .axes = axes};
+		NetInstance lines = {.first = first, .end = end, .number = -1, .axes = axes, .facts = facts};
 		vec_push(net->c->arena, &net->instances, lines);
 		if (end < body->kid_count)
 			ok = fit_layers(net, body->kids[end], &axes) && ok;

@@ -23,8 +23,9 @@ typedef struct NetWeight {
 typedef struct NetInstance {
 	const Node *layer; /* NULL: lines [first, end) of the net itself */
 	uint32_t first, end;
-	int64_t number;  /* of the layer, from 0; -1 */
-	NetAxisVec axes; /* those of the net, then the layer's own */
+	int64_t number;     /* of the layer, from 0; -1 */
+	NetAxisVec axes;    /* those of the net, then the layer's own */
+	const Scope *facts; /* the net's, and the number by the layer's name for it */
 } NetInstance;
 
 typedef struct NetBuilt {

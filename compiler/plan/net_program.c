@@ -138,36 +138,67 @@ static void remember_states(Net *net, const NetArrayVec *left)
 			vec_push(net->c->arena, &net->states, left->at[i]);
 }
 
+static bool build_part(Net *net, size_t number, const NameVec *leaves, const NetAskVec *asks,
+	const ScheduleOptions *options, NetBuilt *made)
+{
+	const NetInstance *instance = &net->instances.at[number];
+	NetPart part = {.name = net->node->name,
+		.net = net->node,
+		.layer = instance->layer,
+		.first = instance->first,
+		.end = instance->end,
+		.facts = instance->facts,
+		.axes = instance->axes,
+		.states = net->states,
+		.leaves = *leaves,
+		.asks = asks ? *asks : (NetAskVec){0},
+		.find = find_array,
+		.context = net};
+	net->instance = number;
+	if (!net_part_build(net->p, &part, &made->built))
+		return false;
+	if (options)
+		kernel_schedule(made->built.kernel, options);
+	return true;
+}
+
+/* Lines that read the number of their layer may come to the same in several of them. */
+static void add_text(Net *net, NetBuilt *made)
+{
+	Text key = {.arena = net->c->arena};
+	text_printf(&key, "%s\n", made->key);
+	kernel_print(made->built.kernel, &key);
+	made->key = key.at;
+}
+
+static size_t find_kernel(const Net *net, const char *key)
+{
+	size_t i = 0;
+	while (i < net->kernels.count && strcmp(net->kernels.at[i].key, key))
+		i++;
+	return i;
+}
+
 /* A call of the instance; the kernel is made unless a part like it has one. */
 static bool add_call(
 	Net *net, size_t number, const NameVec *leaves, const NetAskVec *asks, const ScheduleOptions *options)
 {
 	const NetInstance *instance = &net->instances.at[number];
-	NetCall call = {.instance = number, .is_behind = !asks};
 	NetBuilt made = {.key = key_of(net, instance, asks)};
 	const char *set = net->data ? arena_printf(net->c->arena, "_%s", net->data) : "";
-	while (call.kernel < net->kernels.count && strcmp(net->kernels.at[call.kernel].key, made.key))
-		call.kernel++;
-	if (call.kernel == net->kernels.count) {
-		NetPart part = {
-			.name = name_of(net->c, arena_printf(net->c->arena, "%s%s_%zu", net->node->name, set, call.kernel)),
-			.net = net->node,
-			.layer = instance->layer,
-			.first = instance->first,
-			.end = instance->end,
-			.facts = net->facts,
-			.axes = instance->axes,
-			.states = net->states,
-			.leaves = *leaves,
-			.asks = asks ? *asks : (NetAskVec){0},
-			.find = find_array,
-			.context = net};
-		net->instance = number;
-		if (!net_part_build(net->p, &part, &made.built))
+	bool reads_number = instance->layer && node_mentions(instance->layer->kids[1], instance->layer->name);
+	if (reads_number) {
+		if (!build_part(net, number, leaves, asks, options, &made))
 			return false;
-		if (options)
-			kernel_schedule(made.built.kernel, options);
-		if (!net_fix_extents(made.built.kernel, net->node->loc, net->longest) || !kernel_verify(made.built.kernel))
+		add_text(net, &made);
+	}
+	NetCall call = {.instance = number, .kernel = find_kernel(net, made.key), .is_behind = !asks};
+	if (call.kernel == net->kernels.count) {
+		if (!reads_number && !build_part(net, number, leaves, asks, options, &made))
+			return false;
+		Kernel *kernel = made.built.kernel;
+		kernel->name = name_of(net->c, arena_printf(net->c->arena, "%s%s_%zu", net->node->name, set, call.kernel));
+		if (!net_fix_extents(kernel, net->node->loc, net->longest) || !kernel_verify(kernel))
 			return false;
 		vec_push(net->c->arena, &net->kernels, made);
 		if (!asks)

@@ -6,6 +6,7 @@
 
 import json
 import os
+import re
 import struct
 import tempfile
 
@@ -91,6 +92,16 @@ def check_layers(case):
     check_array(case, body, "y", numpy.concatenate(wanted).astype(float))
 
 
+def check_layer_number(case):
+    """Lines that read the number of their layer: layers that come to the same share a kernel."""
+    body = "  y[t, d] = h[t, d] * 1\n  layer l < 5 { y[t, d] := y[t, d] + (if l < first(config.none, 3) then 1 else l) }"
+    wanted = numpy.concatenate(case.rows()).astype(float)
+    check_array(case, body, "y", wanted + 3 + 3 + 4)
+    program = case.program(body + "\n  loss[t] = y[t, 0]", "long")
+    status, text, errors = cmpc("eval", program, "--emit=kernels")
+    check(status == 0 and len(set(re.findall(r"kernel (small_long_\d)", text))) == 5, f"kernels: {text[:400]}{errors}")
+
+
 def check_data(case):
     """Each data set as if it were alone."""
     body = "  s[t, u] = sum[d](h[t, d] * e[x[u], d])\n  loss[t] = sum[u](s[t, u] * s[t, u]) / 100"
@@ -150,6 +161,7 @@ def main():
         case = Case(folder, numpy.random.default_rng(7))
         check_shapes(case)
         check_layers(case)
+        check_layer_number(case)
         check_data(case)
         check_refusals(case)
     finish("net_rules")
