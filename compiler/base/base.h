@@ -21,6 +21,7 @@ typedef struct Compiler Compiler;
 /* ---- arena.c: memory of a compilation; nothing is freed singly, nothing returns NULL ---- */
 
 Arena *arena_new(void);
+Arena *arena_new_large(void); /* for megabytes */
 void arena_free(Arena *arena);
 void *arena_alloc(Arena *arena, size_t bytes); /* zeroed, 16-byte aligned */
 char *arena_copy(Arena *arena, const char *text, size_t length); /* adds a NUL */

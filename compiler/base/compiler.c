@@ -7,7 +7,7 @@
 
 Compiler *compiler_new(void)
 {
-	Arena *arena = arena_new();
+	Arena *arena = arena_new_large();
 	Compiler *c = arena_new_of(arena, Compiler);
 	c->arena = arena;
 	return c;
