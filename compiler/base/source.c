@@ -7,58 +7,77 @@
 #include "base.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { LARGEST_SOURCE = 64 * 1024 * 1024 }; /* offsets are 32 bits; no honest program is near this */
 
-uint32_t source_add(Compiler *c, const char *path, const char *text, size_t length)
+/* `text` is in the arena and ends with a NUL behind `length` bytes. */
+static uint32_t add_text(Compiler *c, const char *path, const char *text, size_t length)
 {
-	Source source = {.path = arena_copy(c->arena, path, strlen(path)), .length = length};
-	source.text = arena_copy(c->arena, text, length);
+	Source source = {.path = arena_copy(c->arena, path, strlen(path)), .text = text, .length = length};
 	VEC(uint32_t) lines = {0};
 	vec_push(c->arena, &lines, 0);
-	for (size_t i = 0; i < length; i++)
-		if (text[i] == '\n')
-			vec_push(c->arena, &lines, (uint32_t)i + 1);
+	for (const char *at = text; (at = memchr(at, '\n', length - (size_t)(at - text)));)
+		vec_push(c->arena, &lines, (uint32_t)(++at - text));
 	source.lines = lines.at;
 	source.line_count = lines.count;
 	vec_push(c->arena, &c->sources, source);
 	return (uint32_t)(c->sources.count - 1);
 }
 
-/* The whole file in `to`; NULL, or why it cannot be read. */
-static const char *read_file(FILE *file, Text *to)
+uint32_t source_add(Compiler *c, const char *path, const char *text, size_t length)
+{
+	return add_text(c, path, arena_copy(c->arena, text, length), length);
+}
+
+/* The whole file in `to`; NULL, or why it cannot be read. What is no regular file has a size of its own only at its
+ * end. */
+static const char *read_file(int file, Arena *arena, char **to, size_t *length)
 {
 	struct stat status;
-	if (fstat(fileno(file), &status) != 0)
+	if (fstat(file, &status) != 0)
 		return strerror(errno);
 	if (S_ISDIR(status.st_mode))
 		return "it is a folder";
-	char buffer[16384];
-	size_t count;
-	while ((count = fread(buffer, 1, sizeof buffer, file)) > 0) {
-		text_append(to, buffer, count);
-		if (to->count > LARGEST_SOURCE)
-			return "it is larger than 64 MiB";
+	size_t room = S_ISREG(status.st_mode) && status.st_size > 0 ? (size_t)status.st_size + 1 : 4096;
+	char *text = room <= LARGEST_SOURCE ? arena_alloc(arena, room) : NULL;
+	for (*length = 0; text;) {
+		ssize_t count = read(file, text + *length, room - *length);
+		if (count < 0 && errno != EINTR)
+			return strerror(errno);
+		*length += count > 0 ? (size_t)count : 0;
+		if (count == 0 && *length < room) {
+			*to = text;
+			return NULL; /* a zeroed byte is behind it */
+		}
+		if (*length < room)
+			continue;
+		char *wider = room <= LARGEST_SOURCE ? arena_alloc(arena, room * 2) : NULL;
+		if (wider)
+			memcpy(wider, text, room);
+		text = wider;
+		room *= 2;
 	}
-	return ferror(file) ? strerror(errno) : NULL;
+	return "it is larger than 64 MiB";
 }
 
 bool source_open(Compiler *c, const char *path, Loc from, uint32_t *file)
 {
-	Text text = {.arena = c->arena};
-	text_append(&text, "", 0);
+	char *text = NULL;
+	size_t length = 0;
 	const char *reason;
-	FILE *stream = fopen(path, "rb");
-	if (stream) {
-		reason = read_file(stream, &text);
-		fclose(stream);
+	int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+	if (descriptor >= 0) {
+		reason = read_file(descriptor, c->arena, &text, &length);
+		close(descriptor);
 	} else {
 		reason = errno == ENOENT ? "there is no such file" : strerror(errno);
 	}
 	if (!reason) {
-		*file = source_add(c, path, text.at, text.count);
+		*file = add_text(c, path, text, length);
 		return true;
 	}
 	if (from.file < c->sources.count)
