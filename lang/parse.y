@@ -191,6 +191,17 @@ static Node *make_sharing(Parser *parser, Node *subject, const Token *what)
 
 %nonassoc NO_ROLES
 %nonassoc AS
+/* Operators, loosest first. Comparisons and `if` are levels of the grammar: neither stands in an operation. */
+%left OR
+%left AND
+%right NOT
+%left '|'
+%left '&'
+%left SHIFT_LEFT SHIFT_RIGHT
+%left '+' '-'
+%left '*' '/' INT_DIVIDE '%'
+%right SIGN
+%right '^'
 
 %type <token> plain_word declaring_word word selecting_word subject_word
 %type <node> declarations declaration entries entry shared_declaration dotted_name model_body data_body
@@ -201,8 +212,8 @@ static Node *make_sharing(Parser *parser, Node *subject, const Token *what)
 %type <node> net_types net_axes net_axis weight strings weight_roles role_list weight_else
 %type <node> statements statement apply application applied selection selected_except selected_list selected_and
 %type <node> selected layers
-%type <node> expression disjunction conjunction negation comparison bits bits_and shift sum product unary power
-%type <node> postfix primary arguments argument_list argument subscripts subscript expressions of_target of_host
+%type <node> expression condition comparison operation postfix primary arguments argument_list argument
+%type <node> subscripts subscript expressions of_target of_host
 
 %%
 
@@ -453,7 +464,7 @@ equation:
 |	REQUIRE expression			{ $$ = make(parser, N_REQUIRE, @$, 1, $2); }
 |	FOLD expression INTO word		{ $$ = make(parser, N_FOLD, @$, 2, $2, make_word(parser, $4)); }
 |	AXIS net_axes				{ $$ = take(parser, make(parser, N_AXES, @$, 0), $2); }
-|	LAYER word '<' bits body		{ $$ = make_named(parser, N_LAYER, loc_join(@1, @4), $2, 2, $4, $5); }
+|	LAYER word '<' operation body		{ $$ = make_named(parser, N_LAYER, loc_join(@1, @4), $2, 2, $4, $5); }
 |	left type '=' weight			{ $$ = make(parser, N_DEFINE, @$, 3, $1, $2, $4); }
 |	LAYOUT word NUMBER '{' layout_items '}'	{ $$ = take(parser, make_named(parser, N_LAYOUT, @$, $2, 0), $5); $$->number = $3->number; }
 |	PLANES STRING '{' plane_items '}'	{ $$ = take(parser, with_text(make(parser, N_PLANES, @$, 0), $2->text), $4); }
@@ -609,12 +620,12 @@ selected:
 ;
 
 layers:
-	bits
-|	bits DOTS bits				{ $$ = make(parser, N_RANGE, @$, 2, $1, $3); }
-|	bits DOTS bits STEP bits		{ $$ = make(parser, N_RANGE, @$, 3, $1, $3, $5); }
+	operation
+|	operation DOTS operation				{ $$ = make(parser, N_RANGE, @$, 2, $1, $3); }
+|	operation DOTS operation STEP operation		{ $$ = make(parser, N_RANGE, @$, 3, $1, $3, $5); }
 ;
 
-/* ---- expressions, loosest first ---- */
+/* ---- expressions ---- */
 
 expressions:
 	expression				{ $$ = make(parser, N_LIST, @$, 1, $1); }
@@ -622,74 +633,42 @@ expressions:
 ;
 
 expression:
-	disjunction
+	condition
 |	IF expression THEN expression ELSE expression { $$ = make(parser, N_IF, @$, 3, $2, $4, $6); }
 ;
 
-disjunction:
-	conjunction
-|	disjunction OR conjunction		{ $$ = make_binary(parser, @$, "or", $1, $3); }
-;
-
-conjunction:
-	negation
-|	conjunction AND negation		{ $$ = make_binary(parser, @$, "and", $1, $3); }
-;
-
-negation:
+condition:
 	comparison
-|	NOT negation				{ $$ = make_unary(parser, @$, "not", $2); }
+|	condition OR condition			{ $$ = make_binary(parser, @$, "or", $1, $3); }
+|	condition AND condition			{ $$ = make_binary(parser, @$, "and", $1, $3); }
+|	NOT condition				{ $$ = make_unary(parser, @$, "not", $2); }
 ;
 
 comparison:
-	bits
-|	bits EQUAL bits				{ $$ = make_binary(parser, @$, "==", $1, $3); }
-|	bits UNEQUAL bits			{ $$ = make_binary(parser, @$, "!=", $1, $3); }
-|	bits '<' bits				{ $$ = make_binary(parser, @$, "<", $1, $3); }
-|	bits AT_MOST bits			{ $$ = make_binary(parser, @$, "<=", $1, $3); }
-|	bits '>' bits				{ $$ = make_binary(parser, @$, ">", $1, $3); }
-|	bits AT_LEAST bits			{ $$ = make_binary(parser, @$, ">=", $1, $3); }
+	operation
+|	operation EQUAL operation		{ $$ = make_binary(parser, @$, "==", $1, $3); }
+|	operation UNEQUAL operation		{ $$ = make_binary(parser, @$, "!=", $1, $3); }
+|	operation '<' operation			{ $$ = make_binary(parser, @$, "<", $1, $3); }
+|	operation AT_MOST operation		{ $$ = make_binary(parser, @$, "<=", $1, $3); }
+|	operation '>' operation			{ $$ = make_binary(parser, @$, ">", $1, $3); }
+|	operation AT_LEAST operation		{ $$ = make_binary(parser, @$, ">=", $1, $3); }
 ;
 
-bits:
-	bits_and
-|	bits '|' bits_and			{ $$ = make_binary(parser, @$, "|", $1, $3); }
-;
-
-bits_and:
-	shift
-|	bits_and '&' shift			{ $$ = make_binary(parser, @$, "&", $1, $3); }
-;
-
-shift:
-	sum
-|	shift SHIFT_LEFT sum			{ $$ = make_binary(parser, @$, "<<", $1, $3); }
-|	shift SHIFT_RIGHT sum			{ $$ = make_binary(parser, @$, ">>", $1, $3); }
-;
-
-sum:
-	product
-|	sum '+' product				{ $$ = make_binary(parser, @$, "+", $1, $3); }
-|	sum '-' product				{ $$ = make_binary(parser, @$, "-", $1, $3); }
-;
-
-product:
-	unary
-|	product '*' unary			{ $$ = make_binary(parser, @$, "*", $1, $3); }
-|	product '/' unary			{ $$ = make_binary(parser, @$, "/", $1, $3); }
-|	product INT_DIVIDE unary		{ $$ = make_binary(parser, @$, "//", $1, $3); }
-|	product '%' unary			{ $$ = make_binary(parser, @$, "%", $1, $3); }
-;
-
-unary:
-	power
-|	'-' unary				{ $$ = make_unary(parser, @$, "-", $2); }
-|	'~' unary				{ $$ = make_unary(parser, @$, "~", $2); }
-;
-
-power:
+operation:
 	postfix
-|	postfix '^' unary			{ $$ = make_binary(parser, @$, "^", $1, $3); }
+|	operation '|' operation			{ $$ = make_binary(parser, @$, "|", $1, $3); }
+|	operation '&' operation			{ $$ = make_binary(parser, @$, "&", $1, $3); }
+|	operation SHIFT_LEFT operation		{ $$ = make_binary(parser, @$, "<<", $1, $3); }
+|	operation SHIFT_RIGHT operation		{ $$ = make_binary(parser, @$, ">>", $1, $3); }
+|	operation '+' operation			{ $$ = make_binary(parser, @$, "+", $1, $3); }
+|	operation '-' operation			{ $$ = make_binary(parser, @$, "-", $1, $3); }
+|	operation '*' operation			{ $$ = make_binary(parser, @$, "*", $1, $3); }
+|	operation '/' operation			{ $$ = make_binary(parser, @$, "/", $1, $3); }
+|	operation INT_DIVIDE operation		{ $$ = make_binary(parser, @$, "//", $1, $3); }
+|	operation '%' operation			{ $$ = make_binary(parser, @$, "%", $1, $3); }
+|	operation '^' operation			{ $$ = make_binary(parser, @$, "^", $1, $3); }
+|	'-' operation %prec SIGN		{ $$ = make_unary(parser, @$, "-", $2); }
+|	'~' operation %prec SIGN		{ $$ = make_unary(parser, @$, "~", $2); }
 ;
 
 postfix:
