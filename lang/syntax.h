@@ -24,11 +24,11 @@ typedef struct Token {
 	const char *text; /* strings: resolved; ratios: as written */
 	const char *doc;  /* the ## lines before it */
 	double number;
+	uint32_t outer;  /* the bracket it lies in, or NO_TOKEN; of a closing bracket: the one it closes */
+	uint32_t braces; /* how many unclosed { are before it */
 	bool is_integer; /* a number written without fraction and exponent */
 	bool is_first;   /* the first of its line */
 	bool is_touched; /* nothing lies between it and the token before */
-	uint32_t outer;  /* the bracket it lies in, or NO_TOKEN; of a closing bracket: the one it closes */
-	uint32_t braces; /* how many unclosed { are before it */
 } Token;
 
 typedef struct Tokens {

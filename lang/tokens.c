@@ -140,15 +140,21 @@ static void join_units(Compiler *c, Tokens *tokens)
 {
 	size_t kept = 0;
 	for (size_t i = 0; i < tokens->list.count; i++) {
+		if (tokens->list.at[i].kind != T_NUMBER) {
+			if (kept != i)
+				tokens->list.at[kept] = tokens->list.at[i];
+			kept++;
+			continue;
+		}
 		Token token = tokens->list.at[i];
-		size_t length = token.kind == T_NUMBER ? unit_length(c, tokens, i, &token.unit) : 0;
+		size_t length = unit_length(c, tokens, i, &token.unit);
 		if (length) {
 			token.loc = loc_join(token.loc, tokens->list.at[i + length].loc);
 			i += length;
 		} else {
 			token.unit = NULL;
 			const Token *after = &tokens->list.at[i + 1];
-			if (token.kind == T_NUMBER && is_word(after) && after->is_touched) {
+			if (is_word(after) && after->is_touched) {
 				token.loc = loc_join(token.loc, after->loc);
 				diag_error(c, token.loc, "this is neither a number nor a name, and \"%s\" is no unit", after->name);
 				i++;
