@@ -234,7 +234,7 @@ static bool is_name_character(char c)
 /* The head of a declaration that begins in the first column of this line: its kind and name. */
 static bool read_head(Compiler *c, const char *line, DeclKind *kind, Name *name)
 {
-	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+	for (size_t i = 0; *line >= 'a' && *line <= 'z' && i < sizeof kinds / sizeof *kinds; i++) {
 		size_t length = strlen(kinds[i].text), end;
 		if (strncmp(line, kinds[i].text, length) || line[length] != ' ')
 			continue;
