@@ -20,6 +20,7 @@ typedef void Gemm(const char *ta, const char *tb, const int *m, const int *n, co
 typedef void Trsm(const char *side, const char *uplo, const char *ta, const char *diag, const int *m, const int *n,
 	const void *alpha, const void *a, const int *lda, void *b, const int *ldb);
 typedef void Potrf(const char *uplo, const int *n, void *a, const int *lda, int *info);
+typedef void Trtri(const char *uplo, const char *diag, const int *n, void *a, const int *lda, int *info);
 typedef void Gesdd(const char *job, const int *m, const int *n, void *a, const int *lda, void *s, void *u,
 	const int *ldu, void *vt, const int *ldvt, void *work, const int *lwork, int *iwork, int *info);
 typedef void Geqrf(
@@ -30,6 +31,7 @@ typedef void Orgqr(const int *m, const int *n, const int *k, void *a, const int 
 Gemm sgemm_, dgemm_;
 Trsm strsm_, dtrsm_;
 Potrf spotrf_, dpotrf_;
+Trtri strtri_, dtrtri_;
 Gesdd sgesdd_, dgesdd_;
 Geqrf sgeqrf_, dgeqrf_;
 Orgqr sorgqr_, dorgqr_;
@@ -40,6 +42,7 @@ typedef struct Blas {
 	Gemm *gemm;
 	Trsm *trsm;
 	Potrf *potrf;
+	Trtri *trtri;
 	Gesdd *gesdd;
 	Geqrf *geqrf;
 	Orgqr *orgqr;
@@ -49,8 +52,8 @@ static const float single_one = 1, single_zero = 0, single_minus = -1;
 static const double double_one = 1, double_zero = 0, double_minus = -1;
 
 static const Blas precisions[] = {
-	{4, &single_one, &single_zero, &single_minus, sgemm_, strsm_, spotrf_, sgesdd_, sgeqrf_, sorgqr_},
-	{8, &double_one, &double_zero, &double_minus, dgemm_, dtrsm_, dpotrf_, dgesdd_, dgeqrf_, dorgqr_},
+	{4, &single_one, &single_zero, &single_minus, sgemm_, strsm_, spotrf_, strtri_, sgesdd_, sgeqrf_, sorgqr_},
+	{8, &double_one, &double_zero, &double_minus, dgemm_, dtrsm_, dpotrf_, dtrtri_, dgesdd_, dgeqrf_, dorgqr_},
 };
 
 static char *at(const Blas *blas, const void *matrix, int64_t row, int64_t column, int64_t stride)
@@ -195,6 +198,17 @@ static void transpose(const Blas *blas, const void *from, void *to, int64_t rows
 			memcpy(at(blas, to, j, i, rows), at(blas, from, i, j, columns), (size_t)blas->bytes);
 }
 
+static void transpose_square(const Blas *blas, void *matrix, int64_t n)
+{
+#pragma omp parallel for schedule(dynamic, 16)
+	for (int64_t i = 0; i < n; i++)
+		for (int64_t j = 0; j < i; j++) {
+			double below = get(blas, matrix, i * n + j);
+			put(blas, matrix, i * n + j, get(blas, matrix, j * n + i));
+			put(blas, matrix, j * n + i, below);
+		}
+}
+
 int64_t cmprt_cholesky_bytes(int64_t n, bool upper, bool is_double)
 {
 	return upper ? n * n * precisions[is_double].bytes : 0;
@@ -271,6 +285,81 @@ void cmprt_inverse(void *frame, void *in, void *out, int64_t n, int64_t is_doubl
 	}
 	cmprt_release(x);
 	cmprt_release(l);
+}
+
+/* ---- the Cholesky factor of an inverse ---- */
+
+/* Backwards, A = R R', R upper; then U = R^-1 has U'U = A^-1, and neither the inverse nor a second factorization is
+ * needed. With the last row and column of A first, R is a lower factor L, and L^-1 read backwards is U. */
+
+/* to[i, j] = from[n - 1 - i, n - 1 - j]; the other way round too, so that to may be from. */
+static void reverse(const Blas *blas, const void *from, void *to, int64_t n)
+{
+	int64_t count = n * n;
+#pragma omp parallel for
+	for (int64_t i = 0; i < (count + 1) / 2; i++) {
+		double first = get(blas, from, i), last = get(blas, from, count - 1 - i);
+		put(blas, to, i, last);
+		put(blas, to, count - 1 - i, first);
+	}
+}
+
+/* Tile [i, k] of L^-1, whose tiles [i, k + 1 .. i] are there; `panel` has what was in L[k + 1 .., k]. */
+static void invert_tile(const Blas *blas, void *l, const void *panel, int64_t n, int64_t i, int64_t k)
+{
+	int rows = tile_size(n, i), columns = tile_size(n, k), stride = (int)n;
+	int64_t first = (k + 1) * TILE, end = i * TILE + rows;
+	char *to = at(blas, l, i * TILE, k * TILE, n);
+	product(blas, rows, columns, (int)(end - first), blas->minus, at(blas, l, i * TILE, first, n), stride, false, panel,
+		TILE, false, blas->zero, to, stride);
+	blas->trsm(
+		"L", "U", "N", "N", &columns, &rows, blas->one, at(blas, l, k * TILE, k * TILE, n), &stride, to, &stride);
+}
+
+/* l holds a lower factor and becomes its inverse, block columns from the last to the first. panel: [n, TILE] */
+static void invert_lower(const Blas *blas, void *l, void *panel, int64_t n)
+{
+	int64_t tiles = tiles_of(n);
+#pragma omp parallel
+	for (int64_t k = tiles - 1; k >= 0; k--) {
+		int columns = tile_size(n, k), stride = (int)n, info;
+		int64_t first = (k + 1) * TILE;
+#pragma omp for
+		for (int64_t row = first; row < n; row++)
+			memcpy(
+				at(blas, panel, row - first, 0, TILE), at(blas, l, row, k * TILE, n), (size_t)(columns * blas->bytes));
+#pragma omp for schedule(dynamic, 1)
+		for (int64_t from_end = 0; from_end < tiles - 1 - k; from_end++)
+			invert_tile(blas, l, panel, n, tiles - 1 - from_end, k);
+#pragma omp single
+		blas->trtri("U", "N", &columns, at(blas, l, k * TILE, k * TILE, n), &stride, &info);
+	}
+}
+
+int64_t cmprt_inverse_factor_bytes(int64_t n, bool is_double)
+{
+	return n * TILE * precisions[is_double].bytes;
+}
+
+void cmprt_inverse_factor(void *frame, void *in, void *out, int64_t n, int64_t upper, int64_t is_double)
+{
+	Sampler *sampler = ((CmprtFrame *)frame)->sampler;
+	if (sampler) {
+		sample_inverse_factor(sampler, out, n, upper, is_double);
+		return;
+	}
+	const Blas *blas = &precisions[is_double != 0];
+	reverse(blas, in, out, n);
+	if (!factor_lower(blas, out, n)) {
+		fill_nan(blas, out, n * n);
+		return;
+	}
+	void *panel = cmprt_allocate(cmprt_inverse_factor_bytes(n, is_double));
+	invert_lower(blas, out, panel, n);
+	cmprt_release(panel);
+	reverse(blas, out, out, n);
+	if (!upper)
+		transpose_square(blas, out, n);
 }
 
 /* ---- svd, qr: one thread ---- */

@@ -134,6 +134,7 @@ typedef struct CmprtPasses {
 int64_t cmprt_order_bytes(int64_t count); /* cmprt_order_* */
 int64_t cmprt_cholesky_bytes(int64_t n, bool upper, bool is_double);
 int64_t cmprt_inverse_bytes(int64_t n, bool is_double);
+int64_t cmprt_inverse_factor_bytes(int64_t n, bool is_double);
 int64_t cmprt_svd_bytes(int64_t m, int64_t n, bool is_double);
 int64_t cmprt_qr_bytes(int64_t m, int64_t n, bool is_double);
 

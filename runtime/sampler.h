@@ -19,11 +19,18 @@ typedef struct SampledRows {
 	double overhead;    /* seconds of a visit that no thread spends on rows */
 } SampledRows;
 
-enum SampledRoutine { SAMPLED_GEMM = 1, SAMPLED_CHOLESKY, SAMPLED_INVERSE, SAMPLED_SVD, SAMPLED_QR };
+enum SampledRoutine {
+	SAMPLED_GEMM = 1,
+	SAMPLED_CHOLESKY,
+	SAMPLED_INVERSE,
+	SAMPLED_INVERSE_FACTOR,
+	SAMPLED_SVD,
+	SAMPLED_QR
+};
 
 typedef struct SampledCall {
 	int64_t routine, is_double, m, n;
-	int64_t depth;       /* of a product; of a Cholesky factor: 1 if it is the upper one */
+	int64_t depth;       /* of a product; of a Cholesky factor, also of an inverse: 1 if it is the upper one */
 	double least, spent; /* seconds: of the fastest; of all */
 } SampledCall;
 
@@ -51,6 +58,7 @@ bool sample_gemm(CmprtFrame *frame, void *c, int64_t c_row, void *a, int64_t a_r
 	int64_t b_row, int64_t b_column, int64_t m, int64_t n, int64_t depth);
 void sample_cholesky(Sampler *sampler, void *out, int64_t n, int64_t upper, int64_t is_double);
 void sample_inverse(Sampler *sampler, void *out, int64_t n, int64_t is_double);
+void sample_inverse_factor(Sampler *sampler, void *out, int64_t n, int64_t upper, int64_t is_double);
 void sample_svd(Sampler *sampler, void *u, void *s, void *v, int64_t m, int64_t n, int64_t is_double);
 void sample_qr(Sampler *sampler, void *q, void *r, int64_t m, int64_t n, int64_t is_double);
 

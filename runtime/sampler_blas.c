@@ -97,7 +97,7 @@ static void time_factors(SampledCall *call)
 	int64_t m = call->m, n = call->n, is_double = call->is_double;
 	int64_t longer = m > n ? m : n, bytes = longer * longer * (is_double ? 8 : 4);
 	char *in = cmprt_allocate(bytes), *out = cmprt_allocate(OUTS * bytes);
-	make_up(in, m, n, is_double, call->routine == SAMPLED_CHOLESKY || call->routine == SAMPLED_INVERSE);
+	make_up(in, m, n, is_double, call->routine != SAMPLED_SVD && call->routine != SAMPLED_QR);
 	CmprtFrame whole = {.sampler = NULL};
 	while (call->spent < CALL_SECONDS) {
 		double started = clock_seconds();
@@ -105,6 +105,8 @@ static void time_factors(SampledCall *call)
 			cmprt_cholesky(&whole, in, out, n, call->depth, is_double);
 		else if (call->routine == SAMPLED_INVERSE)
 			cmprt_inverse(&whole, in, out, n, is_double);
+		else if (call->routine == SAMPLED_INVERSE_FACTOR)
+			cmprt_inverse_factor(&whole, in, out, n, call->depth, is_double);
 		else if (call->routine == SAMPLED_SVD)
 			cmprt_svd(&whole, in, out, out + bytes, out + 2 * bytes, m, n, is_double);
 		else
@@ -140,6 +142,12 @@ void sample_cholesky(Sampler *sampler, void *out, int64_t n, int64_t upper, int6
 void sample_inverse(Sampler *sampler, void *out, int64_t n, int64_t is_double)
 {
 	sample_factors(sampler, SAMPLED_INVERSE, n, n, 0, is_double, CHOLESKY_SIDE);
+	put_unit(out, n, n, is_double);
+}
+
+void sample_inverse_factor(Sampler *sampler, void *out, int64_t n, int64_t upper, int64_t is_double)
+{
+	sample_factors(sampler, SAMPLED_INVERSE_FACTOR, n, n, upper, is_double, CHOLESKY_SIDE);
 	put_unit(out, n, n, is_double);
 }
 

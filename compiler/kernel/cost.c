@@ -120,8 +120,11 @@ static double scan_cycles(const Coster *c, const KStep *step, double elements)
 /* Cycles of a multiplication in lanes, measured on matrices of 1024 and 2048. */
 static double linalg_cycles(const Coster *c, const KStep *step)
 {
-	static const double factors[] = {
-		[LINALG_CHOLESKY] = 0.12, [LINALG_INVERSE] = 0.4, [LINALG_SVD] = 11, [LINALG_QR] = 3};
+	static const double factors[] = {[LINALG_CHOLESKY] = 0.12,
+		[LINALG_INVERSE] = 0.4,
+		[LINALG_INVERSE_FACTOR] = 0.3,
+		[LINALG_SVD] = 11,
+		[LINALG_QR] = 3};
 	double m = middle(c, step->ins[0]->extent[0]), n = middle(c, step->ins[0]->extent[1]);
 	double lanes = step->ins[0]->store.kind == STORE_F64 ? c->lanes / 2 : c->lanes;
 	return factors[step->linalg] * m * n * fmin(m, n) / lanes;
@@ -167,7 +170,7 @@ static void add_step(Coster *c, const KStep *step, Around around)
 	double cycles;
 	if (step->kind == STEP_LINALG) {
 		cycles = linalg_cycles(c, step);
-		around.is_spread |= step->linalg == LINALG_CHOLESKY || step->linalg == LINALG_INVERSE;
+		around.is_spread |= linalg_is_definite(step->linalg);
 	} else {
 		double own = all_turns(c, step->domain, step->domain_count), over = all_turns(c, step->over, step->over_count);
 		/* BLAS: a multiplication and an addition of two vectors a cycle */

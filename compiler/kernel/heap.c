@@ -112,6 +112,8 @@ static int64_t linalg_bytes(const HeapMeter *m, const KStep *step)
 		return cmprt_cholesky_bytes(columns, step->upper, is_double);
 	case LINALG_INVERSE:
 		return cmprt_inverse_bytes(columns, is_double);
+	case LINALG_INVERSE_FACTOR:
+		return cmprt_inverse_factor_bytes(columns, is_double);
 	case LINALG_SVD:
 		return cmprt_svd_bytes(rows, columns, is_double);
 	case LINALG_QR:

@@ -218,16 +218,26 @@ static void factor_svd(Arena *scratch, size_t m, size_t n, const double *a, doub
 	fix_signs(m, n, m < n ? m : n, u, v);
 }
 
+static void factor(Arena *scratch, size_t n, const double *a, bool upper, double *out)
+{
+	double *lower = arena_array(scratch, double, n *n);
+	cholesky_lower(n, a, lower);
+	if (upper)
+		transpose(n, n, lower, out);
+	else
+		memcpy(out, lower, n * n * sizeof *lower);
+}
+
 void linalg_reference(Arena *scratch, KLinalg op, bool upper, size_t m, size_t n, const double *in, double *const *outs)
 {
 	switch (op) {
-	case LINALG_CHOLESKY: {
-		double *lower = arena_array(scratch, double, n *n);
-		cholesky_lower(n, in, lower);
-		if (upper)
-			transpose(n, n, lower, outs[0]);
-		else
-			memcpy(outs[0], lower, n * n * sizeof *lower);
+	case LINALG_CHOLESKY:
+		factor(scratch, n, in, upper, outs[0]);
+		break;
+	case LINALG_INVERSE_FACTOR: {
+		double *inverse = arena_array(scratch, double, n *n);
+		invert(scratch, n, in, inverse);
+		factor(scratch, n, inverse, upper, outs[0]);
 		break;
 	}
 	case LINALG_INVERSE:

@@ -95,6 +95,11 @@ uint32_t linalg_outs(KLinalg op)
 	return op == LINALG_SVD ? 3 : op == LINALG_QR ? 2 : 1;
 }
 
+bool linalg_is_definite(KLinalg op)
+{
+	return op == LINALG_CHOLESKY || op == LINALG_INVERSE || op == LINALG_INVERSE_FACTOR;
+}
+
 KStep *kstep_linalg(Kernel *k, KLinalg op, bool upper, KBuffer *in, KBuffer *const *outs)
 {
 	KStep *step = step_new(k, STEP_LINALG);

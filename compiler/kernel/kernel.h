@@ -167,6 +167,7 @@ typedef enum KScan {
 typedef enum KLinalg {
 	LINALG_CHOLESKY, /* in: A [n, n]; out: U [n, n] upper with A = U'U. `upper` false: L */
 	LINALG_INVERSE,  /* in: A [n, n] symmetric positive definite; out: inverse */
+	LINALG_INVERSE_FACTOR, /* the Cholesky factor of the inverse of A: scheduled kernels have it for the two in a row */
 	LINALG_SVD,      /* in: A [m, n]; out: u [m, r], s [r], v [n, r], r = min(m, n); signs fixed: largest |u| of a column is positive */
 	LINALG_QR,       /* in: A [m, n]; out: q [m, r], r [r, n]; the diagonal of r is >= 0 */
 } KLinalg;
@@ -277,6 +278,7 @@ KStep *kstep_linalg(Kernel *k, KLinalg op, bool upper, KBuffer *in, KBuffer *con
 KStep *kstep_loop(Kernel *k, KIndex *index, KLoopMode mode, uint32_t lanes);
 KStep *kstep_if(Kernel *k, KExpr *condition);
 uint32_t linalg_outs(KLinalg op); /* how many results it has */
+bool linalg_is_definite(KLinalg op); /* takes a matrix that is symmetric and positive definite, gives one as large */
 /* One loop over the rows that there are, whatever their number: its code runs those it is called for, and any panel of
  * a matrix will do. Other kernels run as a whole. */
 bool kernel_is_streamed(const Kernel *k);

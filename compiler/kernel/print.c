@@ -275,8 +275,11 @@ static const char *reduce_text(const KStep *step)
 
 static const char *linalg_text(KLinalg op)
 {
-	static const char *const texts[] = {
-		[LINALG_CHOLESKY] = "cholesky", [LINALG_INVERSE] = "inverse", [LINALG_SVD] = "svd", [LINALG_QR] = "qr"};
+	static const char *const texts[] = {[LINALG_CHOLESKY] = "cholesky",
+		[LINALG_INVERSE] = "inverse",
+		[LINALG_INVERSE_FACTOR] = "cholesky of inverse",
+		[LINALG_SVD] = "svd",
+		[LINALG_QR] = "qr"};
 	return texts[op];
 }
 
@@ -359,8 +362,8 @@ static void print_linalg(Printer *p, const KStep *step)
 	text_printf(p->to, "linalg ");
 	for (uint32_t i = 0; i < linalg_outs(step->linalg); i++)
 		text_printf(p->to, "%s%s", i > 0 ? ", " : "", p->buffers[step->outs[i]->id]);
-	text_printf(p->to, " = %s(%s%s)\n", linalg_text(step->linalg), p->buffers[step->ins[0]->id],
-		step->linalg == LINALG_CHOLESKY && step->upper ? ", upper" : "");
+	text_printf(
+		p->to, " = %s(%s%s)\n", linalg_text(step->linalg), p->buffers[step->ins[0]->id], step->upper ? ", upper" : "");
 }
 
 static void print_steps(Printer *p, const KStepVec *steps, int depth);

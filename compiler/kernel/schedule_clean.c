@@ -3,7 +3,8 @@
  * schedule_clean.c: before anything is moved. Steps whose result nothing reads
  * are dropped. A map goes into its readers when that costs nothing: it reads no
  * buffer, or is a plain read of an input; or it has one reader, in the same body,
- * that uses each element once.
+ * that uses each element once. The Cholesky factor of an inverse that nothing else
+ * reads is one factorization, which takes half the work.
  */
 #include "schedule.h"
 
@@ -254,6 +255,40 @@ static void move_reads(Use *uses, const KExpr *e, KStep *to)
 		move_reads(uses, e->args[i], to);
 }
 
+/* ---- factorizations in a row ---- */
+
+/* The step of `steps`, if there is one, that alone reads what the inverse number `at` of them is, and factors it. */
+static size_t find_factor(Kernel *k, const KStepVec *steps, size_t at, const Use *uses)
+{
+	const KStep *inverse = steps->at[at];
+	if (inverse->kind != STEP_LINALG || inverse->linalg != LINALG_INVERSE ||
+		!store_equal(inverse->outs[0]->store, inverse->ins[0]->store))
+		return steps->count;
+	const Use *use = &uses[inverse->outs[0]->id];
+	size_t to = find_step(steps, use->reader);
+	bool is_factor = use->reads == 1 && use->writes == 1 && to > at && to < steps->count &&
+					 steps->at[to]->kind == STEP_LINALG && steps->at[to]->linalg == LINALG_CHOLESKY &&
+					 steps->at[to]->sweep == inverse->sweep && inputs_survive(k, steps, at, to);
+	return is_factor ? to : steps->count;
+}
+
+static void compose_factorizations(Kernel *k, KStepVec *steps, const Use *uses)
+{
+	size_t kept = 0, before = steps->count;
+	for (size_t i = 0; i < before; i++) {
+		KStep *step = steps->at[i];
+		compose_factorizations(k, &step->body, uses);
+		size_t to = find_factor(k, steps, i, uses);
+		if (to == before) {
+			steps->at[kept++] = step;
+			continue;
+		}
+		steps->at[to]->linalg = LINALG_INVERSE_FACTOR;
+		steps->at[to]->ins[0] = step->ins[0];
+	}
+	steps->count = kept;
+}
+
 /* LAPACK reads it: there it must lie as a whole. */
 static bool is_factored(const KStepVec *steps, const KBuffer *buffer)
 {
@@ -375,6 +410,7 @@ static void rebase_contractions(Kernel *k, const KStepVec *steps)
 void schedule_clean(Kernel *k, bool inline_maps)
 {
 	drop_all_dead(k);
+	compose_factorizations(k, &k->steps, find_uses(k));
 	if (inline_maps)
 		inline_maps_of(k, &k->steps, find_uses(k));
 	drop_single_indices(k, &k->steps);

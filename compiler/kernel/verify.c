@@ -343,9 +343,9 @@ static void check_linalg(Verifier *v)
 	const KStep *step = v->step;
 	const KBuffer *in = step->ins[0];
 	check_matrix(v, in, 2);
-	bool is_square = step->linalg == LINALG_CHOLESKY || step->linalg == LINALG_INVERSE;
 	int64_t difference;
-	if (is_square && in && kexpr_difference(in->extent[0], in->extent[1], &difference) && difference != 0)
+	if (linalg_is_definite(step->linalg) && in && kexpr_difference(in->extent[0], in->extent[1], &difference) &&
+		difference != 0)
 		fail(v, "its operand is not square");
 	for (uint32_t i = 0; i < linalg_outs(step->linalg); i++) {
 		const KBuffer *out = step->outs[i];

@@ -23,6 +23,10 @@ void emit_linalg(Emitter *e, KStep *step)
 		emit_runtime_call(
 			e, "cmprt_cholesky", (LLVMValueRef[]){e->frame, from, to[0], n, const_int(i64, step->upper), is_double});
 		break;
+	case LINALG_INVERSE_FACTOR:
+		emit_runtime_call(e, "cmprt_inverse_factor",
+			(LLVMValueRef[]){e->frame, from, to[0], n, const_int(i64, step->upper), is_double});
+		break;
 	case LINALG_INVERSE:
 		emit_runtime_call(e, "cmprt_inverse", (LLVMValueRef[]){e->frame, from, to[0], n, is_double});
 		break;

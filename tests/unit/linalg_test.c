@@ -109,6 +109,10 @@ static void test_cholesky(Compiler *c, int n)
 	run_linalg(c, LINALG_INVERSE, false, n, n, a, (double *[]){factor});
 	multiply(n, n, n, factor, false, a, false, product);
 	CHECK(matrix_error(n, n, unit, product) < 1e-10, "inverse %d", n);
+	run_linalg(c, LINALG_INVERSE_FACTOR, true, n, n, a, (double *[]){factor});
+	multiply(n, n, n, factor, true, factor, false, product);
+	multiply(n, n, n, product, false, a, false, x);
+	CHECK(matrix_error(n, n, unit, x) < 1e-10 && (n == 1 || factor[n] == 0), "factor of the inverse %d", n);
 	a[0] = -1;
 	run_linalg(c, LINALG_CHOLESKY, true, n, n, a, (double *[]){factor});
 	CHECK(isnan(factor[0]), "not positive definite");

@@ -18,7 +18,7 @@ static double largest_difference(const float *a, const double *b, size_t count)
 static void check_linalg(Compiler *c, KLinalg op, bool upper, size_t m, size_t n)
 {
 	size_t rank = m < n ? m : n, sizes[3] = {m * rank, op == LINALG_QR ? rank * n : rank, n * rank};
-	if (op == LINALG_CHOLESKY || op == LINALG_INVERSE)
+	if (linalg_is_definite(op))
 		sizes[0] = n * n;
 	float *a = arena_array(c->arena, float, m *n), *got[3];
 	double *exact = arena_array(c->arena, double, m *n), *expected[3];
@@ -41,6 +41,8 @@ static void check_linalg(Compiler *c, KLinalg op, bool upper, size_t m, size_t n
 		cmprt_cholesky(&whole, a, got[0], (int64_t)n, upper, 0);
 	else if (op == LINALG_INVERSE)
 		cmprt_inverse(&whole, a, got[0], (int64_t)n, 0);
+	else if (op == LINALG_INVERSE_FACTOR)
+		cmprt_inverse_factor(&whole, a, got[0], (int64_t)n, upper, 0);
 	else if (op == LINALG_SVD)
 		cmprt_svd(&whole, a, got[0], got[1], got[2], (int64_t)m, (int64_t)n, 0);
 	else
@@ -61,6 +63,9 @@ static void test_linalg(const char *cpu)
 	check_linalg(c, LINALG_CHOLESKY, true, 700, 700);
 	check_linalg(c, LINALG_INVERSE, false, 7, 7);
 	check_linalg(c, LINALG_INVERSE, false, 600, 600);
+	for (int upper = 0; upper < 2; upper++)
+		for (size_t n = 9; n < 1300; n += 1200)
+			check_linalg(c, LINALG_INVERSE_FACTOR, upper, n, n);
 	check_linalg(c, LINALG_SVD, false, 9, 5);
 	check_linalg(c, LINALG_SVD, false, 5, 9);
 	check_linalg(c, LINALG_QR, false, 9, 5);
