@@ -52,7 +52,7 @@ static const Builtin builtins[] = {
 	{"stored", 1, 1, TAKES_STORED, 0, 0, false},
 	{"extent", 1, 1, TAKES_AXIS, 0, 0, false},
 	{"given", 1, 1, TAKES_PARAMETER, 0, 0, true},
-	{"first", 1, MANY, TAKES_SCALARS, 0, 0, true},
+	{"first", 1, MANY, TAKES_ANYTHING, 0, 0, true},
 	{"tensor", 2, 2, TAKES_ANYTHING, 0, 0, true},
 	{"encode", 2, 2, TAKES_ANYTHING, GIVES_LAST, 0, false},
 	{"decode", 1, 1, TAKES_ANYTHING, GIVES_LAST, 0, false},
