@@ -98,6 +98,10 @@ static bool define_given(Elab *el, const Node *line)
 		define_input(el, el->env, array, line->loc);
 		return true;
 	}
+	if (!right->kids[2]) {
+		el->failed = true; /* find told it */
+		return false;
+	}
 	Node *otherwise = node_new(el->c, N_DEFINE, line->loc);
 	node_add(el->c, otherwise, line->kids[0]);
 	node_add(el->c, otherwise, NULL);
@@ -163,6 +167,48 @@ static void split_lines(
 	}
 }
 
+/* Is the line a statement, does it give what the part must leave, or read a weight whose rows are asked for? */
+static bool is_wanted(const NetPart *part, const Node *line)
+{
+	bool is_wanted = line->kind != N_DEFINE;
+	for (size_t i = 0; i < part->leaves.count; i++)
+		is_wanted |= line->kind == N_DEFINE && names(line->kids[0], part->leaves.at[i]);
+	for (size_t i = 0; i < part->asks.count; i++)
+		is_wanted |= node_mentions(line, part->asks.at[i].name);
+	return is_wanted;
+}
+
+/* Does `by` name what the line gives? */
+static bool is_named(const Node *line, const Node *by)
+{
+	const Node *left = line->kids[0];
+	for (uint32_t i = 0; left->kind == N_TUPLE && i < left->kid_count; i++)
+		if (node_mentions(by, node_array(left->kids[i])->name))
+			return true;
+	return left->kind != N_TUPLE && node_mentions(by, node_array(left)->name);
+}
+
+/* The lines without those that nothing is made of: the checkpoint need not have their weights. */
+static Node *needed_lines(Elab *el, Node *lines, const Node *weights)
+{
+	const NetPart *part = el->net->part;
+	Node *needed = node_new(el->c, N_BODY, lines->loc);
+	bool *is_needed = arena_array(el->c->arena, bool, lines->kid_count + 1), has_grown = true;
+	for (uint32_t i = 0; i < lines->kid_count; i++)
+		is_needed[i] = is_wanted(part, lines->kids[i]) || is_named(lines->kids[i], weights);
+	while (has_grown) {
+		has_grown = false;
+		for (uint32_t i = 0; i < lines->kid_count; i++)
+			for (uint32_t k = 0; k < lines->kid_count && !is_needed[i]; k++)
+				if (is_needed[k] && i != k && is_named(lines->kids[i], lines->kids[k]))
+					is_needed[i] = has_grown = true;
+	}
+	for (uint32_t i = 0; i < lines->kid_count; i++)
+		if (is_needed[i])
+			node_add(el->c, needed, lines->kids[i]);
+	return needed;
+}
+
 static NetArray array_of(const View *view, Name name)
 {
 	NetArray array = {.source = NET_STATE, .name = name, .store = view->buffer->store, .rank = view->rank};
@@ -225,6 +271,7 @@ bool net_part_build(Program *p, const NetPart *part, NetKernel *out)
 		 *others = node_new(p->c, N_BODY, body->loc);
 	split_lines(
 		el, body, part->layer ? 0 : part->first, part->layer ? body->kid_count : part->end, shared, weights, others);
+	others = needed_lines(el, others, weights);
 	open_lines(el, shared);
 	open_lines(el, weights);
 	Env *env = env_push(el);

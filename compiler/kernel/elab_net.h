@@ -59,7 +59,8 @@ typedef struct NetPart {
 	NetArrayVec states; /* that earlier parts may leave */
 	NameVec leaves;     /* names that it must leave */
 	NetAskVec asks;     /* weights whose rows it must leave */
-	/* Fills in store, rank and shape of a weight or a data array; false: there is none, and it is not reported. */
+	/* Fills in store, rank and shape of a weight or a data array; false: there is none, which is reported unless its
+	 * line has an `else`. */
 	bool (*find)(void *context, const Node *line, NetArray *array);
 	void *context;
 } NetPart;

@@ -178,20 +178,34 @@ static bool is_plain(Store store)
 	return store.kind == STORE_F16 || store.kind == STORE_BF16 || store.kind == STORE_F32 || store.kind == STORE_F64;
 }
 
+static void report_missing(const Net *net, const NetWeight *weight)
+{
+	const Node *right = weight->line->kids[2];
+	NameVec known = {0};
+	Name wanted = name_of(net->c, tensor_name(net, right->kids[0]->kids[0]->text, weight->index, weight->layer));
+	for (int64_t i = 0; i < net->checkpoint->tensor_count; i++)
+		vec_push(net->c->arena, &known, name_of(net->c, net->checkpoint->tensors[i].name));
+	diag_error(net->c, right->loc, "%s has no tensor \"%s\"", net->path, wanted);
+	diag_nearest(net->c, wanted, &known);
+}
+
+void net_report_missing(const Net *net)
+{
+	for (size_t i = 0; i < net->weights.count; i++) {
+		const NetWeight *weight = &net->weights.at[i];
+		bool is_first = true;
+		for (size_t k = 0; k < i; k++)
+			is_first &= net->weights.at[k].line != weight->line || net->weights.at[k].file;
+		if (!weight->file && !weight->line->kids[2]->kids[2] && is_first)
+			report_missing(net, weight);
+	}
+}
+
 static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t number, NetAxisVec *axes)
 {
 	const Node *right = line->kids[2], *patterns = right->kids[0];
-	NetWeight weight = {
-		.line = line, .layer = number, .file = find_tensor(net, patterns, layer ? layer->name : NULL, number)};
-	if (!weight.file && !right->kids[2]) {
-		NameVec known = {0};
-		Name wanted = name_of(net->c, tensor_name(net, patterns->kids[0]->text, layer ? layer->name : NULL, number));
-		for (int64_t i = 0; i < net->checkpoint->tensor_count; i++)
-			vec_push(net->c->arena, &known, name_of(net->c, net->checkpoint->tensors[i].name));
-		diag_error(net->c, right->loc, "%s has no tensor \"%s\"", net->path, wanted);
-		diag_nearest(net->c, wanted, &known);
-		return false;
-	}
+	NetWeight weight = {.line = line, .layer = number, .index = layer ? layer->name : NULL};
+	weight.file = find_tensor(net, patterns, weight.index, number);
 	if (weight.file && !is_plain(tensor_store(net->c, weight.file))) {
 		if (!net->has_coded)
 			diag_error(net->c, right->loc,

@@ -14,7 +14,8 @@
 typedef struct NetWeight {
 	const Node *line;
 	int64_t layer;        /* -1: it is in none */
-	const CkTensor *file; /* NULL: the checkpoint lacks it, and the line has an `else` */
+	Name index;           /* what the layer calls its number; NULL */
+	const CkTensor *file; /* NULL: the checkpoint lacks it; it has an `else`, or nothing may read it */
 	bool is_transposed;   /* of two axes: products sum the first */
 	int64_t value;        /* of a job's new weights, f32: later calls read this Value instead; 0: none */
 } NetWeight;
@@ -82,6 +83,8 @@ const Decl *net_of_model(Program *p, const Decl *model, const Checkpoint *checkp
 /* NULL: reported. facts has config.x. */
 Net *net_fit(
 	Program *p, const Decl *decl, const Checkpoint *checkpoint, const char *path, const Scope *facts, int64_t longest);
+/* A weight that is read is not there, nor what should stand for it: tells all such. */
+void net_report_missing(const Net *net);
 const NetWeight *net_weight(const Net *net, const Node *line, int64_t layer);
 
 /* ---- net_program.c ---- */

@@ -104,6 +104,8 @@ static bool find_array(void *context, const Node *line, NetArray *array)
 	const NetWeight *weight = net_weight(net, line, net->instances.at[net->instance].number);
 	if (!weight)
 		weight = net_weight(net, line, -1);
+	if ((!weight || !weight->file) && !line->kids[2]->kids[2])
+		net_report_missing(net);
 	if (!weight || !weight->file)
 		return false;
 	array->store = net->is_behind && weight->value ? store_of_type(T_F32) : tensor_store(net->c, weight->file);
