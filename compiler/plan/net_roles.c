@@ -26,11 +26,11 @@ const Decl *net_of_architecture(Program *p, const char *architecture)
 
 static bool binds(const Node *axes, const Node *sub)
 {
-	for (uint32_t i = 1; sub->kind == N_NAME && i < axes->kid_count; i++) {
+	for (uint32_t i = 1; i < axes->kid_count; i++) {
 		const Node *axis = axes->kids[i];
 		if (axis->kind == N_BINARY || axis->kind == N_IN)
 			axis = axis->kids[0];
-		if (axis->kind == N_NAME && axis->name == sub->name)
+		if (axis->kind == N_NAME && node_mentions(sub, axis->name))
 			return true;
 	}
 	return false;
