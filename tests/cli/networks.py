@@ -5,6 +5,7 @@ several lengths. Skipped where PyTorch is not installed."""
 
 import json
 import os
+import re
 import tempfile
 
 import numpy
@@ -15,6 +16,7 @@ try:
     import torch
 except ImportError:
     skip("PyTorch is not installed")
+from llama import read_tensors
 import networks
 
 TOLERANCE = 1e-4
@@ -69,11 +71,74 @@ def check_qwen2(folder, rows):
         compare(folder, what, networks.make_decoder(own, 1, biases=True), own, networks.run_decoder, rows)
 
 
+def check_qwen3(folder, rows):
+    config = {**networks.DECODER, "model_type": "qwen3", "head_dim": 16, "use_sliding_window": False}
+    compare(folder, "qwen3", networks.make_decoder(config, 2, head_norms=True), config, networks.run_decoder, rows)
+    config = {**config, "attention_bias": True, "use_sliding_window": True, "sliding_window": 3, "max_window_layers": 1}
+    tensors = networks.make_decoder(config, 3, biases=True, head_norms=True)
+    compare(folder, "qwen3, biases and a window", tensors, config, networks.run_decoder, rows)
+
+
+def check_gpt2(folder, rows):
+    config = networks.GPT2
+    compare(folder, "gpt2", networks.make_gpt2(config, 5), config, networks.run_gpt2, rows)
+    compare(folder, "gpt2, bare names", networks.make_gpt2(config, 6, ""), config,
+        lambda *given: networks.run_gpt2(*given, ""), rows)
+
+
+GGUF_NAMES = {"wte": "token_embd", "wpe": "position_embd", "ln_f": "output_norm", "ln_1": "attn_norm", "attn.c_attn":
+    "attn_qkv", "attn.c_proj": "attn_output", "ln_2": "ffn_norm", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down"}
+
+
+def check_gpt2_turned(folder, rows):
+    """As a GGUF has it: other names, matrices the other way round."""
+    tensors, turned = networks.make_gpt2(networks.GPT2, 8), {}
+    for name, values in tensors.items():
+        *layer, part, kind = re.fullmatch(r"transformer\.(?:h\.(\d+)\.)?(.+)\.(weight|bias)", name).groups()
+        at = f"blk.{layer[0]}." if layer[0] else ""
+        turned[f"{at}{GGUF_NAMES[part]}.{kind}"] = values.T.contiguous() if layer[0] and values.ndim == 2 else values
+    compare(folder, "gpt2, turned", turned, networks.GPT2, lambda _, *given: networks.run_gpt2(tensors, *given), rows)
+
+
+def check_gpt2_wanda(folder, rows):
+    """Half of what each output of the first layer's c_attn sums is zero: columns are the axis that is summed."""
+    tensors = networks.make_gpt2(networks.GPT2, 9)
+    model, out = (os.path.join(folder, name) for name in ("model", "wanda"))
+    os.mkdir(model)
+    write_model(model, tensors, networks.GPT2)
+    write_rows(folder, rows)
+    with open(os.path.join(folder, "wanda.cmp"), "w") as file:
+        file.write('model m from "model"\ndata d from "tokens.npy"\n'
+                   f'pipeline p of m {{ prune.wanda(sparsity: 50%, data: d) on linear\n save "{out}" }}\n')
+    status, _, errors = cmpc("run", os.path.join(folder, "wanda.cmp"))
+    check(status == 0, f"wanda of gpt2: {errors}")
+    found = read_tensors(os.path.join(out, "model.safetensors")) if status == 0 else {}
+    for name in found:
+        is_linear = re.search(r"(c_attn|c_proj|c_fc)\.weight", name)
+        check(not is_linear or ((found[name] == 0).sum(0) == len(found[name]) // 2).all(), f"wanda of gpt2: {name}")
+    x = torch.cat([networks.gpt2_rows(tensors, networks.GPT2, torch.tensor(row)) for row in rows])
+    w = tensors["transformer.h.0.attn.c_attn.weight"].numpy()
+    score = abs(w) * numpy.sqrt((x.numpy() ** 2).sum(0))[:, None]
+    wanted = numpy.where(numpy.argsort(numpy.argsort(score, 0), 0) < len(w) // 2, 0, w)
+    same = (found.get("transformer.h.0.attn.c_attn.weight", 0) == wanted).mean()
+    check(same > 0.999, f"wanda of gpt2: {same} of the first matrix")
+
+
+def check_bert(folder, rows):
+    for what, has_head in (("bert", True), ("bert, no head", False)):
+        compare(folder, what, networks.make_bert(networks.BERT, 7, has_head), networks.BERT, networks.run_bert, rows)
+
+
 def main():
     generator = numpy.random.default_rng(4)
     rows = [generator.integers(0, 96, count) for count in (33, 2, 17)]
     with tempfile.TemporaryDirectory() as folder:
         check_qwen2(folder, rows)
+        check_qwen3(folder, rows)
+        check_gpt2(folder, rows)
+        check_gpt2_turned(folder, rows)
+        check_gpt2_wanda(folder, rows)
+        check_bert(folder, rows)
     finish("networks")
 
 

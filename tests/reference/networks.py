@@ -151,3 +151,113 @@ def run_decoder(c, config, tokens):
         x = x + run_mlp(c, f"{at}.mlp", y)
     x = rms_norm(x, c["model.norm.weight"], eps)
     return {"logits": F.linear(x, c.get("lm_head.weight", c["model.embed_tokens.weight"]))}
+
+
+# ---- GPT-2 ----
+
+
+def gelu_tanh(x):
+    return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+GPT2 = {"model_type": "gpt2", "n_embd": 48, "n_head": 4, "n_layer": 2, "n_positions": 40, "vocab_size": 96,
+    "layer_norm_epsilon": 1e-5, "activation_function": "gelu_new"}
+
+
+def make_gpt2(config, seed, prefix="transformer."):
+    """Conv1D: matrices are [inputs, outputs]."""
+    c, width = Checkpoint(seed), config["n_embd"]
+    c.add(f"{prefix}wte.weight", config["vocab_size"], width)
+    c.add(f"{prefix}wpe.weight", config["n_positions"], width)
+    for layer in range(config["n_layer"]):
+        at = f"{prefix}h.{layer}"
+        c.norm(f"{at}.ln_1", width, True)
+        c.linear(f"{at}.attn.c_attn", width, 3 * width, False)
+        c.add(f"{at}.attn.c_attn.bias", 3 * width)
+        c.linear(f"{at}.attn.c_proj", width, width, True)
+        c.norm(f"{at}.ln_2", width, True)
+        c.linear(f"{at}.mlp.c_fc", width, 4 * width, False)
+        c.add(f"{at}.mlp.c_fc.bias", 4 * width)
+        c.linear(f"{at}.mlp.c_proj", 4 * width, width, False)
+        c.add(f"{at}.mlp.c_proj.bias", width)
+    c.norm(f"{prefix}ln_f", width, True)
+    return c
+
+
+def run_gpt2(c, config, tokens, prefix="transformer."):
+    width, heads, eps = config["n_embd"], config["n_head"], config["layer_norm_epsilon"]
+    x = c[f"{prefix}wte.weight"][tokens] + c[f"{prefix}wpe.weight"][: len(tokens)]
+
+    def conv(name, x):
+        return torch.addmm(c[name + ".bias"], x, c[name + ".weight"])
+
+    def norm(name, x):
+        return F.layer_norm(x, (width,), c[name + ".weight"], c[name + ".bias"], eps)
+
+    for layer in range(config["n_layer"]):
+        at = f"{prefix}h.{layer}"
+        parts = conv(f"{at}.attn.c_attn", norm(f"{at}.ln_1", x)).split(width, 1)
+        q, k, v = (part.view(len(x), heads, -1).transpose(0, 1) for part in parts)
+        x = x + conv(f"{at}.attn.c_proj", attention(q, k, v, causal_mask(len(x))))
+        x = x + conv(f"{at}.mlp.c_proj", gelu_tanh(conv(f"{at}.mlp.c_fc", norm(f"{at}.ln_2", x))))
+    return {"logits": norm(f"{prefix}ln_f", x) @ c[f"{prefix}wte.weight"].T}
+
+
+def gpt2_rows(c, config, tokens, prefix="transformer."):
+    """What meets the first layer's c_attn"""
+    x = c[f"{prefix}wte.weight"][tokens] + c[f"{prefix}wpe.weight"][: len(tokens)]
+    gain, shift = (c[f"{prefix}h.0.ln_1.{kind}"] for kind in ("weight", "bias"))
+    return F.layer_norm(x, (config["n_embd"],), gain, shift, config["layer_norm_epsilon"])
+
+
+# ---- BERT ----
+
+BERT = {"model_type": "bert", "hidden_size": 48, "num_attention_heads": 4, "num_hidden_layers": 2, "intermediate_size": 80,
+    "vocab_size": 96, "max_position_embeddings": 40, "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu"}
+
+
+def make_bert(config, seed, has_head):
+    c, width, inner = Checkpoint(seed), config["hidden_size"], config["intermediate_size"]
+    at = "bert.embeddings" if has_head else "embeddings"
+    for name, count in (("word", "vocab_size"), ("position", "max_position_embeddings"), ("token_type", "type_vocab_size")):
+        c.add(f"{at}.{name}_embeddings.weight", config[count], width)
+    c.norm(f"{at}.LayerNorm", width, True)
+    for layer in range(config["num_hidden_layers"]):
+        at = f"{'bert.' if has_head else ''}encoder.layer.{layer}"
+        for name in ("query", "key", "value"):
+            c.linear(f"{at}.attention.self.{name}", width, width, True)
+        c.linear(f"{at}.attention.output.dense", width, width, True)
+        c.norm(f"{at}.attention.output.LayerNorm", width, True)
+        c.linear(f"{at}.intermediate.dense", inner, width, True)
+        c.linear(f"{at}.output.dense", width, inner, True)
+        c.norm(f"{at}.output.LayerNorm", width, True)
+    if has_head:
+        c.linear("cls.predictions.transform.dense", width, width, True)
+        c.norm("cls.predictions.transform.LayerNorm", width, True)
+        c.add("cls.predictions.bias", config["vocab_size"])
+    return c
+
+
+def run_bert(c, config, tokens):
+    prefix = "bert." if "cls.predictions.bias" in c else ""
+    width, heads = config["hidden_size"], config["num_attention_heads"]
+
+    def norm(name, x):
+        return F.layer_norm(x, (width,), c[name + ".weight"], c[name + ".bias"], config["layer_norm_eps"])
+
+    at = f"{prefix}embeddings"
+    x = c[f"{at}.word_embeddings.weight"][tokens] + c[f"{at}.position_embeddings.weight"][: len(tokens)]
+    x = norm(f"{at}.LayerNorm", x + c[f"{at}.token_type_embeddings.weight"][0])
+    for layer in range(config["num_hidden_layers"]):
+        at = f"{prefix}encoder.layer.{layer}"
+        q, k, v = (c.run_linear(f"{at}.attention.self.{n}", x).view(len(x), heads, -1).transpose(0, 1)
+                   for n in ("query", "key", "value"))
+        a = attention(q, k, v, torch.zeros(len(x), len(x)).bool())
+        x = norm(f"{at}.attention.output.LayerNorm", x + c.run_linear(f"{at}.attention.output.dense", a))
+        u = F.gelu(c.run_linear(f"{at}.intermediate.dense", x))
+        x = norm(f"{at}.output.LayerNorm", x + c.run_linear(f"{at}.output.dense", u))
+    results = {"hidden": x}
+    if prefix:
+        u = norm("cls.predictions.transform.LayerNorm", F.gelu(c.run_linear("cls.predictions.transform.dense", x)))
+        results["logits"] = u @ c["bert.embeddings.word_embeddings.weight"].T + c["cls.predictions.bias"]
+    return results
