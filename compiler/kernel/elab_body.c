@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * elab_body.c: statements that hold others. `when` with a condition on data turns
- * every `:=` under it into a select; `for` becomes a loop step.
+ * elab_body.c: statements that hold others. `for` becomes a loop step, `when` a
+ * branch, unless its condition has a value for each row or block: those may run
+ * side by side, so every `:=` under it becomes a select.
  */
 #include "elaborate.h"
 
@@ -69,7 +70,8 @@ static bool when(Elab *el, const Node *node)
 	int64_t is_true;
 	if (kexpr_is_const(condition, &is_true)) /* decided now: its names belong to the body around it */
 		return !is_true || elab_body(el, node->kids[1]);
-	if (!elab_is_uniform(el, condition))
+	bool is_one = !el->domain_count && !el->guard && !el->is_any_rows;
+	if (!elab_is_uniform(el, condition) && !is_one)
 		return when_data(el, node, condition);
 	KStep *branch = kstep_loop(el->k, NULL, LOOP_SEQUENTIAL, 0);
 	branch->kind = STEP_IF;

@@ -140,7 +140,7 @@ typedef enum KStepKind {
 	STEP_SCAN,    /* dst[subs] = scan(over)(value),      for all of domain and over */
 	STEP_LINALG,  /* outs = op(ins): whole rank-2 (or, for values of svd, rank-1) buffers */
 	STEP_LOOP,    /* for index { body } */
-	STEP_IF,      /* if value { body }: value reads indices and params only */
+	STEP_IF,      /* if value { body }: value is read once, before the body */
 } KStepKind;
 
 typedef enum KReduce {

@@ -131,6 +131,8 @@ static bool has_class(const Nester *n, const KStep *step, uint32_t class)
 		const KIndex *index = member_index(n, step, class);
 		return index && !splits_contraction(step, index);
 	}
+	if (step->kind == STEP_IF && step->value->loads)
+		return false; /* decided once, for all of them */
 	for (size_t i = 0; i < step->body.count; i++)
 		if (!has_class(n, step->body.at[i], class))
 			return false;

@@ -397,8 +397,8 @@ static void check_step(Verifier *v, const KStep *step)
 		check_loop(v);
 		break;
 	case STEP_IF:
-		if (!step->value || step->value->type != T_BOOL || step->value->loads) {
-			fail(v, "its condition is no bool or reads a buffer");
+		if (!step->value || step->value->type != T_BOOL) {
+			fail(v, "its condition is no bool");
 			break;
 		}
 		check_expr(v, step->value);
