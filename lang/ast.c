@@ -86,6 +86,7 @@ static bool may_be_missing(NodeKind kind, uint32_t kid)
 	case N_DEFINE:
 	case N_UPDATE:
 	case N_APPLY:
+	case N_NOTE:
 		return kid == 1;
 	case N_NET:
 		return kid == 1;

@@ -462,6 +462,8 @@ equation:
 |	WHEN expression body			{ $$ = make(parser, N_WHEN, @$, 2, $2, $3); }
 |	KEEP word WHERE expression		{ $$ = make(parser, N_KEEP, @$, 2, make_word(parser, $2), $4); }
 |	REQUIRE expression			{ $$ = make(parser, N_REQUIRE, @$, 1, $2); }
+|	REPORT STRING ',' expression		{ $$ = with_text(make(parser, N_NOTE, @$, 2, $4, NULL), $2->text); }
+|	REPORT STRING ',' expression WHERE expression	{ $$ = with_text(make(parser, N_NOTE, @$, 2, $4, $6), $2->text); }
 |	FOLD expression INTO word		{ $$ = make(parser, N_FOLD, @$, 2, $2, make_word(parser, $4)); }
 |	AXIS net_axes				{ $$ = take(parser, make(parser, N_AXES, @$, 0), $2); }
 |	LAYER word '<' operation body		{ $$ = make_named(parser, N_LAYER, loc_join(@1, @4), $2, 2, $4, $5); }

@@ -463,6 +463,18 @@ static void print_output(const Node *node, int depth, Text *to)
 		print_list(node, 0, node->text && node->kid_count ? ", " : "", "", to);
 }
 
+static void print_note(const Node *node, Text *to)
+{
+	text_printf(to, "%s ", node_kind_text(node->kind));
+	string_print(node->text, to);
+	text_append(to, ", ", 2);
+	print_expression(node->kids[0], IS_IF, to);
+	if (!node->kids[1])
+		return;
+	text_append(to, " where ", 7);
+	print_expression(node->kids[1], IS_IF, to);
+}
+
 static void print_item(const Node *node, int depth, Text *to)
 {
 	switch (node->kind) {
@@ -525,6 +537,9 @@ static void print_item(const Node *node, int depth, Text *to)
 	case N_FOLD:
 	case N_REQUIRE:
 		print_keyword_statement(node, depth, to);
+		break;
+	case N_NOTE:
+		print_note(node, to);
 		break;
 	case N_LAYOUT:
 		text_printf(to, "layout %s ", node->name);

@@ -29,6 +29,8 @@ typedef struct CmprtFrame {
 /* Runs rows [begin, end) of the panel. Never fails, never allocates, keeps no state. */
 typedef void CmprtKernel(CmprtFrame *frame, int64_t begin, int64_t end);
 
+enum { CMPRT_NOTES = 8 }; /* that a job may have at most */
+
 /* ---- constant tables: structs and their emitter come from the one list in program.def ---- */
 
 #define STRUCT(name) typedef struct Cmprt##name Cmprt##name;

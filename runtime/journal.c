@@ -53,7 +53,7 @@ struct Journal {
 	uint64_t *sums;
 };
 
-static const char magic[16] = "cmpc journal 1\n";
+static const char magic[16] = "cmpc journal 2\n";
 
 uint64_t panel_sum(const void *bytes, int64_t count, int64_t port, int64_t begin)
 {
@@ -242,6 +242,7 @@ static void read_records(Run *run, Journal *journal)
 			break;
 		run->done[record.segment] = true;
 		memcpy(run->segment_errors[record.segment], record.error, sizeof record.error);
+		memcpy(run->segment_notes[record.segment], record.notes, sizeof record.notes);
 		journal->panel_rows[record.segment] = record.panel_rows;
 		journal->sums[record.segment] = record.sum;
 		journal->end += (off_t)sizeof record;
@@ -302,6 +303,7 @@ void journal_forget(Run *run)
 	memset(run->resolved, 0, (size_t)run->program->select_count * sizeof *run->resolved);
 	memset(run->done, 0, (size_t)run->segment_count * sizeof *run->done);
 	memset(run->segment_errors, 0, (size_t)run->segment_count * sizeof *run->segment_errors);
+	memset(run->segment_notes, 0, (size_t)run->segment_count * sizeof *run->segment_notes);
 }
 
 /* ---- after a reboot ---- */
@@ -393,6 +395,7 @@ bool journal_add(Run *run, JournalRecord record, CmprtError *error)
 	Journal *journal = run->journal;
 	run->done[record.segment] = true;
 	memcpy(run->segment_errors[record.segment], record.error, sizeof record.error);
+	memcpy(run->segment_notes[record.segment], record.notes, sizeof record.notes);
 	if (!journal)
 		return true;
 	record.check = record_check(&record);
@@ -411,6 +414,7 @@ static bool rewrite(Run *run, CmprtError *error)
 	for (int64_t s = 0; s < run->segment_count; s++) {
 		JournalRecord record = {.segment = s, .panel_rows = journal->panel_rows[s], .sum = journal->sums[s]};
 		memcpy(record.error, run->segment_errors[s], sizeof record.error);
+		memcpy(record.notes, run->segment_notes[s], sizeof record.notes);
 		if (run->done[s] && !journal_add(run, record, error))
 			return false;
 	}

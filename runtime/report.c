@@ -71,6 +71,11 @@ DtypeTotal *report_totals(const Run *run, int64_t *count)
 	return totals;
 }
 
+double task_note(const Run *run, const Task *task, int64_t number)
+{
+	return run->done[task->segment_first] ? run->segment_notes[task->segment_first][number] : (double)NAN;
+}
+
 static double all_errors(const Run *run, bool is_largest)
 {
 	double sum[2] = {0, 0}, largest = 0;
@@ -136,6 +141,35 @@ bool require_check(const Run *run, bool is_end, CmprtError *error)
 	return true;
 }
 
+/* ---- what jobs tell ---- */
+
+char *report_notes(const Run *run, const Task *task)
+{
+	char *text = NULL;
+	size_t bytes;
+	FILE *to = open_memstream(&text, &bytes);
+	for (int64_t i = 0; to && i < task->job->note_count; i++) {
+		double value = task_note(run, task, i);
+		if (!isnan(value))
+			fprintf(to, "%s%s %.6g", ftell(to) > 0 ? ", " : "", task->job->notes[i].text, value);
+	}
+	if (to)
+		fclose(to);
+	return text;
+}
+
+static void show_notes(const Run *run)
+{
+	bool is_first = true;
+	for (int64_t i = 0; i < run->program->job_count; i++) {
+		char *text = report_notes(run, &run->tasks[i]);
+		if (text && *text)
+			printf("%s  %s: %s\n", is_first ? "\n" : "", run->tasks[i].job->label, text);
+		is_first &= !text || !*text;
+		free(text);
+	}
+}
+
 /* ---- JSON ---- */
 
 json_t *json_text(const char *text)
@@ -167,6 +201,19 @@ static json_t *number_or_null(bool is_known, double value)
 	return is_known && isfinite(value) ? json_real(value) : json_null();
 }
 
+/* {"damping": 0.1}; what is not finite is text: "inf" */
+static json_t *notes_json(const Run *run, const Task *task)
+{
+	json_t *object = json_object();
+	for (int64_t i = 0; i < task->job->note_count; i++) {
+		double value = task_note(run, task, i);
+		if (!isnan(value))
+			json_object_set_new(
+				object, task->job->notes[i].text, isfinite(value) ? json_real(value) : json_sprintf("%g", value));
+	}
+	return object;
+}
+
 static json_t *tensors_json(const Run *run)
 {
 	json_t *list = json_array();
@@ -177,10 +224,10 @@ static json_t *tensors_json(const Run *run)
 		task_bytes(run, task, &before, &after);
 		bool is_known = task_error(run, task, error);
 		json_array_append_new(list,
-			json_pack("{s:o, s:o, s:o, s:I, s:I, s:o}", "tensor", json_text(task->job->label), "passes",
+			json_pack("{s:o, s:o, s:o, s:I, s:I, s:o, s:o}", "tensor", json_text(task->job->label), "passes",
 				json_text(task->job->passes), "dtype", task->job->dtype ? json_text(task->job->dtype) : json_null(),
 				"bytes_before", (json_int_t)before, "bytes_after", (json_int_t)after, "relative_error",
-				number_or_null(is_known, error_ratio(error))));
+				number_or_null(is_known, error_ratio(error)), "notes", notes_json(run, task)));
 	}
 	return list;
 }
@@ -238,7 +285,7 @@ static char *report_as_csv(const Run *run, size_t *bytes)
 	FILE *to = open_memstream(&text, bytes);
 	if (!to)
 		return NULL;
-	fputs("tensor,passes,dtype,bytes_before,bytes_after,relative_error\n", to);
+	fputs("tensor,passes,dtype,bytes_before,bytes_after,relative_error,notes\n", to);
 	for (int64_t i = 0; i < run->program->job_count; i++) {
 		const Task *task = &run->tasks[i];
 		int64_t before, after;
@@ -250,6 +297,10 @@ static char *report_as_csv(const Run *run, size_t *bytes)
 		fprintf(to, ",%s,%" PRId64 ",%" PRId64 ",", task->job->dtype ? task->job->dtype : "", before, after);
 		if (task_error(run, task, error))
 			fprintf(to, "%.9g", error_ratio(error));
+		fputc(',', to);
+		char *notes = report_notes(run, task);
+		put_csv(to, notes ? notes : "");
+		free(notes);
 		fputc('\n', to);
 	}
 	fclose(to);
@@ -373,4 +424,5 @@ void report_show(const Run *run)
 		printf("resumed: %s of reads and writes were already done\n", skipped);
 	}
 	show_totals(run);
+	show_notes(run);
 }

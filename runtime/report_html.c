@@ -116,6 +116,12 @@ static void put_tensors(FILE *to, const Run *run)
 		put_text(to, task->job->label);
 		fputs("</td><td>", to);
 		put_text(to, task->job->passes);
+		char *notes = report_notes(run, task);
+		if (notes && *notes) {
+			fputs("<br>", to);
+			put_text(to, notes);
+		}
+		free(notes);
 		fputs("</td>", to);
 		put_sizes(to, before, after);
 		fputs("<td>", to);

@@ -194,6 +194,7 @@ static void free_run(Run *run)
 	free(run->resolved);
 	free(run->done);
 	free(run->segment_errors);
+	free(run->segment_notes);
 	inputs_close(run);
 }
 

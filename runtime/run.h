@@ -32,6 +32,7 @@ typedef struct Task {
 	int64_t panel_rows;                   /* set by memory.c */
 	bool has_keys;                        /* its one output is keys of a selection: memory, no tensor */
 	bool has_error;                       /* a port of the kernel gives errors per row */
+	int64_t note_port;                    /* of ports_out: what the job tells of its tensor; -1: nothing */
 } Task;
 
 bool tasks_build(Run *run, CmprtError *error);
@@ -40,7 +41,7 @@ int64_t task_row_bytes(const Task *task, const CmprtPort *port);
 int64_t task_port_rows(const Task *task, const CmprtPort *port);
 /* Bytes that the task leaves in the file: less than its kernel makes where extents depend on data. */
 int64_t task_bytes_out(const Run *run, const Task *task, int64_t port_out);
-bool task_is_tensor(const Task *task, int64_t port_out); /* false: the error port, keys */
+bool task_is_tensor(const Task *task, int64_t port_out); /* false: the error port, the note port, keys */
 bool task_is_panel(const Task *task, int64_t port_out);  /* false: the error port, whose rows are kept longer */
 void task_params(const Run *run, const Task *task, int64_t *params); /* those that hold for all panels */
 void task_panel_params(const Run *run, const Task *task, int64_t begin, int64_t count, int64_t *params);
@@ -114,6 +115,7 @@ typedef struct JournalRecord {
 	int64_t panel_rows; /* how `sum` was taken */
 	uint64_t sum;       /* of panel_sum over the panels of the segment, wrapping */
 	double error[2];    /* sum (x-y)^2, sum x^2 over its rows */
+	double notes[CMPRT_NOTES];
 	uint64_t check;     /* XXH3 of the fields above; set by journal_add */
 } JournalRecord;
 
@@ -272,6 +274,8 @@ bool report_check_path(const Run *run, CmprtError *error);
 bool report_write(const Run *run, CmprtError *error); /* the program's report file */
 void report_resolved(const Run *run);                 /* the output's size, once it is decided */
 void report_show(const Run *run);                     /* summary on stdout */
+double task_note(const Run *run, const Task *task, int64_t number); /* NaN: it is not told */
+char *report_notes(const Run *run, const Task *task); /* "damping 0.1", "": nothing is told; takes: free it */
 struct json_t *report_json(const Run *run);
 char *report_html(const Run *run, size_t *bytes); /* takes: free it */
 void json_line(struct json_t *object);            /* prints one line on stdout, drops the object */
@@ -313,6 +317,7 @@ struct Run {
 	bool has_nonfinite;          /* a weight is, and that is an error */
 	bool *done;                  /* per segment */
 	double (*segment_errors)[2]; /* per segment */
+	double (*segment_notes)[CMPRT_NOTES];
 	Destination destination;
 	Journal *journal;
 	Schedule schedule;

@@ -42,7 +42,8 @@ int64_t task_bytes_out(const Run *run, const Task *task, int64_t port_out)
 
 bool task_is_tensor(const Task *task, int64_t port_out)
 {
-	return !task->has_keys && port_out != task->job->error_port && task->job->ports_out[port_out].value <= 0;
+	return !task->has_keys && port_out != task->job->error_port && port_out != task->note_port &&
+		   task->job->ports_out[port_out].value <= 0;
 }
 
 int64_t task_segment_begin(const Task *task, int64_t segment)
@@ -128,13 +129,21 @@ static bool check_inputs(const CmprtProgram *program, const CmprtJob *job, Cmprt
 	return true;
 }
 
+static bool check_notes(const CmprtJob *job)
+{
+	const CmprtPort *port = job->ports_out + job->port_out_count - 1;
+	return job->note_count == 0 ||
+		   (job->whole && job->port_out_count > 0 && job->error_port + 1 < job->port_out_count &&
+			   job->note_count <= CMPRT_NOTES && port->rows == job->note_count && port->row_bytes == sizeof(double));
+}
+
 static bool check_job(const CmprtProgram *program, const CmprtJob *job, CmprtError *error)
 {
 	if (!check_inputs(program, job, error) || !check_shares(job, program->select_count, error))
 		return false;
 	for (int64_t i = 0; i < job->port_out_count; i++) {
 		const CmprtPort *port = &job->ports_out[i];
-		if (i == job->error_port)
+		if (i == job->error_port || (job->note_count && i + 1 == job->port_out_count))
 			continue;
 		if (port->value > 0 && !check_value(program, job, port, error))
 			return false;
@@ -145,7 +154,7 @@ static bool check_job(const CmprtProgram *program, const CmprtJob *job, CmprtErr
 		if (!check_port(job, port, program->output_count, bytes, error))
 			return false;
 	}
-	if (job->error_port >= job->port_out_count || job->rows < 0)
+	if (job->error_port >= job->port_out_count || job->rows < 0 || !check_notes(job))
 		return error_bad_table(error, job->label, "counts out of range");
 	if (!job->kernel &&
 		(job->port_in_count != 1 || job->port_out_count != 1 || job->error_port >= 0 ||
@@ -186,6 +195,7 @@ static void build_task(Task *task, const CmprtJob *job, bool has_keys)
 	task->has_keys = has_keys;
 	task->is_streamed = !job->kernel || !job->whole;
 	task->has_error = job->kernel && job->error_port >= 0;
+	task->note_port = job->note_count ? job->port_out_count - 1 : -1;
 	task->rows = job->kernel ? job->rows : task_port_rows(task, &job->ports_in[0]);
 	for (int64_t i = 0; i < job->port_in_count; i++) {
 		task->row_in += task_row_bytes(task, &job->ports_in[i]);
@@ -262,7 +272,8 @@ bool tasks_build(Run *run, CmprtError *error)
 	}
 	run->done = calloc((size_t)run->segment_count + 1, sizeof *run->done);
 	run->segment_errors = calloc((size_t)run->segment_count + 1, sizeof *run->segment_errors);
-	if (!run->done || !run->segment_errors)
+	run->segment_notes = calloc((size_t)run->segment_count + 1, sizeof *run->segment_notes);
+	if (!run->done || !run->segment_errors || !run->segment_notes)
 		return error_out_of_memory(error);
 	return build_key_tasks(run, error);
 }

@@ -92,6 +92,9 @@ static bool run_whole(
 		if (!move_port(run, task, i, true, buffers[job->port_in_count + i], &record->sum, error))
 			return false;
 	}
+	if (task->note_port >= 0)
+		memcpy(record->notes, buffers[job->port_in_count + task->note_port],
+			(size_t)job->note_count * sizeof *record->notes);
 	const double *errors = task->has_error ? buffers[job->port_in_count + job->error_port] : NULL;
 	for (int64_t row = 0; row < job->rows && errors; row++) {
 		record->error[0] += errors[2 * row];

@@ -466,6 +466,9 @@ static void check_statement(Checker *ck, const Node *node)
 	case N_LAYER:
 		check_net_statement(ck, node);
 		return;
+	case N_NOTE:
+		diag_error(ck->c, node->loc, "`report` stands in a pipeline, or in the body of a pass, outside of loops");
+		return;
 	case N_REQUIRE:
 		diag_error(ck->c, node->loc, "`require` stands in a pipeline, or in the body of a pass, outside of loops");
 		return;
@@ -484,6 +487,14 @@ static void check_condition(Checker *ck, const Node *condition)
 	ck->has_facts = had_facts;
 }
 
+/* `report` of a pass: a number that the run tells of each tensor, perhaps not always. */
+static void check_note(Checker *ck, const Node *node)
+{
+	check_scalar(ck, node->kids[0]);
+	if (node->kids[1])
+		check_scalar(ck, node->kids[1]);
+}
+
 void check_equations(Checker *ck, const Node *body)
 {
 	Collector collector = {ck, false};
@@ -493,6 +504,8 @@ void check_equations(Checker *ck, const Node *body)
 	for (uint32_t i = 0; i < body->kid_count; i++)
 		if (body->kids[i]->kind == N_REQUIRE && is_pass)
 			check_condition(ck, body->kids[i]->kids[0]);
+		else if (body->kids[i]->kind == N_NOTE && is_pass)
+			check_note(ck, body->kids[i]);
 		else
 			check_statement(ck, body->kids[i]);
 	if (diag_errors(ck->c) == errors)

@@ -426,6 +426,10 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 		original = keep_original(el, &original, read_count);
 		add_error(el, &original, &subject.view, rows);
 	}
+	if (!chain->values_only && !chain->places_only) {
+		notes_write(el);
+		out->notes = el->notes;
+	}
 	set_sweep(k, chain, first, chain->link_count - 1);
 	return !el->failed && input_cut(el, out) && kernel_verify(k);
 }

@@ -118,6 +118,13 @@ typedef struct Places {
 	KBuffer *mask; /* bool [extent]; as an output of a kernel, after it */
 } Places;
 
+/* report "damping", e where c */
+typedef struct Note {
+	const char *text;
+	KBuffer *buffer; /* f64: e, or NaN where c does not hold */
+} Note;
+typedef VEC(Note) NoteVec;
+
 struct Elab {
 	Program *p;
 	Compiler *c;
@@ -150,6 +157,7 @@ struct Elab {
 	KBuffer *rows_met;         /* what input(w) gives; NULL: nothing asked for it */
 	size_t keys_of;            /* Chain.keys_of */
 	Places places;             /* of a `keep` that depends on data */
+	NoteVec notes;             /* of all passes so far */
 	bool has_keys;             /* and they are written: what follows is not needed; failed then, unreported */
 };
 
@@ -337,6 +345,11 @@ Entity *elab_input(Elab *el, const Node *call); /* input(w) */
 /* Whole kernel, flat: statistics become its inputs, or, of Chain.statistic, its output. False: reported. */
 bool input_cut(Elab *el, struct ChainKernel *out);
 
+/* ---- elab_note.c ---- */
+
+bool elab_note(Elab *el, const Node *node);
+void notes_write(Elab *el); /* an output f64 [notes], behind the others; none where there are no notes */
+
 /* ---- elab_factors.c ---- */
 
 bool elab_keep(Elab *el, const Node *node);
@@ -486,7 +499,7 @@ typedef struct Chain {
 	bool is_unfused;    /* each link is a sweep of its own over all rows; between them the matrix lies there in f32 */
 	bool wants_values;  /* an output f32 as the file holds the matrix, behind the others: what a reader of the result
 						   sees */
-	bool wants_error;   /* a last output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
+	bool wants_error;   /* then an output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
 	int64_t input_rows; /* rows of input(w) in all of the data; 0: there is none */
 	size_t statistic; /* k: instead, what makes the k-th statistic, from 1 on, of the rows of one sample: f32 [PARAM 0,
 					   * cols]; 0: the chain */
@@ -515,6 +528,7 @@ typedef struct ChainKernel {
 	Places places;           /* of an axis of theirs, which is whole in the kernel's outputs */
 	VEC(ChainInput) inputs;  /* what kernel->inputs has after the matrix itself, in order */
 	StatisticVec statistics; /* what kernel->inputs has after those, in order */
+	NoteVec notes;           /* what the last output, f64 [notes], holds for the run to tell */
 	FamilySelectVec selects; /* over families, in order; PARAM 1 + 2 k, 2 + 2 k of the k-th: see program.def, Share */
 	bool needs_all_rows;     /* something wants the whole matrix: nothing was built; build again with `rows` given */
 } ChainKernel;

@@ -68,16 +68,18 @@ static int64_t output_ports(
 	const Plan *plan, const PlanTensor *tensor, const PlanKernel *kernel, int64_t slice, CmprtPort *out)
 {
 	const KBufferVec *outputs = &kernel->built.kernel->outputs;
+	bool has_notes = kernel->built.notes.count > 0;
+	size_t results = outputs->count - has_notes;
 	int64_t count = 0, plane = 0;
-	for (size_t i = 0; i < outputs->count; i++) {
+	for (size_t i = 0; i < results; i++) {
 		const KBuffer *buffer = outputs->at[i];
 		int64_t row_bytes = buffer_bytes(buffer, 1), rows = tensor->rows, known;
 		if (kexpr_is_const(buffer->extent[0], &known)) {
 			rows = known;
 			row_bytes = buffer_bytes(buffer, 1) / known;
 		}
-		bool is_error = plan->wants_error && i + 1 == outputs->count;
-		if (tensor->values && i + 1 + plan->wants_error == outputs->count) {
+		bool is_error = plan->wants_error && i + 1 == results;
+		if (tensor->values && i + 1 + plan->wants_error == results) {
 			out[count++] =
 				(CmprtPort){.tensor = -1, .value = tensor->values, .row_bytes = buffer_bytes(buffer, 1), .rows = 1};
 			continue;
@@ -94,6 +96,9 @@ static int64_t output_ports(
 		out[count++] = (CmprtPort){
 			.tensor = is_error ? -1 : number, .row_bytes = row_bytes, .rows = all, .offset = slice * rows * row_bytes};
 	}
+	if (has_notes)
+		out[count++] =
+			(CmprtPort){.tensor = -1, .row_bytes = sizeof(double), .rows = (int64_t)kernel->built.notes.count};
 	return count;
 }
 
@@ -162,6 +167,15 @@ static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, si
 	return job;
 }
 
+static void add_notes(Plan *plan, const NoteVec *notes, CmprtJob *job)
+{
+	CmprtNote *to = arena_array(plan->c->arena, CmprtNote, notes->count + 1);
+	for (size_t i = 0; i < notes->count; i++)
+		to[i].text = notes->at[i].text;
+	job->note_count = (int64_t)notes->count;
+	job->notes = to;
+}
+
 static void kernel_jobs(Plan *plan, JobVec *to, size_t number, size_t kernel_number)
 {
 	const PlanTensor *tensor = &plan->tensors.at[number];
@@ -172,7 +186,8 @@ static void kernel_jobs(Plan *plan, JobVec *to, size_t number, size_t kernel_num
 		CmprtPort out[64];
 		job.port_out_count = output_ports(plan, tensor, kernel, s, out);
 		job.ports_out = copy_ports(plan, out, job.port_out_count);
-		job.error_port = plan->wants_error ? job.port_out_count - 1 : -1;
+		add_notes(plan, &kernel->built.notes, &job);
+		job.error_port = plan->wants_error ? job.port_out_count - 1 - (job.note_count > 0) : -1;
 		job.dtype = kernel->built.dtype ? kernel->built.dtype->label : tensor->coded ? "F32" : tensor->file->dtype;
 		job_add(plan, to, job, kernel->built.kernel->name);
 	}
