@@ -12,14 +12,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool check_piece(const CmprtProgram *program, const CmprtPiece *piece)
+{
+	if (piece->tensor >= 0)
+		return piece->tensor < program->input_count && piece->bytes == program->inputs[piece->tensor].bytes;
+	return piece->value > 0 && piece->value <= program->value_count && piece->bytes >= 0 &&
+		   piece->bytes <= program->values[piece->value - 1].bytes;
+}
+
 static bool check_operand(const CmprtProgram *program, const CmprtNet *net, const CmprtOperand *operand)
 {
-	if (operand->value > 0)
-		return operand->value <= program->value_count && operand->bytes >= 0 &&
-			   operand->bytes <= program->values[operand->value - 1].bytes;
-	if (operand->tensor >= 0)
-		return operand->tensor < program->input_count;
-	return operand->state >= 0 && operand->state < net->state_count;
+	for (int64_t i = 0; i < operand->piece_count; i++)
+		if (!check_piece(program, &operand->pieces[i]))
+			return false;
+	return operand->state < 0 ? operand->piece_count > 0 : operand->state < net->state_count && !operand->piece_count;
 }
 
 static bool check_statistic(const CmprtProgram *program, const CmprtCall *call, const CmprtStatistic *statistic)
@@ -85,17 +91,27 @@ static int64_t statistic_bytes(const Forward *forward, const CmprtStatistic *sta
 	return bytes;
 }
 
+/* A Value that is all of an operand is read where it is. */
+static bool is_in_place(const CmprtOperand *operand)
+{
+	return operand->piece_count == 1 && operand->pieces->tensor < 0;
+}
+
+static int64_t operand_bytes(const CmprtNet *net, const CmprtOperand *operand)
+{
+	int64_t bytes =
+		operand->state >= 0 && net->states[operand->state].given >= 0 ? net->states[operand->state].bytes : 0;
+	for (int64_t i = 0; i < operand->piece_count && !is_in_place(operand); i++)
+		bytes += operand->pieces[i].bytes;
+	return bytes;
+}
+
 static int64_t call_bytes(const Forward *forward, const CmprtCall *call)
 {
 	const CmprtNet *net = forward->net;
 	int64_t bytes = 0, behind = forward->threads * align_up(call->scratch_bytes, 64);
-	for (int64_t i = 0; i < call->operand_count; i++) {
-		const CmprtOperand *operand = &call->operands[i];
-		if (operand->tensor >= 0)
-			bytes += align_up(forward->run->program->inputs[operand->tensor].bytes, 64);
-		else if (operand->state >= 0 && net->states[operand->state].given >= 0)
-			bytes += align_up(net->states[operand->state].bytes, 64);
-	}
+	for (int64_t i = 0; i < call->operand_count; i++)
+		bytes += align_up(operand_bytes(net, &call->operands[i]), 64);
 	for (int64_t i = 0; i < call->left_count; i++)
 		bytes += align_up(net->states[call->left[i]].bytes, 64);
 	for (int64_t i = 0; i < call->work_count; i++)
@@ -182,23 +198,31 @@ static void *take(char **memory, int64_t bytes)
 	return at;
 }
 
+static bool read_pieces(Forward *forward, const CmprtOperand *operand, char *to, CmprtError *error)
+{
+	for (int64_t i = 0; i < operand->piece_count; i++) {
+		const CmprtPiece *piece = &operand->pieces[i];
+		if (piece->tensor < 0)
+			memcpy(to, forward->run->values[piece->value - 1], (size_t)piece->bytes);
+		else if (!input_read(forward->run, piece->tensor, to, piece->bytes, 0, error))
+			return false;
+		to += piece->bytes;
+	}
+	return true;
+}
+
 /* Places of weights, given arrays, results and work; reads the weights. What is left of the memory is scratch. */
 static bool lay_call(Forward *forward, const CmprtCall *call, void **buffers, char **memory, CmprtError *error)
 {
 	const CmprtNet *net = forward->net;
 	for (int64_t i = 0; i < call->operand_count; i++, buffers++) {
 		const CmprtOperand *operand = &call->operands[i];
-		if (operand->value > 0) {
-			*buffers = forward->run->values[operand->value - 1];
+		if (is_in_place(operand)) {
+			*buffers = forward->run->values[operand->pieces->value - 1];
 			continue;
 		}
-		if (operand->tensor < 0) {
-			*buffers = net->states[operand->state].given >= 0 ? take(memory, net->states[operand->state].bytes) : NULL;
-			continue;
-		}
-		int64_t bytes = forward->run->program->inputs[operand->tensor].bytes;
-		*buffers = take(memory, bytes);
-		if (!input_read(forward->run, operand->tensor, *buffers, bytes, 0, error))
+		*buffers = take(memory, operand_bytes(net, operand)); /* of a state that is kept: run_sample says where */
+		if (!read_pieces(forward, operand, *buffers, error))
 			return false;
 	}
 	for (int64_t i = 0; i < call->left_count; i++)
@@ -277,7 +301,7 @@ static bool run_sample(
 	int64_t length = samples_length(&forward->samples, sample);
 	for (int64_t i = 0; i < call->operand_count; i++) {
 		const CmprtOperand *operand = &call->operands[i];
-		if (operand->tensor >= 0 || operand->value > 0)
+		if (operand->state < 0)
 			continue;
 		if (net->states[operand->state].given >= 0)
 			samples_fill(&forward->samples, sample, (Given)net->states[operand->state].given, buffers[i]);

@@ -41,13 +41,14 @@ static bool is_layer_word(const Checker *ck, const char *word, size_t length)
 	return false;
 }
 
-/* {l} in a name stands for the number of the layer. */
+/* {l} in a name stands for the number of the layer, {e} for a place along an axis: one tensor for each. */
 static void check_pattern(Checker *ck, const Node *pattern)
 {
 	for (const char *at = strchr(pattern->text, '{'); at; at = strchr(at + 1, '{')) {
 		size_t length = strcspn(at + 1, "}");
-		if (!at[1 + length] || !is_layer_word(ck, at + 1, length)) {
-			diag_error(ck->c, pattern->loc, "{%.*s} is no layer around this weight", (int)length, at + 1);
+		if (!at[1 + length] ||
+			!(is_layer_word(ck, at + 1, length) || axis_is_known(ck, name_intern(ck->c, at + 1, length)))) {
+			diag_error(ck->c, pattern->loc, "{%.*s} is no layer around this weight, and no axis", (int)length, at + 1);
 			diag_help(ck->c, "in `layer l < n { }`, {l} stands for the number of the layer");
 			return;
 		}

@@ -41,10 +41,11 @@ typedef struct NetArray {
 } NetArray;
 typedef VEC(NetArray) NetArrayVec;
 
-/* A weight of two axes whose input(w) is asked for. */
+/* A matrix whose input(w) is asked for: a weight of two axes, or a member of one of three. */
 typedef struct NetAsk {
 	Name name;
-	uint32_t columns; /* its axis that the products sum */
+	uint32_t columns; /* of its two axes the one that the products sum */
+	int64_t member;   /* its place along the first of three; -1 */
 } NetAsk;
 typedef VEC(NetAsk) NetAskVec;
 

@@ -30,7 +30,7 @@ static KExpr *find_weight(Elab *el, KExpr *e, const KBuffer *weight, KExpr **oth
 	return NULL;
 }
 
-/* The only index of the step's domain that the rows run along. */
+/* The only index of the step's domain that the rows run along; subs: of the matrix. */
 static KIndex *row_index(const KStep *step, const KExpr *factor, KExpr *const *subs)
 {
 	KIndex *row = NULL;
@@ -46,16 +46,31 @@ static KIndex *row_index(const KStep *step, const KExpr *factor, KExpr *const *s
 	return row;
 }
 
-static bool is_meeting(Elab *el, KStep *step, const KBuffer *weight, uint32_t columns, Meeting *out)
+/* The factor for one member of the weight: its place takes that of the index that numbers them. NULL: none does. */
+static KExpr *factor_of_member(Elab *el, KExpr *factor, const KExpr *place, int64_t member)
 {
+	while (place->op == OP_CAST)
+		place = place->args[0];
+	return place->op == OP_INDEX ? kexpr_substitute(el->k, factor, place->index, kexpr_int(el->k, T_I32, member))
+								 : NULL;
+}
+
+static bool is_meeting(Elab *el, KStep *step, const KBuffer *weight, const NetAsk *ask, Meeting *out)
+{
+	uint32_t matrix = ask->member < 0 ? 0 : 1;
 	KExpr *factor, *load = step->kind == STEP_REDUCE && step->reduce == REDUCE_SUM
 							   ? find_weight(el, step->value, weight, &factor)
 							   : NULL;
-	if (!load || !factor || factor->type != T_F32 || weight->rank != 2)
+	if (!load || !factor || factor->type != T_F32 || weight->rank != matrix + 2)
 		return false;
-	*out = (Meeting){step, factor, load->subs[columns], row_index(step, factor, load->subs)};
+	KExpr *const *subs = load->subs + matrix;
+	if (matrix)
+		factor = factor_of_member(el, factor, load->subs[0], ask->member);
+	if (!factor)
+		return false;
+	*out = (Meeting){step, factor, subs[ask->columns], row_index(step, factor, subs)};
 	for (uint32_t i = 0; i < step->over_count; i++)
-		if (!kexpr_uses(load->subs[columns], step->over[i]) || kexpr_uses(load->subs[1 - columns], step->over[i]))
+		if (!kexpr_uses(subs[ask->columns], step->over[i]) || kexpr_uses(subs[1 - ask->columns], step->over[i]))
 			return false;
 	return out->row != NULL;
 }
@@ -122,7 +137,7 @@ static bool is_same(Elab *el, const KStep *a, const KStep *b)
 		   kexpr_equal(with_indices(el, a->value, a, b), b->value);
 }
 
-static bool find_meeting(Elab *el, const KBuffer *weight, uint32_t columns, Name name, Loc loc, Meeting *out)
+static bool find_meeting(Elab *el, const KBuffer *weight, const NetAsk *ask, Loc loc, Meeting *out)
 {
 	bool is_met = false;
 	for (size_t i = 0; i < el->k->steps.count; i++) {
@@ -130,18 +145,18 @@ static bool find_meeting(Elab *el, const KBuffer *weight, uint32_t columns, Name
 		KStep *step = el->k->steps.at[i];
 		if (!reads(step, weight))
 			continue;
-		if (!is_meeting(el, step, weight, columns, &meeting) || is_met) {
+		if (!is_meeting(el, step, weight, ask, &meeting) || is_met) {
 			elab_error(el, step->loc,
 				is_met ? "a second product reads \"%s\": whose rows are its input is not clear"
 					   : "this is no sum of products of rows with \"%s\": it has no input",
-				name);
+				ask->name);
 			return false;
 		}
 		*out = meeting;
 		is_met = true;
 	}
 	if (!is_met)
-		elab_error(el, loc, "no product of this part reads \"%s\"", name);
+		elab_error(el, loc, "no product of this part reads \"%s\"", ask->name);
 	return is_met;
 }
 
@@ -159,16 +174,14 @@ static void insert_before(Elab *el, KStep *step, const KStep *place)
 
 bool net_rows(Elab *el, const NetAsk *ask, int64_t longest, NetKernel *out, size_t *number)
 {
-	Name name = ask->name;
-	uint32_t columns = ask->columns;
-	Entity *entity = env_find(el, name);
+	uint32_t columns = ask->columns + (ask->member < 0 ? 0 : 1);
+	Entity *entity = env_find(el, ask->name);
 	Meeting meeting;
-	if (!entity || entity->kind != ENTITY_VIEW ||
-		!find_meeting(el, entity->view.buffer, columns, name, entity->loc, &meeting))
+	if (!entity || entity->kind != ENTITY_VIEW || !find_meeting(el, entity->view.buffer, ask, entity->loc, &meeting))
 		return false;
 	KExpr *extent[2] = {meeting.row->hi, entity->view.buffer->extent[columns]};
 	NetArray array = {.source = NET_STATE, .store = store_of_type(T_F32), .rank = 2};
-	array.name = name_of(el->c, arena_printf(el->c->arena, "input(%s)", name));
+	array.name = name_of(el->c, arena_printf(el->c->arena, "input(%s)", ask->name));
 	array.is_ragged[0] = !kexpr_is_const(extent[0], &array.shape[0]);
 	array.shape[0] = array.is_ragged[0] ? longest : array.shape[0];
 	kexpr_is_const(extent[1], &array.shape[1]);

@@ -14,6 +14,7 @@
 typedef struct Asker {
 	PlanTensor *tensor;
 	NetWeight *weight;
+	NetMember *member; /* of it */
 	size_t instance;
 } Asker;
 
@@ -57,8 +58,11 @@ static bool find_asker(Calibration *work, PlanTensor *tensor)
 	Asker asker = {.tensor = tensor};
 	size_t count = 0;
 	for (size_t i = 0; i < work->net->weights.count && !asker.weight; i++)
-		if (work->net->weights.at[i].file == tensor->file)
-			asker.weight = &work->net->weights.at[i];
+		for (size_t m = 0; m < work->net->weights.at[i].members.count && !asker.weight; m++)
+			if (work->net->weights.at[i].members.at[m].file == tensor->file) {
+				asker.weight = &work->net->weights.at[i];
+				asker.member = &asker.weight->members.at[m];
+			}
 	for (size_t i = 0; i < work->net->instances.count && asker.weight; i++)
 		if (instance_reads(work->net, &work->net->instances.at[i], asker.weight)) {
 			asker.instance = i;
@@ -74,6 +78,26 @@ static bool find_asker(Calibration *work, PlanTensor *tensor)
 			  : "net %s does not read \"%s\": nothing is known of its input",
 		work->net->node->name, tensor->file->name);
 	return false;
+}
+
+/* What comes after a part reads a stack all new or all as it was. */
+static bool check_stacks(const Calibration *work)
+{
+	for (size_t i = 0; i < work->askers.count; i++) {
+		const NetWeight *weight = work->askers.at[i].weight;
+		size_t count = 0;
+		for (size_t k = 0; k < work->askers.count; k++)
+			count += work->askers.at[k].weight == weight;
+		if (count == weight->members.count)
+			continue;
+		const PlanTensor *tensor = work->askers.at[i].tensor;
+		diag_error(work->plan->c, tensor->links.at[0].statement->loc,
+			"\"%s\" is one of %zu tensors that net %s reads as one, and input(..) is asked of %zu of them",
+			tensor->file->name, weight->members.count, work->net->node->name, count);
+		diag_help(work->plan->c, "select all of them, or none");
+		return false;
+	}
+	return true;
 }
 
 /* ---- Values ---- */
@@ -177,7 +201,8 @@ static bool ask_part(Calibration *work, size_t instance)
 	for (size_t i = 0; i < work->askers.count; i++)
 		if (work->askers.at[i].instance == instance) {
 			const NetWeight *weight = work->askers.at[i].weight;
-			vec_push(arena, &asks, ((NetAsk){node_array(weight->line->kids[0])->name, !weight->is_transposed}));
+			int64_t member = weight->is_stack ? work->askers.at[i].member - weight->members.at : -1;
+			vec_push(arena, &asks, ((NetAsk){node_array(weight->line->kids[0])->name, !weight->is_transposed, member}));
 		}
 	if (!net_ask(net, instance, &asks, work->options))
 		return false;
@@ -190,7 +215,7 @@ static bool ask_part(Calibration *work, size_t instance)
 			continue;
 		if (!add_statistics(work, call, asker->tensor, built->asked.at[ask++]))
 			return false;
-		asker->tensor->values = asker->weight->value =
+		asker->tensor->values = asker->member->value =
 			take_value(work, asker->tensor->rows * asker->tensor->cols * (int64_t)sizeof(float));
 		vec_push(arena, &call->jobs, asker->tensor - work->plan->tensors.at);
 	}
@@ -211,6 +236,8 @@ bool plan_calibration(Plan *plan)
 	for (size_t i = 0; i < plan->tensors.count; i++)
 		if (tensor_asks_input(&plan->tensors.at[i]) && !find_asker(&work, &plan->tensors.at[i]))
 			return false;
+	if (!check_stacks(&work))
+		return false;
 	for (size_t i = 0; i < work.askers.count; i++)
 		last = work.askers.at[i].instance > last ? work.askers.at[i].instance : last;
 	for (size_t i = 0; i <= last; i++) {

@@ -111,23 +111,22 @@ static bool bind_given(Net *net, const Node *line, NetAxisVec *axes)
 
 /* ---- weights ---- */
 
-/* The pattern with the layer's number in the place of {l}. */
-static const char *tensor_name(const Net *net, const char *pattern, Name index, int64_t layer)
+/* The pattern with the number in the place of {index}. */
+static const char *put_number(const Net *net, const char *pattern, Name index, int64_t number)
 {
 	Text text = {.arena = net->c->arena};
 	const char *place = index ? arena_printf(net->c->arena, "{%s}", index) : NULL;
 	for (const char *found; place && (found = strstr(pattern, place)); pattern = found + strlen(place))
-		text_printf(&text, "%.*s%lld", (int)(found - pattern), pattern, (long long)layer);
+		text_printf(&text, "%.*s%lld", (int)(found - pattern), pattern, (long long)number);
 	text_printf(&text, "%s", pattern);
 	return text.at;
 }
 
-static const CkTensor *find_tensor(const Net *net, const Node *patterns, Name index, int64_t layer)
+/* The axis in {} that is left when the layer's number is put in; NULL: none. */
+static Name pattern_axis(const Net *net, const char *pattern)
 {
-	const CkTensor *file = NULL;
-	for (uint32_t i = 0; i < patterns->kid_count && !file; i++)
-		file = checkpoint_find(net->checkpoint, tensor_name(net, patterns->kids[i]->text, index, layer));
-	return file;
+	const char *open = strchr(pattern, '{'), *close = open ? strchr(open, '}') : NULL;
+	return close ? name_intern(net->c, open + 1, (size_t)(close - open - 1)) : NULL;
 }
 
 static const char *shape_text(const Net *net, const CkTensor *file)
@@ -139,16 +138,18 @@ static const char *shape_text(const Net *net, const CkTensor *file)
 	return text.at;
 }
 
-static bool bind_shape(Net *net, const Node *left, const CkTensor *file, NetAxisVec *axes)
+/* Of a stack the first axis is not the tensor's. */
+static bool bind_shape(Net *net, const Node *left, const NetWeight *weight, NetAxisVec *axes)
 {
-	uint32_t rank = left->kind == N_INDEX ? left->kid_count - 1 : 0;
+	const CkTensor *file = weight->file;
+	uint32_t first = weight->is_stack ? 2 : 1, rank = left->kind == N_INDEX ? left->kid_count - first : 0;
 	if (file->rank != rank) {
 		diag_error(net->c, left->loc, "\"%s\" of %s has the shape %s: it is not of rank %u", file->name, net->path,
 			shape_text(net, file), rank);
 		return false;
 	}
 	for (uint32_t i = 0; i < rank; i++) {
-		const Node *sub = left->kids[i + 1];
+		const Node *sub = left->kids[i + first];
 		if (sub->kind != N_NAME) {
 			diag_error(net->c, sub->loc, "the axes of a weight are names");
 			return false;
@@ -182,7 +183,8 @@ static void report_missing(const Net *net, const NetWeight *weight)
 {
 	const Node *right = weight->line->kids[2];
 	NameVec known = {0};
-	Name wanted = name_of(net->c, tensor_name(net, right->kids[0]->kids[0]->text, weight->index, weight->layer));
+	const char *pattern = put_number(net, right->kids[0]->kids[0]->text, weight->index, weight->layer);
+	Name wanted = name_of(net->c, put_number(net, pattern, pattern_axis(net, pattern), 0));
 	for (int64_t i = 0; i < net->checkpoint->tensor_count; i++)
 		vec_push(net->c->arena, &known, name_of(net->c, net->checkpoint->tensors[i].name));
 	diag_error(net->c, right->loc, "%s has no tensor \"%s\"", net->path, wanted);
@@ -201,11 +203,67 @@ void net_report_missing(const Net *net)
 	}
 }
 
+bool net_weight_is_new(const NetWeight *weight)
+{
+	return weight->members.count && weight->members.at[0].value;
+}
+
+/* The length of the axis that numbers members: it is declared, and the array's first. 0: reported. */
+static int64_t count_members(Net *net, const Node *line, Name name, NetAxisVec *axes)
+{
+	const Node *left = line->kids[0];
+	const NetAxis *axis = axis_find(axes, name);
+	if (axis && !axis->is_ragged && left->kind == N_INDEX && left->kids[1]->kind == N_NAME &&
+		left->kids[1]->name == name)
+		return axis->extent;
+	diag_error(
+		net->c, line->kids[2]->loc, "{%s} in a tensor's name is the array's first axis, of a declared length", name);
+	diag_help(net->c, "declare it: axis %s = config.num_experts", name);
+	return 0;
+}
+
+static bool add_member(Net *net, const Node *line, NetWeight *weight, const char *name, const CkTensor *file)
+{
+	const CkTensor *first = weight->file;
+	bool is_like = file && !strcmp(file->dtype, first->dtype) && file->rank == first->rank;
+	for (int64_t i = 0; is_like && i < file->rank; i++)
+		is_like = file->shape[i] == first->shape[i];
+	vec_push(net->c->arena, &weight->members, ((NetMember){file, 0}));
+	if (!file)
+		diag_error(net->c, line->kids[2]->loc, "%s has no tensor \"%s\"", net->path, name);
+	else if (!is_like)
+		diag_error(net->c, line->kids[2]->loc, "\"%s\" and \"%s\" of %s are not of one type and shape", first->name,
+			file->name, net->path);
+	return is_like;
+}
+
+/* The first of the patterns that the checkpoint has tensors for. False: reported. */
+static bool find_members(Net *net, const Node *line, NetWeight *weight, NetAxisVec *axes)
+{
+	const Node *patterns = line->kids[2]->kids[0];
+	for (uint32_t i = 0; i < patterns->kid_count && !weight->file; i++) {
+		const char *pattern = put_number(net, patterns->kids[i]->text, weight->index, weight->layer);
+		Name axis = pattern_axis(net, pattern);
+		int64_t count = axis ? count_members(net, line, axis, axes) : 1;
+		weight->file = checkpoint_find(net->checkpoint, put_number(net, pattern, axis, 0));
+		weight->is_stack = axis != NULL;
+		bool ok = count > 0;
+		for (int64_t m = 0; m < count && weight->file && ok; m++) {
+			const char *name = put_number(net, pattern, axis, m);
+			ok = add_member(net, line, weight, name, checkpoint_find(net->checkpoint, name));
+		}
+		if (!ok)
+			return false;
+	}
+	return true;
+}
+
 static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t number, NetAxisVec *axes)
 {
-	const Node *right = line->kids[2], *patterns = right->kids[0];
+	const Node *right = line->kids[2];
 	NetWeight weight = {.line = line, .layer = number, .index = layer ? layer->name : NULL};
-	weight.file = find_tensor(net, patterns, weight.index, number);
+	if (!find_members(net, line, &weight, axes))
+		return false;
 	if (weight.file && !is_plain(tensor_store(net->c, weight.file))) {
 		if (!net->has_coded)
 			diag_error(net->c, right->loc,
@@ -215,7 +273,7 @@ static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t nu
 		return false;
 	}
 	vec_push(net->c->arena, &net->weights, weight);
-	return !weight.file || bind_shape(net, line->kids[0], weight.file, axes);
+	return !weight.file || bind_shape(net, line->kids[0], &weight, axes);
 }
 
 static bool fit_lines(

@@ -10,14 +10,22 @@
 #include "elab_net.h"
 #include "plan.h"
 
+/* A tensor that a weight is, or one of those that stand one behind the other along its first axis. */
+typedef struct NetMember {
+	const CkTensor *file;
+	int64_t value; /* of a job's new weights, f32: later calls read this Value instead; 0: none */
+} NetMember;
+
 /* A weight of one layer. */
 typedef struct NetWeight {
 	const Node *line;
-	int64_t layer;        /* -1: it is in none */
-	Name index;           /* what the layer calls its number; NULL */
-	const CkTensor *file; /* NULL: the checkpoint lacks it; it has an `else`, or nothing may read it */
-	bool is_transposed;   /* of two axes: products sum the first */
-	int64_t value;        /* of a job's new weights, f32: later calls read this Value instead; 0: none */
+	int64_t layer; /* -1: it is in none */
+	Name index;    /* what the layer calls its number; NULL */
+	const CkTensor
+		*file;     /* of its first member; NULL: the checkpoint lacks it; it has an `else`, or nothing may read it */
+	bool is_stack; /* its first axis is that of the members */
+	bool is_transposed; /* of a member's two axes: products sum the first */
+	VEC(NetMember) members;
 } NetWeight;
 
 /* What the net's own lines, or those of one layer, are elaborated with. */
@@ -86,6 +94,8 @@ Net *net_fit(
 /* A weight that is read is not there, nor what should stand for it: tells all such. */
 void net_report_missing(const Net *net);
 const NetWeight *net_weight(const Net *net, const Node *line, int64_t layer);
+/* Has a job made new weights of it? */
+bool net_weight_is_new(const NetWeight *weight);
 
 /* ---- net_program.c ---- */
 

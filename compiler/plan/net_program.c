@@ -108,9 +108,11 @@ static bool find_array(void *context, const Node *line, NetArray *array)
 		net_report_missing(net);
 	if (!weight || !weight->file)
 		return false;
-	array->store = net->is_behind && weight->value ? store_of_type(T_F32) : tensor_store(net->c, weight->file);
-	array->rank = (uint32_t)weight->file->rank;
-	memcpy(array->shape, weight->file->shape, sizeof *array->shape * array->rank);
+	array->store =
+		net->is_behind && net_weight_is_new(weight) ? store_of_type(T_F32) : tensor_store(net->c, weight->file);
+	array->rank = (uint32_t)weight->file->rank + weight->is_stack;
+	array->shape[0] = (int64_t)weight->members.count;
+	memcpy(array->shape + weight->is_stack, weight->file->shape, sizeof *array->shape * (size_t)weight->file->rank);
 	return true;
 }
 
@@ -121,15 +123,19 @@ static const char *key_of(const Net *net, const NetInstance *instance, const Net
 	text_printf(&key, "%u", instance->layer ? instance->layer->loc.begin : instance->first);
 	for (size_t i = 0; i < net->weights.count; i++) {
 		const NetWeight *weight = &net->weights.at[i];
-		bool is_new = net->is_behind && weight->value;
+		bool is_new = net->is_behind && net_weight_is_new(weight);
 		if (weight->layer != instance->number && !(is_new && weight->layer < 0))
 			continue;
-		text_printf(&key, "; %s", !weight->file ? "none" : is_new ? "new" : weight->file->dtype);
+		text_printf(&key, "; %zu %s", weight->members.count,
+			!weight->file ? "none"
+			: is_new      ? "new"
+						  : weight->file->dtype);
 		for (int64_t d = 0; weight->file && d < weight->file->rank; d++)
 			text_printf(&key, " %lld", (long long)weight->file->shape[d]);
 	}
 	for (size_t i = 0; asks && i < asks->count; i++)
-		text_printf(&key, "; rows for %s %u", asks->at[i].name, asks->at[i].columns);
+		text_printf(
+			&key, "; rows for %s %u of %lld", asks->at[i].name, asks->at[i].columns, (long long)asks->at[i].member);
 	return key.at;
 }
 
@@ -370,20 +376,21 @@ static CmprtStatistic make_statistic(const Net *net, const NetKernel *built, con
 static CmprtOperand make_operand(const Net *net, const NetCall *call, const NetArray *array, StateVec *states)
 {
 	const NetInstance *instance = &net->instances.at[call->instance];
-	CmprtOperand operand = {.tensor = -1, .state = -1};
-	if (array->source != NET_WEIGHT) {
-		operand.state = state_number(net, states, array, false);
-		return operand;
-	}
+	if (array->source != NET_WEIGHT)
+		return (CmprtOperand){.state = state_number(net, states, array, false)};
 	const NetWeight *weight = net_weight(net, array->line, instance->number);
 	weight = weight ? weight : net_weight(net, array->line, -1);
-	if (call->is_behind && weight->value) {
-		operand.value = weight->value;
-		operand.bytes = buffer_bytes(array->buffer);
-	} else {
-		operand.tensor = weight->file - net->checkpoint->tensors;
+	int64_t count = (int64_t)weight->members.count;
+	CmprtPiece *pieces = arena_array(net->c->arena, CmprtPiece, count);
+	for (int64_t i = 0; i < count; i++) {
+		const NetMember *member = &weight->members.at[i];
+		if (call->is_behind && member->value)
+			pieces[i] =
+				(CmprtPiece){.tensor = -1, .value = member->value, .bytes = buffer_bytes(array->buffer) / count};
+		else
+			pieces[i] = (CmprtPiece){.tensor = member->file - net->checkpoint->tensors, .bytes = member->file->bytes};
 	}
-	return operand;
+	return (CmprtOperand){.state = -1, .piece_count = count, .pieces = pieces};
 }
 
 static CmprtCall make_call(const Net *net, const NetCall *call, StateVec *states)

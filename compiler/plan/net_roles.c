@@ -46,12 +46,14 @@ static const Node *reading_of(const Node *node, Name name)
 	return found;
 }
 
-/* Is there a sum over the first axis of the matrix and not over its second? */
+/* Is there a sum over the first of the two last axes of the array and not over its last? */
 static bool is_summed_first(const Node *node, Name name)
 {
 	const Node *axes = node->kind == N_CALL && node->kids[0]->kind == N_INDEX ? node->kids[0] : NULL;
 	const Node *reading = axes && node->kid_count > 1 ? reading_of(node->kids[1], name) : NULL;
-	if (reading && reading->kid_count == 3 && binds(axes, reading->kids[1]) && !binds(axes, reading->kids[2]))
+	const Node *const *subs =
+		reading && reading->kid_count > 2 ? (const Node *const *)&reading->kids[reading->kid_count - 2] : NULL;
+	if (subs && binds(axes, subs[0]) && !binds(axes, subs[1]))
 		return true;
 	for (uint32_t i = 0; i < node->kid_count; i++)
 		if (node->kids[i] && is_summed_first(node->kids[i], name))
@@ -61,13 +63,16 @@ static bool is_summed_first(const Node *node, Name name)
 
 /* ---- rows ---- */
 
-/* The pattern as those of `roles` are written. */
-static const char *role_pattern(Compiler *c, const char *pattern, Name layer)
+/* The pattern as those of `roles` are written; *is_stack: it has a number that is not the layer's. */
+static const char *role_pattern(Compiler *c, const char *pattern, Name layer, bool *is_stack)
 {
 	Text text = {.arena = c->arena};
-	const char *place = layer ? arena_printf(c->arena, "{%s}", layer) : NULL;
-	for (const char *found; place && (found = strstr(pattern, place)); pattern = found + strlen(place))
-		text_printf(&text, "%.*s{layer}", (int)(found - pattern), pattern);
+	*is_stack = false;
+	for (const char *open; (open = strchr(pattern, '{')) && strchr(open, '}'); pattern = strchr(open, '}') + 1) {
+		bool is_layer = layer && name_intern(c, open + 1, strcspn(open + 1, "}")) == layer;
+		text_printf(&text, "%.*s%s", (int)(open - pattern), pattern, is_layer ? "{layer}" : "*");
+		*is_stack |= !is_layer;
+	}
 	text_printf(&text, "%s", pattern);
 	return text.at;
 }
@@ -81,11 +86,12 @@ static void add_rows(Compiler *c, const Node *body, Name layer, NetRoleVec *to)
 		if (line->kind != N_DEFINE || line->kids[2]->kind != N_WEIGHT)
 			continue;
 		const Node *left = line->kids[0], *patterns = line->kids[2]->kids[0];
-		bool is_matrix = left->kind == N_INDEX && left->kid_count == 3;
-		NetRole row = {
-			.roles = line->kids[2]->kids[1], .is_transposed = is_matrix && is_summed_first(body, left->kids[0]->name)};
+		bool is_turned = left->kind == N_INDEX && is_summed_first(body, left->kids[0]->name);
 		for (uint32_t k = 0; k < patterns->kid_count; k++) {
-			row.pattern = role_pattern(c, patterns->kids[k]->text, layer);
+			bool is_stack;
+			NetRole row = {.roles = line->kids[2]->kids[1]};
+			row.pattern = role_pattern(c, patterns->kids[k]->text, layer, &is_stack);
+			row.is_transposed = is_turned && left->kid_count == (is_stack ? 4 : 3);
 			vec_push(c->arena, to, row);
 		}
 	}

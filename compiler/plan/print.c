@@ -322,7 +322,8 @@ static void print_calibration(const Plan *plan, Text *to)
 		const CmprtCall *call = &net->calls[i];
 		statistics += call->statistic_count;
 		for (int64_t k = 0; k < call->operand_count; k++)
-			bytes += call->operands[k].tensor < 0 ? 0 : plan->program->inputs[call->operands[k].tensor].bytes;
+			for (int64_t m = 0; m < call->operands[k].piece_count; m++)
+				bytes += call->operands[k].pieces[m].tensor < 0 ? 0 : call->operands[k].pieces[m].bytes;
 	}
 	text_printf(to,
 		"# in between, net %s reads %lld tokens of %s: %lld calls of its parts leave %lld statistics, "

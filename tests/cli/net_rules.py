@@ -128,6 +128,9 @@ def check_refusals(case):
         ("  loss = mean[t](h[t, 0])", "is not one f32 for each token"),
         ("  loss[d] = mean[t](h[t, d])", "is not one f32 for each token"),
         ("  loss[t] = x[t] + count[d](h[t, d] > 0)", "is not one f32 for each token"),
+        ('  w[k, v, d] = weight "e{k}"\n  loss[t] = w[0, 0, 0] * t', "is the array's first axis, of a declared length"),
+        ('  axis k = 2\n  w[v, k, d] = weight "e{k}"\n  loss[t] = w[0, 0, 0] * t', "is the array's first axis"),
+        ('  axis k = 2\n  w[k, v, d] = weight "e{k}"\n  loss[t] = w[0, 0, 0] * t', 'has no tensor "e0"'),
         ("  axis a = 2000000, b = 2000000, c = 2000\n  y[t, a, b, c] = h[t, 0] * a * b * c\n"
          "  layer l < 1 { y[t, a, b, c] := y[t, a, b, c] + 1 }\n  loss[t] = y[t, 0, 0, 0]", "{ window 2048 }"),
     ]:
