@@ -100,33 +100,80 @@ def check_gpt2_turned(folder, rows):
     compare(folder, "gpt2, turned", turned, networks.GPT2, lambda _, *given: networks.run_gpt2(tensors, *given), rows)
 
 
-def check_gpt2_wanda(folder, rows):
-    """Half of what each output of the first layer's c_attn sums is zero: columns are the axis that is summed."""
-    tensors = networks.make_gpt2(networks.GPT2, 9)
-    model, out = (os.path.join(folder, name) for name in ("model", "wanda"))
+def wanda(folder, what, tensors, config, rows):
+    """What half of the weights of all linear matrices becomes"""
+    model, out = (os.path.join(folder, f"{what} {name}") for name in ("model", "out"))
     os.mkdir(model)
-    write_model(model, tensors, networks.GPT2)
+    write_model(model, tensors, config)
     write_rows(folder, rows)
     with open(os.path.join(folder, "wanda.cmp"), "w") as file:
-        file.write('model m from "model"\ndata d from "tokens.npy"\n'
+        file.write(f'model m from "{model}"\ndata d from "tokens.npy"\n'
                    f'pipeline p of m {{ prune.wanda(sparsity: 50%, data: d) on linear\n save "{out}" }}\n')
     status, _, errors = cmpc("run", os.path.join(folder, "wanda.cmp"))
-    check(status == 0, f"wanda of gpt2: {errors}")
-    found = read_tensors(os.path.join(out, "model.safetensors")) if status == 0 else {}
+    check(status == 0, f"wanda of {what}: {errors}")
+    return read_tensors(os.path.join(out, "model.safetensors")) if status == 0 else {}
+
+
+def check_mask(what, found, w, x):
+    """Rows of w that x meets"""
+    score = abs(w) * numpy.sqrt((x.numpy() ** 2).sum(0))
+    wanted = numpy.where(numpy.argsort(numpy.argsort(score, 1, kind="stable"), 1) < w.shape[1] // 2, 0, w)
+    same = (found == wanted).mean()
+    check(same > 0.999, f"wanda of {what}: {same} as PyTorch has it")
+
+
+def check_gpt2_wanda(folder, rows):
+    """Half of what each output sums is zero: columns are the axis that is summed."""
+    tensors = networks.make_gpt2(networks.GPT2, 9)
+    found = wanda(folder, "gpt2", tensors, networks.GPT2, rows)
     for name in found:
         is_linear = re.search(r"(c_attn|c_proj|c_fc)\.weight", name)
         check(not is_linear or ((found[name] == 0).sum(0) == len(found[name]) // 2).all(), f"wanda of gpt2: {name}")
     x = torch.cat([networks.gpt2_rows(tensors, networks.GPT2, torch.tensor(row)) for row in rows])
-    w = tensors["transformer.h.0.attn.c_attn.weight"].numpy()
-    score = abs(w) * numpy.sqrt((x.numpy() ** 2).sum(0))[:, None]
-    wanted = numpy.where(numpy.argsort(numpy.argsort(score, 0), 0) < len(w) // 2, 0, w)
-    same = (found.get("transformer.h.0.attn.c_attn.weight", 0) == wanted).mean()
-    check(same > 0.999, f"wanda of gpt2: {same} of the first matrix")
+    name = "transformer.h.0.attn.c_attn.weight"
+    check_mask(name, found[name].T, tensors[name].numpy().T, x)
 
 
 def check_bert(folder, rows):
     for what, has_head in (("bert", True), ("bert, no head", False)):
         compare(folder, what, networks.make_bert(networks.BERT, 7, has_head), networks.BERT, networks.run_bert, rows)
+
+
+def check_mixtral(folder, rows):
+    config = {**networks.DECODER, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2}
+    for what, changes in (("mixtral", {}), ("mixtral, one of three", {"num_local_experts": 3, "num_experts_per_tok": 1})):
+        own = {**config, **changes}
+        compare(folder, what, networks.make_mixtral(own, 10), own, networks.run_decoder, rows)
+
+
+def check_mixtral_turned(folder, rows):
+    """Experts in one tensor, as a GGUF has them."""
+    config = {**networks.DECODER, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2}
+    tensors, turned = networks.make_mixtral(config, 11), {}
+    for name, values in tensors.items():
+        found = re.fullmatch(r"model\.layers\.(\d+)\.block_sparse_moe\.experts\.(\d+)\.(w\d)\.weight", name)
+        if not found:
+            turned[name] = values
+        elif found[2] == "0":
+            part = {"w1": "gate", "w2": "down", "w3": "up"}[found[3]]
+            turned[f"blk.{found[1]}.ffn_{part}_exps.weight"] = torch.stack(
+                [tensors[name.replace("experts.0", f"experts.{expert}")] for expert in range(4)])
+    compare(folder, "mixtral, stacked", turned, config, lambda _, *given: networks.run_decoder(tensors, *given), rows)
+
+
+def check_mixtral_wanda(folder, rows):
+    """Only the tokens for which an expert is chosen count, in the first layer, which sees what it did."""
+    config = {**networks.DECODER, "model_type": "mixtral", "num_local_experts": 4, "num_experts_per_tok": 2}
+    tensors, met = networks.make_mixtral(config, 12), {}
+    found = wanda(folder, "mixtral", tensors, config, rows)
+    for row in rows:
+        networks.run_decoder(tensors, config, torch.tensor(row), met)
+    for at in [prefix for prefix in met if ".layers.0." in prefix]:
+        x = torch.stack(met[at])
+        u = torch.nn.functional.silu(tensors.run_linear(f"{at}.w1", x)) * tensors.run_linear(f"{at}.w3", x)
+        for part, rows_met in (("w1", x), ("w3", x), ("w2", u)):
+            name = f"{at}.{part}.weight"
+            check_mask(name, found[name], tensors[name].numpy(), rows_met)
 
 
 def main():
@@ -139,6 +186,9 @@ def main():
         check_gpt2_turned(folder, rows)
         check_gpt2_wanda(folder, rows)
         check_bert(folder, rows)
+        check_mixtral(folder, rows)
+        check_mixtral_turned(folder, rows)
+        check_mixtral_wanda(folder, rows)
     finish("networks")
 
 

@@ -140,7 +140,7 @@ def window_of(config, layer):
     return config.get("sliding_window")
 
 
-def run_decoder(c, config, tokens):
+def run_decoder(c, config, tokens, rows=None):
     x = F.embedding(tokens, c["model.embed_tokens.weight"])
     eps = config["rms_norm_eps"]
     for layer in range(config["num_hidden_layers"]):
@@ -148,9 +148,51 @@ def run_decoder(c, config, tokens):
         y = rms_norm(x, c[f"{at}.input_layernorm.weight"], eps)
         x = x + run_attention(c, f"{at}.self_attn", config, y, window_of(config, layer))
         y = rms_norm(x, c[f"{at}.post_attention_layernorm.weight"], eps)
-        x = x + run_mlp(c, f"{at}.mlp", y)
+        x = x + run_experts(c, config, at, y, rows)
     x = rms_norm(x, c["model.norm.weight"], eps)
     return {"logits": F.linear(x, c.get("lm_head.weight", c["model.embed_tokens.weight"]))}
+
+
+# ---- decoders with experts ----
+
+
+def make_mixtral(config, seed):
+    c, count = make_decoder(config, seed), config["num_local_experts"]
+    for layer in range(config["num_hidden_layers"]):
+        at = f"model.layers.{layer}"
+        for name in [n for n in c if n.startswith(f"{at}.mlp.")]:
+            del c[name]
+        c.linear(f"{at}.block_sparse_moe.gate", count, config["hidden_size"], False)
+        for expert in range(count):
+            prefix = f"{at}.block_sparse_moe.experts.{expert}"
+            add_mlp(c, prefix, config["hidden_size"], config["intermediate_size"], ("w1", "w3", "w2"))
+    return c
+
+
+def routed(c, x, router, count, norm_topk, experts, names, rows=None):
+    """Each token through its own experts, one by one; rows: {prefix: what meets it}"""
+    share = c.run_linear(router, x).softmax(-1)
+    top, chosen = share.topk(count, -1)
+    top = top / top.sum(-1, keepdim=True) if norm_topk else top
+    out = torch.zeros_like(x)
+    for token in range(len(x)):
+        for weight, expert in zip(top[token], chosen[token].tolist()):
+            prefix = f"{experts}.{expert}"
+            out[token] += weight * run_mlp(c, prefix, x[token], names)
+            if rows is not None:
+                rows.setdefault(prefix, []).append(x[token])
+    return out
+
+
+def run_experts(c, config, at, x, rows):
+    if f"{at}.block_sparse_moe.gate.weight" in c:
+        at = f"{at}.block_sparse_moe"
+        return routed(c, x, f"{at}.gate", config["num_experts_per_tok"], True, f"{at}.experts", ("w1", "w3", "w2"), rows)
+    if f"{at}.mlp.gate.weight" not in c:
+        return run_mlp(c, f"{at}.mlp", x)
+    at, names = f"{at}.mlp", ("gate_proj", "up_proj", "down_proj")
+    out = routed(c, x, f"{at}.gate", config["num_experts_per_tok"], config["norm_topk_prob"], f"{at}.experts", names, rows)
+    return out + torch.sigmoid(c.run_linear(f"{at}.shared_expert_gate", x)) * run_mlp(c, f"{at}.shared_expert", x)
 
 
 # ---- GPT-2 ----
