@@ -17,6 +17,8 @@ enum { TILE = 512 };
 
 typedef void Gemm(const char *ta, const char *tb, const int *m, const int *n, const int *k, const void *alpha,
 	const void *a, const int *lda, const void *b, const int *ldb, const void *beta, void *c, const int *ldc);
+typedef void Syrk(const char *uplo, const char *trans, const int *n, const int *k, const void *alpha, const void *a,
+	const int *lda, const void *beta, void *c, const int *ldc);
 typedef void Trsm(const char *side, const char *uplo, const char *ta, const char *diag, const int *m, const int *n,
 	const void *alpha, const void *a, const int *lda, void *b, const int *ldb);
 typedef void Potrf(const char *uplo, const int *n, void *a, const int *lda, int *info);
@@ -29,6 +31,7 @@ typedef void Orgqr(const int *m, const int *n, const int *k, void *a, const int 
 	const int *lwork, int *info);
 
 Gemm sgemm_, dgemm_;
+Syrk ssyrk_;
 Trsm strsm_, dtrsm_;
 Potrf spotrf_, dpotrf_;
 Trtri strtri_, dtrtri_;
@@ -74,15 +77,24 @@ static void put(const Blas *blas, void *matrix, int64_t i, double value)
 		((double *)matrix)[i] = value;
 }
 
+static int64_t count_tiles(int64_t extent, int64_t tile)
+{
+	return (extent + tile - 1) / tile;
+}
+
 static int64_t tiles_of(int64_t extent)
 {
-	return (extent + TILE - 1) / TILE;
+	return count_tiles(extent, TILE);
+}
+
+static int part_size(int64_t extent, int64_t first, int64_t tile)
+{
+	return (int)(extent - first < tile ? extent - first : tile);
 }
 
 static int tile_size(int64_t extent, int64_t tile)
 {
-	int64_t left = extent - tile * TILE;
-	return (int)(left < TILE ? left : TILE);
+	return part_size(extent, tile * TILE, TILE);
 }
 
 /* ---- products ---- */
@@ -116,6 +128,16 @@ static Operand operand_of(const float *from, int64_t rows, int64_t columns, int6
 	return (Operand){copy, columns, false, copy};
 }
 
+/* The tiles of a product: smaller ones where there would be too few to share out. */
+static int64_t product_tile(int64_t m, int64_t n)
+{
+	enum { LEAST_TILE = 128, LEAST_COUNT = 4 };
+	int64_t side = TILE;
+	while (side > LEAST_TILE && count_tiles(m, side) * count_tiles(n, side) < LEAST_COUNT)
+		side /= 2;
+	return side;
+}
+
 void cmprt_gemm_f32(void *frame, void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, void *b,
 	int64_t b_row, int64_t b_column, int64_t m, int64_t n, int64_t depth)
 {
@@ -124,17 +146,65 @@ void cmprt_gemm_f32(void *frame, void *c, int64_t c_row, void *a, int64_t a_row,
 		return;
 	const Blas *blas = &precisions[0];
 	Operand left = operand_of(a, m, depth, a_row, a_column), right = operand_of(b, depth, n, b_row, b_column);
-	int64_t columns = tiles_of(n), tiles = tiles_of(m) * columns;
+	int64_t side = product_tile(m, n), columns = count_tiles(n, side), tiles = count_tiles(m, side) * columns;
 #pragma omp parallel for schedule(dynamic, 1)
 	for (int64_t tile = 0; tile < tiles; tile++) {
-		int64_t i = tile / columns, j = tile % columns, row = i * TILE, column = j * TILE;
+		int64_t row = tile / columns * side, column = tile % columns * side;
 		const float *l = left.at + row * (left.is_turned ? 1 : left.stride);
 		const float *r = right.at + column * (right.is_turned ? right.stride : 1);
-		product(blas, tile_size(m, i), tile_size(n, j), (int)depth, blas->one, l, (int)left.stride, left.is_turned, r,
-			(int)right.stride, right.is_turned, blas->zero, at(blas, c, row, column, c_row), (int)c_row);
+		product(blas, part_size(m, row, side), part_size(n, column, side), (int)depth, blas->one, l, (int)left.stride,
+			left.is_turned, r, (int)right.stride, right.is_turned, blas->zero, at(blas, c, row, column, c_row),
+			(int)c_row);
 	}
 	cmprt_release(left.copy);
 	cmprt_release(right.copy);
+}
+
+/* upper[j, i] = lower[i, j] of one tile, in squares whose rows stay in the cache. */
+static void mirror_tile(const float *lower, float *upper, int64_t stride, int rows, int columns)
+{
+	enum { SQUARE = 16 };
+	for (int first = 0; first < rows; first += SQUARE)
+		for (int j = 0; j < columns; j++)
+			for (int i = first; i < rows && i < first + SQUARE; i++)
+				upper[j * stride + i] = lower[i * stride + j];
+}
+
+/* Tile [row, column] at or below the diagonal, and what it is above. */
+static void square_tile(const Operand *a, float *c, int64_t stride, int64_t n, int64_t row, int64_t column, int depth)
+{
+	const Blas *blas = &precisions[0];
+	int64_t along = a->is_turned ? 1 : a->stride, side = product_tile(n, n);
+	int rows = part_size(n, row, side), columns = part_size(n, column, side), a_stride = (int)a->stride,
+		c_stride = (int)stride;
+	float *lower = c + row * stride + column, *upper = c + column * stride + row;
+	if (row == column) {
+		ssyrk_("U", a->is_turned ? "N" : "T", &rows, &depth, blas->one, a->at + row * along, &a_stride, blas->zero,
+			lower, &c_stride);
+		for (int i = 0; i < rows; i++)
+			for (int j = 0; j < i; j++)
+				lower[j * stride + i] = lower[i * stride + j];
+		return;
+	}
+	product(blas, rows, columns, depth, blas->one, a->at + row * along, a_stride, a->is_turned, a->at + column * along,
+		a_stride, !a->is_turned, blas->zero, lower, c_stride);
+	mirror_tile(lower, upper, stride, rows, columns);
+}
+
+void cmprt_syrk_f32(
+	void *frame, void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, int64_t n, int64_t depth)
+{
+	if (((CmprtFrame *)frame)->sampler && sample_syrk(frame, c, c_row, a, a_row, a_column, n, depth))
+		return;
+	Operand all = operand_of(a, n, depth, a_row, a_column);
+	int64_t side = product_tile(n, n), tiles = count_tiles(n, side);
+#pragma omp parallel for schedule(dynamic, 1)
+	for (int64_t pair = 0; pair < tiles * tiles; pair++) {
+		int64_t row = pair / tiles, column = pair % tiles;
+		if (column <= row)
+			square_tile(&all, c, c_row, n, row * side, column * side, (int)depth);
+	}
+	cmprt_release(all.copy);
 }
 
 /* ---- Cholesky ---- */

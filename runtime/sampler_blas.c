@@ -198,3 +198,23 @@ bool sample_gemm(CmprtFrame *frame, void *c, int64_t c_row, void *a, int64_t a_r
 	sampler->saved += call->least * times - (clock_seconds() - begun);
 	return true;
 }
+
+bool sample_syrk(
+	CmprtFrame *frame, void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, int64_t n, int64_t depth)
+{
+	Sampler *sampler = frame->sampler;
+	int64_t side = at_most(n, 2 * GEMM_TILE);
+	SampledCall key = {.routine = SAMPLED_SYRK, .m = side, .n = side, .depth = at_most(depth, GEMM_DEPTH)};
+	double begun = clock_seconds(), part = (double)side * (double)side * (double)key.depth;
+	SampledCall *call = part > 0 && part < (double)n * (double)n * (double)depth ? find_call(sampler, key) : NULL;
+	if (!call)
+		return false;
+	CmprtFrame whole = {.sampler = NULL};
+	while (call->spent < CALL_SECONDS) {
+		double started = clock_seconds();
+		cmprt_syrk_f32(&whole, c, c_row, a, a_row, a_column, key.n, key.depth);
+		take_time(call, started);
+	}
+	sampler->saved += call->least * ((double)n * (double)n * (double)depth / part) - (clock_seconds() - begun);
+	return true;
+}

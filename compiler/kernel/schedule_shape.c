@@ -291,13 +291,29 @@ uint32_t schedule_lanes_for(const KStep *loop, int64_t turns, const ScheduleOpti
 	return lanes >= LEAST_LANES && (lanes >= options->lanes || lanes >= FEW_LANES) ? lanes : 0;
 }
 
+/* In a loop of the program, does a step write along rows of memory that turns of the loops around share? No lane gets a
+ * copy of its part of those, and would be a row away from the next at every element: vectors along the row do better.
+ */
+static bool writes_shared_rows(const KStepVec *steps, bool is_in_program)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		const KStep *step = steps->at[i];
+		bool is_along_row = is_in_program && step->kind == STEP_MAP && step->domain_count > 0 && !step->dst->scope &&
+							kexpr_uses(step->dst_subs[step->dst->rank - 1], step->domain[step->domain_count - 1]);
+		bool is_of_program = step->kind == STEP_LOOP && !is_nested_by_schedule(step);
+		if (is_along_row || writes_shared_rows(&step->body, is_in_program || is_of_program))
+			return true;
+	}
+	return false;
+}
+
 static void choose_lanes(const KStepVec *steps, const ScheduleOptions *options)
 {
 	for (size_t i = 0; i < steps->count; i++) {
 		KStep *step = steps->at[i];
 		choose_lanes(&step->body, options);
 		if (!is_nested_by_schedule(step) || step->mode == LOOP_ROWS || has_lanes_inside(&step->body) ||
-			has_rows_of_scratch(&step->body) || !is_serial(&step->body))
+			has_rows_of_scratch(&step->body) || !is_serial(&step->body) || writes_shared_rows(&step->body, false))
 			continue;
 		int64_t turns;
 		if (!kexpr_is_const(step->index->hi, &turns))

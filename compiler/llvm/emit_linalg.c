@@ -165,6 +165,14 @@ static LLVMValueRef emit_depth(Emitter *e, const KStep *step)
 	return depth;
 }
 
+/* Is it one matrix times its own transpose? */
+static bool is_square_of_one(const Product *p, const Operand *left, const Operand *right)
+{
+	return left->buffer == right->buffer && left->along_free == right->along_free &&
+		   left->along_other == right->along_other && linear_equal(left->base, right->base) &&
+		   kexpr_equal(p->row->hi, p->column->hi);
+}
+
 /* Loops over the domain's indices from number `at` on that are neither rows nor columns; inside, the call. */
 static void emit_product(Emitter *e, const Product *p, uint32_t at, Operand *to, Operand *left, Operand *right)
 {
@@ -179,6 +187,13 @@ static void emit_product(Emitter *e, const Product *p, uint32_t at, Operand *to,
 		emit_product(e, p, at + 1, to, left, right);
 		loop_end(e, &loop, 1);
 		e->index_values[index->id] = NULL;
+		return;
+	}
+	if (is_square_of_one(p, left, right)) {
+		LLVMValueRef own[] = {e->frame, operand_pointer(e, to), const_int(i64, to->along_free),
+			operand_pointer(e, left), const_int(i64, left->along_free), const_int(i64, left->along_other),
+			emit_trip_count(e, p->row), emit_depth(e, step)};
+		emit_runtime_call(e, "cmprt_syrk_f32", own);
 		return;
 	}
 	LLVMValueRef args[] = {e->frame, operand_pointer(e, to), const_int(i64, to->along_free), operand_pointer(e, left),

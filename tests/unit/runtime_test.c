@@ -73,6 +73,38 @@ static void test_linalg(const char *cpu)
 	compiler_free(c);
 }
 
+/* x'x and xx' of a matrix, both halves, for sizes around those of tiles. */
+static void check_square(Compiler *c, size_t n, size_t depth, bool is_turned)
+{
+	float *x = arena_array(c->arena, float, n *depth), *got = arena_array(c->arena, float, n *n);
+	double most = 0;
+	for (size_t i = 0; i < n * depth; i++)
+		x[i] = (float)(next_random() % 2001) * 0.001f - 1;
+	size_t row = is_turned ? 1 : depth, column = is_turned ? n : 1;
+	cmprt_syrk_f32(
+		&(CmprtFrame){.sampler = NULL}, got, (int64_t)n, x, (int64_t)row, (int64_t)column, (int64_t)n, (int64_t)depth);
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = 0; j < n; j++) {
+			double sum = 0;
+			for (size_t k = 0; k < depth; k++)
+				sum += (double)x[i * row + k * column] * (double)x[j * row + k * column];
+			most = fmax(most, fabs(sum - (double)got[i * n + j]));
+		}
+	CHECK(most < 1e-4, "square of %zu x %zu is off by %g", n, depth, most);
+}
+
+static void test_squares(const char *cpu)
+{
+	(void)cpu;
+	Compiler *c = compiler_new();
+	for (int turned = 0; turned < 2; turned++) {
+		check_square(c, 1, 5, turned);
+		check_square(c, 200, 33, turned);
+		check_square(c, 1061, 7, turned);
+	}
+	compiler_free(c);
+}
+
 /* Passes over a row of f32, as generated code makes them for its CPU. */
 static void plain_keys(const void *values, const int64_t *places, int64_t count, int32_t *keys)
 {
@@ -160,6 +192,7 @@ static void test_selection(const char *cpu)
 
 static const TestRow tests[] = {
 	{"linalg", test_linalg, false},
+	{"squares", test_squares, false},
 	{"selection", test_selection, false},
 };
 
