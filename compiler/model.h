@@ -56,6 +56,7 @@ typedef struct StoredTensor {
 	const char *name;
 	const char *dtype; /* the file's name for it, or that of the dtype whose planes it is in */
 	int64_t rank, shape[CMPRT_MAX_RANK];
+	int64_t row_axes;                   /* its last ones, that make a row: 1, but of a kernel all but the first */
 	int64_t bytes;                      /* of all its parts */
 	const CkTensor *parts[MOST_PLANES]; /* one; or the planes that hold fields, in the dtype's order */
 	bool is_single[MOST_PLANES];        /* the part holds arguments of the dtype, no rows */

@@ -193,6 +193,7 @@ static bool take_planes(Model *model, const Form *form, size_t input, const char
 			return false;
 	}
 	to->rank = 2;
+	to->row_axes = 1;
 	to->shape[0] = rows;
 	to->shape[1] = cols;
 	to->dtype = form->dtype->label;
@@ -226,7 +227,8 @@ static bool is_plane(Model *model, FormVec *forms, const CkTensor *tensor, Store
 
 static void take_plain(Model *model, const CkTensor *tensor, StoredTensor *to)
 {
-	*to = (StoredTensor){.name = tensor->name, .dtype = tensor->dtype, .rank = tensor->rank, .bytes = tensor->bytes};
+	*to = (StoredTensor){
+		.name = tensor->name, .dtype = tensor->dtype, .rank = tensor->rank, .row_axes = 1, .bytes = tensor->bytes};
 	memcpy(to->shape, tensor->shape, sizeof to->shape);
 	to->parts[to->part_count++] = tensor;
 	to->store = tensor_store(model->facts->c, tensor);

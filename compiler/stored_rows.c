@@ -21,16 +21,27 @@ const char *stored_rows_dtype(const Model *model, const CkTensor *tensor)
 	return strcmp(tensor->dtype, "U8") == 0 ? find_meta(model, "tensor", tensor->name) : NULL;
 }
 
-/* "bf16[4096]": what a row was before. */
-static bool read_row(const Model *model, const char *text, Store *input, int64_t *cols)
+/* "bf16[4096]": what a row was before; a kernel's has several axes, "bf16[96, 4]". They take the place of the file's
+ * last axis. */
+static bool read_row(const Model *model, const char *text, StoredTensor *tensor)
 {
-	char *end = NULL;
+	int64_t elements = 1, first = tensor->rank - 1;
 	size_t length = text ? strcspn(text, "[") : 0;
-	if (!length || !text[length])
+	const char *at = text + length;
+	if (!length || !*at)
 		return false;
-	*input = store_find(name_intern(model->c, text, length));
-	*cols = strtoll(text + length + 1, &end, 10);
-	return input->kind != STORE_NONE && strcmp(end, "]") == 0 && *cols > 0 && *cols <= INT32_MAX;
+	tensor->input = store_find(name_intern(model->c, text, length));
+	for (tensor->row_axes = 0; tensor->row_axes == 0 || *at == ','; tensor->row_axes++) {
+		char *end = NULL;
+		int64_t extent = strtoll(at + 1, &end, 10);
+		if (first + tensor->row_axes == CMPRT_MAX_RANK || extent < 1 || extent > INT32_MAX / elements)
+			return false;
+		tensor->shape[first + tensor->row_axes] = extent;
+		elements *= extent;
+		at = end;
+	}
+	tensor->rank = first + tensor->row_axes;
+	return tensor->input.kind != STORE_NONE && strcmp(at, "]") == 0;
 }
 
 /* Nothing of a file's text is followed anywhere. */
@@ -93,10 +104,9 @@ bool stored_rows(Model *model, StoredTensor *tensor)
 {
 	const CkTensor *file = tensor->parts[0];
 	const char *label = stored_rows_dtype(model, file), *row = find_meta(model, "row", file->name);
-	int64_t cols;
 	if (!label || !row || file->rank == 0)
 		return true;
-	if (!read_row(model, row, &tensor->input, &cols)) {
+	if (!read_row(model, row, tensor)) {
 		diag_fatal(model->c, "%s: cmpc.row.%s is \"%s\", expected the type and length of a row, such as bf16[4096]",
 			model->checkpoint->path, file->name, row);
 		return false;
@@ -104,7 +114,6 @@ bool stored_rows(Model *model, StoredTensor *tensor)
 	const DeclaredDtype *declared = find_declared(model, label);
 	if (!declared)
 		return false;
-	tensor->shape[file->rank - 1] = cols;
 	tensor->store = (Store){0};
 	tensor->dtype = label;
 	tensor->program = declared->program;

@@ -155,7 +155,10 @@ static Kernel *make_kernel(Values *values, const StoredTensor *tensor, Decoder *
 
 static int64_t row_length(const StoredTensor *tensor)
 {
-	return tensor->shape[tensor->rank - 1];
+	int64_t length = 1;
+	for (int64_t i = 1; i <= tensor->row_axes; i++)
+		length *= tensor->shape[tensor->rank - i];
+	return length;
 }
 
 static int64_t row_count(const StoredTensor *tensor)

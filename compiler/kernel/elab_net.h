@@ -41,10 +41,10 @@ typedef struct NetArray {
 } NetArray;
 typedef VEC(NetArray) NetArrayVec;
 
-/* A matrix whose input(w) is asked for: a weight of two axes, or a member of one of three. */
+/* A matrix whose input(w) is asked for: a weight of two axes, a member of one of three, or a kernel of a convolution. */
 typedef struct NetAsk {
 	Name name;
-	uint32_t columns; /* of its two axes the one that the products sum */
+	uint32_t columns; /* of its two axes the one that the products sum; of a kernel, 1: all but the first are */
 	int64_t member;   /* its place along the first of three; -1 */
 } NetAsk;
 typedef VEC(NetAsk) NetAskVec;

@@ -2,8 +2,9 @@
  *
  * elab_net_rows.c: the rows that meet a weight in a part of a net: the other factor
  * of the product that a contraction sums, one row for each place of the sample, its
- * columns as the weight has them. They become an output of the part's kernel, one for
- * all weights that the same rows meet.
+ * columns as the weight has them. A kernel of a convolution is a matrix too, its
+ * first axis by all others, and its rows are windows. They become an output of the
+ * part's kernel, one for all weights that the same rows meet.
  */
 #include "elab_net.h"
 
@@ -13,6 +14,36 @@ typedef struct Meeting {
 	KExpr *column; /* of the weight, over step->over */
 	KIndex *row;
 } Meeting;
+
+static bool is_kernel(const KBuffer *weight, const NetAsk *ask)
+{
+	return ask->member < 0 && weight->rank > 2;
+}
+
+/* The first of its axes that are columns. */
+static uint32_t column_axis(const NetAsk *ask)
+{
+	return ask->columns + (ask->member < 0 ? 0 : 1);
+}
+
+/* The columns that the weight has. */
+static KExpr *column_count(Elab *el, const KBuffer *weight, const NetAsk *ask)
+{
+	KExpr *count = weight->extent[column_axis(ask)];
+	for (uint32_t i = 2; is_kernel(weight, ask) && i < weight->rank; i++)
+		count = kexpr_binary(el->k, OP_MUL, count, weight->extent[i]);
+	return count;
+}
+
+/* Which of them the load reads. */
+static KExpr *column_of(Elab *el, const KExpr *load, const NetAsk *ask)
+{
+	const KBuffer *weight = load->buffer;
+	KExpr *column = load->subs[column_axis(ask)];
+	for (uint32_t i = 2; is_kernel(weight, ask) && i < weight->rank; i++)
+		column = kexpr_binary(el->k, OP_ADD, kexpr_binary(el->k, OP_MUL, column, weight->extent[i]), load->subs[i]);
+	return column;
+}
 
 /* The load of the weight, where e is a product that it is a factor of; *others: what is multiplied with it. */
 static KExpr *find_weight(Elab *el, KExpr *e, const KBuffer *weight, KExpr **others)
@@ -30,13 +61,13 @@ static KExpr *find_weight(Elab *el, KExpr *e, const KBuffer *weight, KExpr **oth
 	return NULL;
 }
 
-/* The only index of the step's domain that the rows run along; subs: of the matrix. */
-static KIndex *row_index(const KStep *step, const KExpr *factor, KExpr *const *subs)
+/* The only index of the step's domain that the rows run along; the load is of the weight. */
+static KIndex *row_index(const KStep *step, const KExpr *factor, const KExpr *load)
 {
 	KIndex *row = NULL;
 	for (uint32_t i = 0; i < step->domain_count; i++) {
 		KIndex *index = step->domain[i];
-		bool is_of_weight = kexpr_uses(subs[0], index) || kexpr_uses(subs[1], index);
+		bool is_of_weight = kexpr_uses(load, index);
 		if (!kexpr_uses(factor, index))
 			continue;
 		if (row || is_of_weight)
@@ -61,16 +92,16 @@ static bool is_meeting(Elab *el, KStep *step, const KBuffer *weight, const NetAs
 	KExpr *factor, *load = step->kind == STEP_REDUCE && step->reduce == REDUCE_SUM
 							   ? find_weight(el, step->value, weight, &factor)
 							   : NULL;
-	if (!load || !factor || factor->type != T_F32 || weight->rank != matrix + 2)
+	if (!load || !factor || factor->type != T_F32 || weight->rank < 2 || (matrix && weight->rank != 3))
 		return false;
-	KExpr *const *subs = load->subs + matrix;
 	if (matrix)
 		factor = factor_of_member(el, factor, load->subs[0], ask->member);
 	if (!factor)
 		return false;
-	*out = (Meeting){step, factor, subs[ask->columns], row_index(step, factor, subs)};
+	uint32_t rows = matrix + 1 - ask->columns;
+	*out = (Meeting){step, factor, column_of(el, load, ask), row_index(step, factor, load)};
 	for (uint32_t i = 0; i < step->over_count; i++)
-		if (!kexpr_uses(subs[ask->columns], step->over[i]) || kexpr_uses(subs[1 - ask->columns], step->over[i]))
+		if (!kexpr_uses(out->column, step->over[i]) || kexpr_uses(load->subs[rows], step->over[i]))
 			return false;
 	return out->row != NULL;
 }
@@ -174,12 +205,11 @@ static void insert_before(Elab *el, KStep *step, const KStep *place)
 
 bool net_rows(Elab *el, const NetAsk *ask, int64_t longest, NetKernel *out, size_t *number)
 {
-	uint32_t columns = ask->columns + (ask->member < 0 ? 0 : 1);
 	Entity *entity = env_find(el, ask->name);
 	Meeting meeting;
 	if (!entity || entity->kind != ENTITY_VIEW || !find_meeting(el, entity->view.buffer, ask, entity->loc, &meeting))
 		return false;
-	KExpr *extent[2] = {meeting.row->hi, entity->view.buffer->extent[columns]};
+	KExpr *extent[2] = {meeting.row->hi, column_count(el, entity->view.buffer, ask)};
 	NetArray array = {.source = NET_STATE, .store = store_of_type(T_F32), .rank = 2};
 	array.name = name_of(el->c, arena_printf(el->c->arena, "input(%s)", ask->name));
 	array.is_ragged[0] = !kexpr_is_const(extent[0], &array.shape[0]);

@@ -289,16 +289,19 @@ static Term reduce(Elab *el, const Node *call, int op)
 	KIndex *domain[24];
 	const KExpr *values[3] = {value, limit, NULL};
 	uint32_t count = used_domain(el, values, &over, outer, domain);
+	KReduce kind = op == MEAN ? REDUCE_SUM : (KReduce)op;
+	bool is_product = kind == REDUCE_SUM && is_contraction(value, domain, count);
+	if (is_product && el->net)
+		value = elab_panels(el, value, domain, count, over.index, over.count, call->loc);
 	KBuffer *dst = elab_temp(el, axes->kids[0]->name, store_of_type(type), domain, count);
 	KExpr *subs[24];
 	index_exprs(el, domain, count, subs);
-	KReduce kind = op == MEAN ? REDUCE_SUM : (KReduce)op;
 	KStep *step = kstep_reduce(el->k, kind, dst, subs, domain, count, over.index, over.count, value);
 	step->limit = limit;
 	step->in_order = over.in_order;
 	step->loc = call->loc;
 	step->origin = el->origin;
-	step->is_contraction = kind == REDUCE_SUM && is_contraction(value, domain, count);
+	step->is_contraction = is_product;
 	vec_push(el->c->arena, el->out, step);
 	KExpr *load = kexpr_load(el->k, dst, subs);
 	if (op == MEAN)

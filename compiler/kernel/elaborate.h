@@ -244,6 +244,12 @@ Term elab_selection(Elab *el, const Node *node);
 KExpr *elab_infer_extent(
 	Elab *el, const Node *node, Name index); /* from what the index subscripts in node; NULL: from nothing */
 
+/* ---- elab_panel.c ---- */
+
+/* A product that a contraction sums, its factors f32 arrays that are read in strides. */
+KExpr *elab_panels(
+	Elab *el, KExpr *product, KIndex *const *domain, uint32_t count, KIndex *const *over, uint32_t over_count, Loc loc);
+
 /* ---- elab_family.c ---- */
 
 /* The body of a pass `on all w[n][o, i]` as one member sees it: w[n][o, i] is w[o, i]. What runs over members,

@@ -84,6 +84,14 @@ static void turn_shape(PlanTensor *tensor)
 	tensor->cols = tensor->file->shape[0];
 }
 
+/* Stored [o, ..]: all but the first axis are columns. */
+static void take_kernel_shape(PlanTensor *tensor)
+{
+	tensor->is_kernel = true;
+	tensor->cols *= tensor->rows / tensor->file->shape[0];
+	tensor->rows = tensor->file->shape[0];
+}
+
 static void take_shape(PlanTensor *tensor, const Node *axes)
 {
 	const CkTensor *file = tensor->file;
@@ -138,6 +146,8 @@ static bool take_role_of_net(Plan *plan, PlanTensor *tensor)
 		take_shape(tensor, NULL);
 		if (row->is_transposed && tensor->file->rank == 2)
 			turn_shape(tensor);
+		if (row->is_kernel && tensor->file->rank > 2 && tensor->file->shape[0] > 0)
+			take_kernel_shape(tensor);
 		return true;
 	}
 	return false;

@@ -2,7 +2,8 @@
  *
  * net_roles.c: what a net says of single tensors by their names: the roles of the
  * weight, its layer, and which way round it lies: the axis that its products sum is
- * the input's. Needs no fitting, so it serves where only part of a network is there.
+ * the input's, and so are all but the first axis of a convolution's kernel, if they
+ * sum these. Needs no fitting, so it serves where only part of a network is there.
  */
 #include "net.h"
 
@@ -46,19 +47,19 @@ static const Node *reading_of(const Node *node, Name name)
 	return found;
 }
 
-/* Is there a sum over the first of the two last axes of the array and not over its last? */
-static bool is_summed_first(const Node *node, Name name)
+/* From axis `first` on, counted from 1: is there a sum over that one and none behind it; or, with is_first false, the
+ * reverse? */
+static bool is_summed(const Node *node, Name name, uint32_t first, bool is_first)
 {
 	const Node *axes = node->kind == N_CALL && node->kids[0]->kind == N_INDEX ? node->kids[0] : NULL;
 	const Node *reading = axes && node->kid_count > 1 ? reading_of(node->kids[1], name) : NULL;
-	const Node *const *subs =
-		reading && reading->kid_count > 2 ? (const Node *const *)&reading->kids[reading->kid_count - 2] : NULL;
-	if (subs && binds(axes, subs[0]) && !binds(axes, subs[1]))
-		return true;
-	for (uint32_t i = 0; i < node->kid_count; i++)
-		if (node->kids[i] && is_summed_first(node->kids[i], name))
-			return true;
-	return false;
+	bool is_so = reading && reading->kid_count > first + 1 && binds(axes, reading->kids[first]) == is_first;
+	for (uint32_t i = first + 1; is_so && i < reading->kid_count; i++)
+		is_so = binds(axes, reading->kids[i]) != is_first;
+	for (uint32_t i = 0; i < node->kid_count && !is_so; i++)
+		is_so = node->kids[i] && is_summed(node->kids[i], name, first, is_first);
+	return is_so;
+}
 }
 
 /* ---- rows ---- */
@@ -86,12 +87,15 @@ static void add_rows(Compiler *c, const Node *body, Name layer, NetRoleVec *to)
 		if (line->kind != N_DEFINE || line->kids[2]->kind != N_WEIGHT)
 			continue;
 		const Node *left = line->kids[0], *patterns = line->kids[2]->kids[0];
-		bool is_turned = left->kind == N_INDEX && is_summed_first(body, left->kids[0]->name);
+		uint32_t rank = left->kind == N_INDEX ? left->kid_count - 1 : 0;
+		bool is_turned = rank > 1 && is_summed(body, left->kids[0]->name, rank - 1, true);
+		bool is_kernel = rank > 2 && is_summed(body, left->kids[0]->name, 1, false);
 		for (uint32_t k = 0; k < patterns->kid_count; k++) {
 			bool is_stack;
 			NetRole row = {.roles = line->kids[2]->kids[1]};
 			row.pattern = role_pattern(c, patterns->kids[k]->text, layer, &is_stack);
 			row.is_transposed = is_turned && left->kid_count == (is_stack ? 4 : 3);
+			row.is_kernel = is_kernel && !is_stack;
 			vec_push(c->arena, to, row);
 		}
 	}

@@ -113,7 +113,7 @@ static bool add_packed(Plan *plan, Tables *t, const PlanTensor *tensor, const Pl
 static bool add_rows(Plan *plan, Tables *t, const PlanTensor *tensor, const PlanKernel *kernel)
 {
 	const CkTensor *file = tensor->file;
-	int64_t shape[K_MAX_RANK + 1] = {0}, rank = file->rank > 0 ? file->rank : 1;
+	int64_t shape[K_MAX_RANK + 1] = {0}, rank = tensor->is_kernel ? 2 : file->rank > 0 ? file->rank : 1;
 	for (int64_t d = 0; d + 1 < rank; d++)
 		shape[d] = tensor->is_transposed && d + 2 == rank ? tensor->rows : file->shape[d];
 	shape[rank - 1] = kernel->built.row_bytes;
@@ -207,6 +207,16 @@ static bool add_factors(Plan *plan, Tables *t, const PlanTensor *tensor, const P
 	return true;
 }
 
+/* Blocks that readers look for along the last axis, or in matrices. */
+static bool refuse_kernel(Plan *plan, const PlanTensor *tensor)
+{
+	diag_error(plan->c, tensor->links.at[0].statement->loc,
+		"\"%s\" is a kernel of a convolution, coded across all axes but its first: %s has no form for that",
+		tensor->file->name, plan->output_format->name);
+	diag_help(plan->c, "save it as safetensors, in a dtype without planes, which `cmpc decode` reads");
+	return false;
+}
+
 static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 {
 	tensor->first_output = t->outputs.count;
@@ -222,6 +232,9 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 		else if (!kernel->built.dtype)
 			ok = add_plain(plan, t, tensor, kernel->chain.input,
 				tensor->stack * tensor->rows * tensor->cols * store_bytes(kernel->chain.input));
+		else if (tensor->is_kernel && dtype_block_elements(plan->p, kernel->built.dtype) != 1 &&
+				 (kernel->built.planes.count || dtype_layout(kernel->built.dtype, plan->output_format->name)))
+			ok = refuse_kernel(plan, tensor);
 		else if (dtype_layout(kernel->built.dtype, plan->output_format->name))
 			ok = add_packed(plan, t, tensor, kernel);
 		else if (!kernel->built.planes.count)
@@ -267,6 +280,18 @@ static const char *all_passes(Plan *plan)
 	return text.at ? text.at : "";
 }
 
+/* bf16[4096]; of a kernel, which has more axes, bf16[96, 4] */
+static const char *row_text(const Plan *plan, const PlanTensor *tensor, Store input)
+{
+	Text text = {.arena = plan->c->arena};
+	const char *type = store_name(input, &(Text){.arena = plan->c->arena});
+	text_printf(&text, "%s[%" PRId64, type, tensor->is_kernel ? tensor->file->shape[1] : tensor->cols);
+	for (int64_t d = 2; tensor->is_kernel && d < tensor->file->rank; d++)
+		text_printf(&text, ", %" PRId64, tensor->file->shape[d]);
+	text_printf(&text, "]");
+	return text.at;
+}
+
 /* What rows of bytes mean: which tensors are, what a row was before, and their dtypes' declarations. */
 static void declare_rows(Plan *plan, Tables *t)
 {
@@ -277,10 +302,9 @@ static void declare_rows(Plan *plan, Tables *t)
 		const DtypeRef *dtype = kernel ? kernel->built.dtype : NULL;
 		if (!dtype || kernel->built.planes.count || dtype_layout(dtype, plan->output_format->name))
 			continue;
-		const char *input = store_name(kernel->chain.input, &(Text){.arena = plan->c->arena});
-		const char *row = arena_printf(plan->c->arena, "%s[%" PRId64 "]", input, tensor->cols);
 		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.tensor.%s", tensor->file->name), "string", dtype->label);
-		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.row.%s", tensor->file->name), "string", row);
+		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.row.%s", tensor->file->name), "string",
+			row_text(plan, tensor, kernel->chain.input));
 		bool is_declared = false;
 		for (size_t d = 0; d < declared.count; d++)
 			is_declared |= declared.at[d] == dtype->decl->name;

@@ -91,6 +91,7 @@ typedef struct PlanTensor {
 	NameVec roles;      /* of the row that fits its name */
 	int64_t layer;      /* -1: none */
 	bool is_transposed; /* stored [i, o] */
+	bool is_kernel;     /* of a convolution: its first axis is o, all others are i */
 	int64_t stack;      /* [e, o, i]: e; else 1 */
 	int64_t rows, cols; /* of one matrix of the stack: o, i */
 	Scope *facts;
@@ -165,6 +166,7 @@ typedef struct NetRole {
 	const char *pattern; /* as one of `roles`, without * and ? */
 	const Node *roles;   /* LIST of NAME, or NULL */
 	bool is_transposed;  /* a matrix whose products sum its first axis */
+	bool is_kernel;      /* of more axes, and they sum all but its first */
 } NetRole;
 typedef VEC(NetRole) NetRoleVec;
 
