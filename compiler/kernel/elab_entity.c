@@ -101,14 +101,38 @@ static bool report_rank(Elab *el, const Node *index, uint32_t given, uint32_t ra
 	return false;
 }
 
-/* A subscript that depends on data is kept inside its axis. */
-static KExpr *in_range(Elab *el, KExpr *sub, KExpr *extent)
+static const KExpr *without_cast(const KExpr *e)
 {
-	int64_t count;
-	if (!sub->loads || !kexpr_is_const(extent, &count))
+	return e->op == OP_CAST ? e->args[0] : e;
+}
+
+/* Is it one for all values of the indices? false: it may be none, or that is not known. */
+static bool is_inside(const KExpr *sub, const KExpr *extent)
+{
+	int64_t count, lo, hi;
+	if (expr_range(sub, &lo, &hi) && kexpr_is_const(extent, &count))
+		return lo >= 0 && hi < count;
+	const KExpr *e = without_cast(sub);
+	return e->op == OP_INDEX && kexpr_is_const(e->index->lo, &lo) && lo >= 0 &&
+		   kexpr_equal(without_cast(e->index->hi), without_cast(extent));
+}
+
+/* A subscript that depends on data is kept inside its axis; where an `if` chooses, one that leaves it: both of what it
+ * chooses from are computed. In a network, whose samples have a length of their own, so is what may leave it. */
+static KExpr *in_range(Elab *el, KExpr *sub, const KExpr *length, KExpr *extent)
+{
+	int64_t count, lo, hi;
+	bool is_const = kexpr_is_const(extent, &count), is_kept = sub->loads && is_const;
+	if (el->net)
+		is_kept =
+			!is_inside(sub, extent) && (sub->loads || el->in_choice || !expr_linear_range(sub, &lo, &hi) || !is_const);
+	else if (el->in_choice && is_const && expr_linear_range(sub, &lo, &hi))
+		is_kept = lo < 0 || hi >= count;
+	if (!is_kept || (length && !sub->loads))
 		return sub;
 	KExpr *low = kexpr_binary(el->k, OP_MAX, sub, kexpr_int(el->k, sub->type, 0));
-	return kexpr_binary(el->k, OP_MIN, low, kexpr_int(el->k, sub->type, count - 1));
+	KExpr *last = kexpr_binary(el->k, OP_SUB, kexpr_cast(el->k, sub->type, extent), kexpr_int(el->k, sub->type, 1));
+	return kexpr_binary(el->k, OP_MIN, low, last);
 }
 
 /* A subscript that does not depend on data must be inside its axis. */
@@ -155,7 +179,9 @@ bool elab_subscripts(Elab *el, const Node *index, const View *view, KExpr **out,
 		} else if (sub->kind == N_SLICE || sub->kind == N_STAR) {
 			out[d] = NULL;
 		} else {
-			out[d] = in_range(el, subscript(el, sub, &count), view->extent[d]);
+			out[d] = subscript(el, sub, &count);
+			if (!el->failed)
+				out[d] = in_range(el, out[d], count, view->extent[d]);
 			check_range(el, out[d], count, view->extent[d], sub->loc);
 		}
 		if (length)

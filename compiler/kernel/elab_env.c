@@ -227,10 +227,15 @@ static bool range_of(const KExpr *e, int64_t *lo, int64_t *hi)
 	return *lo > INT32_MIN && *hi < INT32_MAX;
 }
 
+bool expr_range(const KExpr *e, int64_t *lo, int64_t *hi)
+{
+	return e->type < T_F32 && range_of(e, lo, hi);
+}
+
 bool expr_most(const KExpr *e, int64_t *hi)
 {
 	int64_t lo;
-	return e->type < T_F32 && range_of(e, &lo, hi);
+	return expr_range(e, &lo, hi);
 }
 
 /* Each index stands in a linear expression once, so its bounds are reached; `seen` holds those that were met. */

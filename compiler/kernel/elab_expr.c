@@ -270,7 +270,10 @@ Term elab_expr(Elab *el, const Node *node)
 			return c;
 		if (!c.expr)
 			return elab_expr(el, node->kids[c.value.is_true ? 1 : 2]);
+		bool in_choice = el->in_choice;
+		el->in_choice = true;
 		Term a = elab_expr(el, node->kids[1]), b = elab_expr(el, node->kids[2]);
+		el->in_choice = in_choice;
 		return el->failed ? a : term_select(el, node->loc, c, a, b);
 	}
 	default: {

@@ -142,6 +142,7 @@ struct Elab {
 	uint32_t depth;    /* of inlined calls */
 	bool in_loop;      /* := happens in place */
 	bool in_branch;    /* what is here may happen for some turns of a loop only */
+	bool in_choice;    /* an `if` decides whether what is here counts */
 	bool may_pass_end; /* subscripts may leave their axis: what is read there is 0 */
 	KExpr *guard;      /* of a data-dependent `when`: load of its condition; NULL: none */
 	bool failed;
@@ -177,6 +178,7 @@ const Axis *env_axis(const Elab *el, Name name);
 void env_add_axis(Elab *el, Name name, KExpr *extent, Loc loc);
 KIndex *elab_index(Elab *el, Name name, KExpr *extent); /* 0..extent */
 KIndex *elab_index_range(Elab *el, Name name, KExpr *lo, KExpr *hi, KExpr *extent);
+bool expr_range(const KExpr *e, int64_t *lo, int64_t *hi); /* lo <= e <= hi for all values of the indices */
 bool expr_most(
 	const KExpr *e, int64_t *hi); /* the largest value of an integer expression over indices; false: not known */
 /* The least and the largest value of a linear expression over indices with constant bounds; false: it is none. */
