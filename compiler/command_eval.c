@@ -18,7 +18,7 @@ typedef struct Evaluation {
 	Scope *facts;
 	VEC(Net *) nets; /* one for each of data */
 	VEC(CmprtData) data;
-	Name result;
+	const char *array; /* that is asked for; NULL: metrics are */
 } Evaluation;
 
 /* The model that the pipeline asked for is of, or the only one of the file. */
@@ -84,6 +84,12 @@ static bool open_model(Evaluation *e)
 	return config_bind(e->c, e->checkpoint, e->path, e->facts);
 }
 
+/* What is measured: what a token costs, whether an image is named correctly. */
+static Name result_of(const Evaluation *e, const CmprtData *data)
+{
+	return name_of(e->c, e->array ? e->array : data->channels ? "correct" : "loss");
+}
+
 /* The data set is read to know how long its samples are. */
 static bool add_data(Evaluation *e, const Decl *data)
 {
@@ -92,27 +98,38 @@ static bool add_data(Evaluation *e, const Decl *data)
 	if (!data_open(e->k.program, data, e->checkpoint, &table, &longest, &tokens))
 		return false;
 	const Decl *decl = net_of_model(e->k.program, e->model, e->checkpoint, e->facts);
-	Net *net = decl ? net_fit(e->k.program, decl, e->checkpoint, e->path, e->facts, longest) : NULL;
+	Net *net = decl ? net_fit(e->k.program, decl, e->checkpoint, e->path, e->facts, &table, longest) : NULL;
 	vec_push(e->c->arena, &e->data, table);
 	vec_push(e->c->arena, &e->nets, net);
 	if (net)
 		net->data = data->name;
-	return net && net_build(net, e->result, &(ScheduleOptions){e->k.facts.lanes});
+	return net && net_build(net, result_of(e, &table), &(ScheduleOptions){e->k.facts.lanes});
 }
 
-/* Perplexity is made of one number for each token. */
-static bool check_loss(Evaluation *e)
+/* Perplexity is made of one number for each token, accuracy of one for each image. */
+static bool check_result(Evaluation *e, const Net *net, const CmprtData *data)
 {
-	const Net *net = e->nets.at[0];
+	bool is_of_images = data->channels > 0;
 	for (size_t i = 0; i < net->states.count; i++) {
-		const NetArray *loss = &net->states.at[i];
-		if (loss->name != e->result || (loss->rank == 1 && loss->is_ragged[0] && loss->store.kind == STORE_F32))
+		const NetArray *result = &net->states.at[i];
+		bool is_good = is_of_images ? result->rank == 0 : result->rank == 1 && result->is_ragged[0];
+		if (result->name != result_of(e, data) || (is_good && result->store.kind == STORE_F32))
 			continue;
-		diag_error(e->c, net->node->loc, "\"loss\" of net %s is not one f32 for each token", net->node->name);
-		diag_help(e->c, "write: loss[t] = .. along the axis of the tokens");
+		diag_error(e->c, net->node->loc, "\"%s\" of net %s is not one f32 for each %s", result->name, net->node->name,
+			is_of_images ? "image" : "token");
+		diag_help(e->c, is_of_images ? "write: correct = is_largest(logits, label)"
+									 : "write: loss[t] = .. along the axis of the tokens");
 		return false;
 	}
 	return true;
+}
+
+static bool check_results(Evaluation *e)
+{
+	bool is_good = true;
+	for (size_t i = 0; i < e->nets.count && is_good; i++)
+		is_good = check_result(e, e->nets.at[i], &e->data.at[i]);
+	return is_good;
 }
 
 static bool fit_nets(Evaluation *e)
@@ -129,7 +146,7 @@ static bool fit_nets(Evaluation *e)
 	else if (e->k.request->array && e->data.count > 1)
 		diag_fatal(e->c, "the file declares %zu data sets: the array of one can be written", e->data.count);
 	else
-		return e->k.request->array || check_loss(e);
+		return e->k.request->array || check_results(e);
 	return false;
 }
 
@@ -156,7 +173,7 @@ static CmprtProgram make_program(Evaluation *e, const char ***kernel_names)
 	*kernel_names = arena_array(e->c->arena, const char *, calls + 1);
 	calls = 0;
 	for (size_t i = 0; i < e->nets.count; i++) {
-		nets[i] = net_tables(e->nets.at[i], &e->data.at[i], e->result, *kernel_names + calls);
+		nets[i] = net_tables(e->nets.at[i], &e->data.at[i], result_of(e, &e->data.at[i]), *kernel_names + calls);
 		calls += net_kernel_count(e->nets.at[i]);
 	}
 	*source = (CmprtSource){.path = e->path, .format = e->checkpoint->format->name};
@@ -253,7 +270,7 @@ int command_eval(Request *request)
 	int status = STATUS_DONE;
 	e.k.runs_here = true;
 	e.k.machine = (ModuleTarget){.cpu = "native"};
-	e.result = name_of(e.c, request->array ? request->array : "loss");
+	e.array = request->array;
 	if (request->emit && !has_stage(request->emit)) {
 		fprintf(stderr, "cmpc: eval: --emit takes tokens, ast, program or kernels, not \"%s\"\n", request->emit);
 		return STATUS_USAGE;

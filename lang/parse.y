@@ -467,6 +467,7 @@ equation:
 |	FOLD expression INTO word		{ $$ = make(parser, N_FOLD, @$, 2, $2, make_word(parser, $4)); }
 |	AXIS net_axes				{ $$ = take(parser, make(parser, N_AXES, @$, 0), $2); }
 |	LAYER word '<' operation body		{ $$ = make_named(parser, N_LAYER, loc_join(@1, @4), $2, 2, $4, $5); }
+|	LAYER word IN expression DOTS expression body	{ $$ = make_named(parser, N_LAYER, loc_join(@1, @6), $2, 2, make(parser, N_RANGE, @4, 2, $4, $6), $7); }
 |	left type '=' weight			{ $$ = make(parser, N_DEFINE, @$, 3, $1, $2, $4); }
 |	LAYOUT word NUMBER '{' layout_items '}'	{ $$ = take(parser, make_named(parser, N_LAYOUT, @$, $2, 0), $5); $$->number = $3->number; }
 |	PLANES STRING '{' plane_items '}'	{ $$ = take(parser, with_text(make(parser, N_PLANES, @$, 0), $2->text), $4); }

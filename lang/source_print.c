@@ -526,7 +526,7 @@ static void print_item(const Node *node, int depth, Text *to)
 		}
 		break;
 	case N_LAYER:
-		text_printf(to, "layer %s < ", node->name);
+		text_printf(to, "layer %s %s ", node->name, node->kids[0]->kind == N_RANGE ? "in" : "<");
 		print_expression(node->kids[0], IS_BITS, to);
 		print_items(node->kids[1], 0, depth, to);
 		break;

@@ -219,6 +219,35 @@ bool error_data_kind(CmprtError *error, const char *path)
 		error, "%s: data are text, .txt, or tokens: .npy (whole numbers, one or two axes), .i32 and .u16 files", path);
 }
 
+bool error_data_idx(CmprtError *error, const char *path, const char *what)
+{
+	return fail(error, "%s %s", path, what);
+}
+
+bool error_data_labels(CmprtError *error, const char *path, int64_t labels, int64_t images)
+{
+	return fail(error, "%s has %" PRId64 " labels for %" PRId64 " images", path, labels, images);
+}
+
+bool error_data_no_labels(CmprtError *error, const char *path)
+{
+	return fail(error, "%s: only images have labels; those are IDX files, named *-ubyte or *.idx", path);
+}
+
+bool error_data_classes(CmprtError *error, const char *path, int64_t label, int64_t image, int64_t classes)
+{
+	return fail(error, "%s: the label of image %" PRId64 " is %" PRId64 ", the network knows %" PRId64 " classes", path,
+		image, label, classes);
+}
+
+bool error_data_images(CmprtError *error, const char *path, const int64_t *found, const int64_t *built)
+{
+	return fail(error,
+		"%s: its images are of %" PRId64 " x %" PRId64 " x %" PRId64 ", this program was built for %" PRId64
+		" x %" PRId64 " x %" PRId64,
+		path, found[0], found[1], found[2], built[0], built[1], built[2]);
+}
+
 bool error_data_array(CmprtError *error, const char *path)
 {
 	return fail(error, "%s is no NumPy array of whole numbers with one or two axes, rows first", path);

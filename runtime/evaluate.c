@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * evaluate.c: what a network makes of a data set, as numbers: perplexity, the
- * exponential of the mean loss of a token.
+ * evaluate.c: what a network makes of a data set, as numbers: of tokens perplexity, the
+ * exponential of the mean loss of a token, of labelled images accuracy, the mean of 1
+ * for each that is named correctly and 0 for the others.
  */
 #include "forward.h"
 
@@ -15,9 +16,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool forward_loss(const Forward *forward, Loss *to, CmprtError *error)
+bool forward_score(const Forward *forward, Score *to, CmprtError *error)
 {
-	Loss loss = {0};
+	Score score = {0};
+	bool is_of_images = forward->samples.pixels != NULL;
 	double sum = 0, squares = 0;
 	int32_t *next = calloc((size_t)forward->samples.longest + 1, sizeof *next);
 	if (!next)
@@ -25,21 +27,22 @@ bool forward_loss(const Forward *forward, Loss *to, CmprtError *error)
 	for (int pass = 0; pass < 2; pass++) {
 		for (int64_t i = 0; i < forward->samples.count; i++) {
 			const float *of = (const float *)(const void *)forward_state(forward, forward->net->result, i);
-			samples_fill(&forward->samples, i, GIVEN_next, next);
+			if (!is_of_images)
+				samples_fill(&forward->samples, i, GIVEN_next, next);
 			for (int64_t t = 0; t < samples_length(&forward->samples, i); t++) {
 				if (next[t] < 0)
 					continue;
-				loss.count += pass == 0;
+				score.count += pass == 0;
 				sum += pass == 0 ? (double)of[t] : 0;
-				squares += pass == 1 ? ((double)of[t] - loss.mean) * ((double)of[t] - loss.mean) : 0;
+				squares += pass == 1 ? ((double)of[t] - score.mean) * ((double)of[t] - score.mean) : 0;
 			}
 		}
-		loss.mean = sum / (double)loss.count;
+		score.mean = sum / (double)score.count;
 	}
-	if (loss.count > 1)
-		loss.error = sqrt(squares / (double)(loss.count - 1) / (double)loss.count);
+	if (score.count > 1)
+		score.error = sqrt(squares / (double)(score.count - 1) / (double)score.count);
 	free(next);
-	*to = loss;
+	*to = score;
 	return true;
 }
 
@@ -49,16 +52,22 @@ static json_t *number(double value)
 	return isfinite(value) ? json_real(value) : json_null();
 }
 
-static void tell(const Run *run, const CmprtNet *net, const Forward *forward, Loss loss)
+static void tell(const Run *run, const CmprtNet *net, const Forward *forward, Score score)
 {
-	double perplexity = exp(loss.mean);
+	bool is_of_images = forward->samples.pixels != NULL;
+	const char *metric = is_of_images ? "accuracy" : "perplexity";
+	double value = is_of_images ? score.mean : exp(score.mean);
+	double error = is_of_images ? score.error : value * score.error;
 	if (run->options->json)
-		json_line(json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "event", "metric", "metric", "perplexity", "data",
-			net->data->name, "value", number(perplexity), "standard_error", number(perplexity * loss.error), "tokens",
-			(json_int_t)loss.count, "samples", (json_int_t)forward->samples.count));
+		json_line(json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "event", "metric", "metric", metric, "data",
+			net->data->name, "value", number(value), "standard_error", number(error),
+			is_of_images ? "images" : "tokens", (json_int_t)score.count, "samples",
+			(json_int_t)forward->samples.count));
+	else if (is_of_images)
+		printf("accuracy(%s) = %.5f +- %.5f  (%" PRId64 " images)\n", net->data->name, value, error, score.count);
 	else
-		printf("perplexity(%s) = %.5f +- %.5f  (%" PRId64 " tokens of %" PRId64 " samples)\n", net->data->name,
-			perplexity, perplexity * loss.error, loss.count, forward->samples.count);
+		printf("perplexity(%s) = %.5f +- %.5f  (%" PRId64 " tokens of %" PRId64 " samples)\n", net->data->name, value,
+			error, score.count, forward->samples.count);
 }
 
 /* ---- an array as a file ---- */
@@ -128,15 +137,15 @@ static bool write_array(const Forward *forward, const char *path, CmprtError *er
 static bool evaluate_net(Run *run, const CmprtNet *net, CmprtError *error)
 {
 	Forward forward;
-	Loss loss;
+	Score score;
 	const char *output = run->options->output;
 	if (output && !check_output(run, net, error))
 		return false;
 	bool is_done = forward_run(run, net, &forward, error);
 	if (is_done && output)
 		is_done = write_array(&forward, output, error);
-	else if (is_done && (is_done = forward_loss(&forward, &loss, error)))
-		tell(run, net, &forward, loss);
+	else if (is_done && (is_done = forward_score(&forward, &score, error)))
+		tell(run, net, &forward, score);
 	forward_free(&forward);
 	return is_done;
 }

@@ -339,8 +339,13 @@ static bool check_tokens(const Forward *forward, CmprtError *error)
 	for (int64_t i = 0; i < forward->samples.token_count && vocabulary > 0; i++)
 		if (forward->samples.token[i] >= vocabulary && forward->samples.vocabulary > 0)
 			return error_data_tokenizer(error, forward->net->data->path, forward->samples.vocabulary, vocabulary);
+		else if (forward->samples.token[i] >= vocabulary && forward->samples.pixels)
+			return error_data_classes(error, forward->net->data->path, forward->samples.token[i], i, vocabulary);
 		else if (forward->samples.token[i] >= vocabulary)
 			return error_data_vocabulary(error, forward->net->data->path, forward->samples.token[i], i, vocabulary);
+	const int64_t built[3] = {forward->net->data->channels, forward->net->data->height, forward->net->data->width};
+	if (memcmp(built, forward->samples.extents, sizeof built) != 0)
+		return error_data_images(error, forward->net->data->path, forward->samples.extents, built);
 	if (forward->net->tokens > 0 && forward->samples.token_count != forward->net->tokens)
 		return error_data_changed(error, forward->net->data->path, forward->samples.token_count, forward->net->tokens);
 	return forward->samples.longest <= forward->net->longest ||

@@ -31,11 +31,11 @@ void forward_free(Forward *forward);
 int64_t forward_state_bytes(const Forward *forward, int64_t state, int64_t sample);
 char *forward_state(const Forward *forward, int64_t state, int64_t sample);
 
-/* The mean of the losses of all tokens that were to be predicted. */
-typedef struct Loss {
-	double mean, error; /* its standard error, tokens taken for independent */
+/* The mean of what the network gives for each token that was to be predicted, or for each image. */
+typedef struct Score {
+	double mean, error; /* its standard error, tokens and images taken for independent */
 	int64_t count;
-} Loss;
-bool forward_loss(const Forward *forward, Loss *loss, CmprtError *error);
+} Score;
+bool forward_score(const Forward *forward, Score *score, CmprtError *error);
 
 #endif

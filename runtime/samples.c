@@ -27,7 +27,7 @@ typedef struct Table {
 
 /* ---- reading ---- */
 
-static bool read_file(const char *path, char **bytes, int64_t *count, CmprtError *error)
+bool data_read_file(const char *path, char **bytes, int64_t *count, CmprtError *error)
 {
 	struct stat status;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -176,7 +176,7 @@ static bool samples_of_tokens(const CmprtData *data, Samples *samples, CmprtErro
 	Table table = {0};
 	int64_t count;
 	char *bytes;
-	bool is_read = read_file(data->path, &bytes, &count, error);
+	bool is_read = data_read_file(data->path, &bytes, &count, error);
 	int64_t begin = is_read ? find_numbers(data->path, bytes, count, &table, error) : -1;
 	is_read = begin >= 0;
 	if (is_read) {
@@ -194,10 +194,15 @@ static bool samples_of_tokens(const CmprtData *data, Samples *samples, CmprtErro
 
 /* ---- which of them ---- */
 
+static int64_t image_size(const Samples *samples)
+{
+	return samples->extents[0] * samples->extents[1] * samples->extents[2];
+}
+
 /* As many as are wanted, each set of them as likely as any other, in the order they have. */
 static void choose(Samples *samples, int64_t wanted, uint64_t state)
 {
-	int64_t chosen = 0, tokens = 0, longest = 0, count = samples->count;
+	int64_t chosen = 0, tokens = 0, longest = 0, count = samples->count, size = image_size(samples);
 	for (int64_t i = 0; i < count && chosen < wanted; i++) {
 		state += 0x9e3779b97f4a7c15u; /* splitmix64 */
 		uint64_t random = (state ^ state >> 30) * 0xbf58476d1ce4e5b9u;
@@ -207,6 +212,8 @@ static void choose(Samples *samples, int64_t wanted, uint64_t state)
 			continue;
 		int64_t begin = samples->first[i], length = samples->first[i + 1] - begin;
 		memmove(samples->token + tokens, samples->token + begin, sizeof *samples->token * (size_t)length);
+		if (size)
+			memmove(samples->pixels + chosen * size, samples->pixels + i * size, (size_t)size);
 		samples->first[chosen++] = tokens;
 		tokens += length;
 		longest = length > longest ? length : longest;
@@ -224,11 +231,15 @@ bool data_is_text(const CmprtData *data)
 
 bool samples_open(const CmprtData *data, const Checkpoint *model, Samples *samples, CmprtError *error)
 {
-	bool is_text = samples_of_text && data_is_text(data);
+	bool is_text = samples_of_text && data_is_text(data), is_images = data_is_images(data);
 	*samples = (Samples){0};
+	if (!is_images && *data->labels)
+		return error_data_no_labels(error, data->path);
 	if (!is_text && (data->per_line || *data->tokenizer))
 		return error_data_no_lines(error, data->path);
-	bool is_read = is_text ? samples_of_text(data, model, samples, error) : samples_of_tokens(data, samples, error);
+	bool is_read = is_text     ? samples_of_text(data, model, samples, error)
+				   : is_images ? samples_of_images(data, samples, error)
+							   : samples_of_tokens(data, samples, error);
 	if (is_read && samples->count == 0)
 		is_read = error_data_empty(error, data->path);
 	if (is_read && data->seed >= 0 && data->samples > 0)
@@ -242,6 +253,7 @@ void samples_close(Samples *samples)
 {
 	free(samples->token);
 	free(samples->first);
+	free(samples->pixels);
 	*samples = (Samples){0};
 }
 
@@ -256,13 +268,22 @@ void samples_fill(const Samples *samples, int64_t number, Given given, int32_t *
 {
 	int64_t length = samples_length(samples, number), shift = given == GIVEN_next;
 	const int32_t *from = samples->token + samples->first[number];
+	int64_t size = image_size(samples);
+	for (int64_t i = 0; given == GIVEN_image && i < size; i++)
+		to[i] = samples->pixels[number * size + i];
+	if (given == GIVEN_image)
+		return;
 	memcpy(to, from + shift, sizeof *to * (size_t)(length - shift));
 	if (shift)
 		to[length - 1] = -1;
 }
 
-static const char *const given_names[] = {
-#define GIVEN(name, help) #name,
+static const struct {
+	const char *name;
+	int rank;
+	bool is_of_images;
+} given_arrays[] = {
+#define GIVEN(name, axes, is_of_images, help) {#name, axes, is_of_images},
 #include "samples.def"
 #undef GIVEN
 };
@@ -270,12 +291,22 @@ static const char *const given_names[] = {
 int given_find(const char *name)
 {
 	for (int i = 0; i < GIVEN_COUNT; i++)
-		if (strcmp(given_names[i], name) == 0)
+		if (strcmp(given_arrays[i].name, name) == 0)
 			return i;
 	return -1;
 }
 
 const char *given_name(int row)
 {
-	return given_names[row];
+	return given_arrays[row].name;
+}
+
+int given_rank(int row)
+{
+	return given_arrays[row].rank;
+}
+
+bool given_of_images(int row)
+{
+	return given_arrays[row].is_of_images;
 }

@@ -79,7 +79,10 @@ void check_net_statement(Checker *ck, const Node *node)
 		return;
 	if (ck->in_layer)
 		diag_error(ck->c, node->loc, "a layer does not stand in another");
-	check_scalar(ck, node->kids[0]);
+	for (uint32_t i = 0; node->kids[0]->kind == N_RANGE && i < 2; i++)
+		check_scalar(ck, node->kids[0]->kids[i]);
+	if (node->kids[0]->kind != N_RANGE)
+		check_scalar(ck, node->kids[0]);
 	frame_push(ck);
 	symbol_add(ck, SYMBOL_VALUE, node->name, node->loc);
 	add_axes(ck, node->kids[1]);

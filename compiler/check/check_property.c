@@ -54,6 +54,7 @@ static const struct {
 	{N_DATA, "seed", PROPERTY_WHOLE},
 	{N_DATA, "per", PROPERTY_PER},
 	{N_DATA, "tokenizer", PROPERTY_STRING},
+	{N_DATA, "labels", PROPERTY_STRING},
 };
 enum { PROPERTIES = sizeof properties / sizeof *properties };
 

@@ -238,7 +238,8 @@ bool expr_most(const KExpr *e, int64_t *hi)
 	return expr_range(e, &lo, hi);
 }
 
-/* Each index stands in a linear expression once, so its bounds are reached; `seen` holds those that were met. */
+/* Each index stands in a linear expression, or in a part of one, once, so its bounds are reached; `seen` holds those
+ * that were met. */
 static bool linear_range(const KExpr *e, const KIndex **seen, uint32_t *count, int64_t *lo, int64_t *hi)
 {
 	int64_t l[2], h[2], factor;
@@ -271,6 +272,13 @@ static bool linear_range(const KExpr *e, const KIndex **seen, uint32_t *count, i
 			return false;
 		*lo = (factor < 0 ? h[0] : l[0]) * factor;
 		*hi = (factor < 0 ? l[0] : h[0]) * factor;
+		return true;
+	case OP_IDIV:
+		if (!linear_range(e->args[0], seen, count, &l[0], &h[0]) || l[0] < 0 || !kexpr_is_const(e->args[1], &factor) ||
+			factor < 1)
+			return false;
+		*lo = l[0] / factor;
+		*hi = h[0] / factor;
 		return true;
 	default:
 		return false;

@@ -24,13 +24,15 @@ static int64_t property_number(Program *p, const Decl *data, const char *name, i
 static CmprtData data_table(Program *p, const Decl *data)
 {
 	Value tokenizer = property(p, data, "tokenizer"), per = property(p, data, "per");
+	Value labels = property(p, data, "labels");
 	return (CmprtData){.name = data->name,
 		.path = path_beside(p->c, data->node->loc, data->node->text),
 		.window = property_number(p, data, "window", 0),
 		.samples = property_number(p, data, "samples", 0),
 		.seed = property_number(p, data, "seed", -1),
 		.per_line = per.kind == VALUE_WORD && !strcmp(per.text, "line"),
-		.tokenizer = tokenizer.kind == VALUE_STRING ? path_beside(p->c, data->node->loc, tokenizer.text) : ""};
+		.tokenizer = tokenizer.kind == VALUE_STRING ? path_beside(p->c, data->node->loc, tokenizer.text) : "",
+		.labels = labels.kind == VALUE_STRING ? path_beside(p->c, data->node->loc, labels.text) : ""};
 }
 
 bool data_open(
@@ -45,6 +47,9 @@ bool data_open(
 	}
 	*longest = samples.longest;
 	*tokens = samples.token_count;
+	data->channels = samples.extents[0];
+	data->height = samples.extents[1];
+	data->width = samples.extents[2];
 	samples_close(&samples);
 	if (*longest <= INT32_MAX / 2)
 		return true;
@@ -120,6 +125,7 @@ bool plan_data(Plan *plan)
 	if (!data_open(plan->p, data, plan->checkpoint, plan->data, &longest, &plan->input_rows))
 		return false;
 	const Decl *net = net_of_model(plan->p, plan->model, plan->checkpoint, plan->model_facts);
-	plan->net = net ? net_fit(plan->p, net, plan->checkpoint, plan->model_path, plan->model_facts, longest) : NULL;
+	plan->net =
+		net ? net_fit(plan->p, net, plan->checkpoint, plan->model_path, plan->model_facts, plan->data, longest) : NULL;
 	return plan->net != NULL;
 }

@@ -82,31 +82,64 @@ static bool declare_axes(Net *net, const Scope *facts, const Node *body, NetAxis
 	return ok;
 }
 
-/* Data arrays have one axis, as long as the sample. */
-static bool bind_given(Net *net, const Node *line, NetAxisVec *axes)
+static bool find_given(Net *net, const Node *right)
 {
-	const Node *left = line->kids[0], *right = line->kids[2];
 	NameVec known = {0};
-	if (given_find(right->text) < 0) {
-		for (int i = 0; i < GIVEN_COUNT; i++)
+	int row = given_find(right->text);
+	if (row >= 0 && given_of_images(row) == (net->image[0] > 0))
+		return true;
+	for (int i = 0; i < GIVEN_COUNT; i++)
+		if (given_of_images(i) == (net->image[0] > 0))
 			vec_push(net->c->arena, &known, name_of(net->c, given_name(i)));
-		diag_error(net->c, right->loc, "data gives no array \"%s\"", right->text);
-		diag_nearest(net->c, name_of(net->c, right->text), &known);
-		return false;
-	}
-	if (left->kind != N_INDEX || left->kid_count != 2 || left->kids[1]->kind != N_NAME) {
-		diag_error(net->c, left->loc, "\"%s\" of data has one axis", right->text);
-		return false;
-	}
-	NetAxis axis = {left->kids[1]->name, net->longest, true, left->kids[1]->loc};
+	diag_error(net->c, right->loc, row < 0 ? "data gives no array \"%s\"" : "data of %s gives no array \"%s\"",
+		row < 0             ? right->text
+		: net->image[0] > 0 ? "images"
+							: "tokens",
+		right->text);
+	diag_nearest(net->c, name_of(net->c, right->text), &known);
+	return false;
+}
+
+/* An axis of data is as long as the sample, or as the image. */
+static bool bind_given_axis(Net *net, const Node *sub, NetAxis axis, NetAxisVec *axes)
+{
 	const NetAxis *other = axis_find(axes, axis.name);
 	if (!other)
 		vec_push(net->c->arena, axes, axis);
-	if (!other || other->is_ragged)
+	if (!other || (other->is_ragged == axis.is_ragged && other->extent == axis.extent))
 		return true;
-	diag_error(net->c, left->kids[1]->loc, "axis \"%s\" is as long as the sample here", axis.name);
+	if (axis.is_ragged)
+		diag_error(net->c, sub->loc, "axis \"%s\" is as long as the sample here", axis.name);
+	else
+		diag_error(net->c, sub->loc, "axis \"%s\" has %lld elements in the images of the data", axis.name,
+			(long long)axis.extent);
 	diag_note(net->c, other->loc, "and has %lld elements here", (long long)other->extent);
 	return false;
+}
+
+static bool bind_given(Net *net, const Node *line, NetAxisVec *axes)
+{
+	const Node *left = line->kids[0], *right = line->kids[2];
+	if (!find_given(net, right))
+		return false;
+	uint32_t rank = left->kind == N_INDEX ? left->kid_count - 1 : 0,
+			 wanted = (uint32_t)given_rank(given_find(right->text));
+	bool is_good = rank == wanted;
+	for (uint32_t i = 0; i < rank; i++)
+		is_good &= left->kids[i + 1]->kind == N_NAME;
+	if (!is_good) {
+		diag_error(net->c, left->loc, "\"%s\" of data has %s", right->text,
+			wanted == 0   ? "no axis"
+			: wanted == 1 ? "one axis"
+						  : "three axes: channels, rows, columns");
+		return false;
+	}
+	for (uint32_t i = 0; i < rank && is_good; i++) {
+		const Node *sub = left->kids[i + 1];
+		NetAxis axis = {sub->name, rank == 1 ? net->longest : net->image[i], rank == 1, sub->loc};
+		is_good = bind_given_axis(net, sub, axis, axes);
+	}
+	return is_good;
 }
 
 /* ---- weights ---- */
@@ -309,9 +342,15 @@ static const Scope *layer_facts(Net *net, const Node *layer, int64_t number)
 
 static bool fit_layers(Net *net, const Node *layer, const NetAxisVec *axes)
 {
-	int64_t count;
-	bool ok = evaluate_count(net, net->facts, layer->kids[0], "the number of layers", 0, &count);
-	for (int64_t i = 0; ok && i < count; i++) {
+	const Node *until = layer->kids[0];
+	int64_t first = 0, end;
+	bool ok = true;
+	if (until->kind == N_RANGE) {
+		ok = evaluate_count(net, net->facts, until->kids[0], "the first layer", 0, &first);
+		until = until->kids[1];
+	}
+	ok = ok && evaluate_count(net, net->facts, until, "the number of layers", 0, &end);
+	for (int64_t i = first; ok && i < end; i++) {
 		NetInstance instance = {
 			.layer = layer, .number = i, .axes = copy_axes(net, axes), .facts = layer_facts(net, layer, i)};
 		ok = fit_lines(net, layer->kids[1], layer, i, instance.facts, &instance.axes);
@@ -320,8 +359,8 @@ static bool fit_layers(Net *net, const Node *layer, const NetAxisVec *axes)
 	return ok;
 }
 
-Net *net_fit(
-	Program *p, const Decl *decl, const Checkpoint *checkpoint, const char *path, const Scope *facts, int64_t longest)
+Net *net_fit(Program *p, const Decl *decl, const Checkpoint *checkpoint, const char *path, const Scope *facts,
+	const CmprtData *data, int64_t longest)
 {
 	Net *net = arena_new_of(p->c->arena, Net);
 	const Node *body = decl->node->kids[0];
@@ -332,7 +371,8 @@ Net *net_fit(
 		.checkpoint = checkpoint,
 		.path = path,
 		.facts = facts,
-		.longest = longest};
+		.longest = longest,
+		.image = {data->channels, data->height, data->width}};
 	NetAxisVec axes = {0};
 	bool ok = fit_lines(net, body, NULL, -1, facts, &axes);
 	for (uint32_t first = 0, end; first <= body->kid_count; first = end + 1) {

@@ -67,6 +67,7 @@ typedef struct Net {
 	const Scope *facts;
 	Name data;                  /* set by the caller: kernels of several data sets stand in one module; NULL */
 	int64_t longest;            /* sample */
+	int64_t image[3];           /* channels, rows, columns; 0: data are tokens */
 	VEC(NetInstance) instances; /* in the order they run */
 	VEC(NetWeight) weights;
 	NetArrayVec states; /* that parts left so far */
@@ -88,9 +89,9 @@ void net_roles(Compiler *c, const Decl *net, NetRoleVec *to);
 
 /* The net that a model is: the one it names, or that of its architecture. NULL: reported. */
 const Decl *net_of_model(Program *p, const Decl *model, const Checkpoint *checkpoint, const Scope *facts);
-/* NULL: reported. facts has config.x. */
-Net *net_fit(
-	Program *p, const Decl *decl, const Checkpoint *checkpoint, const char *path, const Scope *facts, int64_t longest);
+/* NULL: reported. facts has config.x; data and its longest sample are as data_open found them. */
+Net *net_fit(Program *p, const Decl *decl, const Checkpoint *checkpoint, const char *path, const Scope *facts,
+	const CmprtData *data, int64_t longest);
 /* A weight that is read is not there, nor what should stand for it: tells all such. */
 void net_report_missing(const Net *net);
 const NetWeight *net_weight(const Net *net, const Node *line, int64_t layer);

@@ -96,9 +96,10 @@ static bool find_array(void *context, const Node *line, NetArray *array)
 	const Net *net = context;
 	if (array->source == NET_GIVEN) {
 		array->store = (Store){STORE_INT, 32};
-		array->rank = 1;
-		array->shape[0] = net->longest;
-		array->is_ragged[0] = true;
+		array->rank = (uint32_t)given_rank(given_find(line->kids[2]->text));
+		array->is_ragged[0] = array->rank == 1;
+		for (uint32_t i = 0; i < array->rank; i++)
+			array->shape[i] = array->rank == 1 ? net->longest : net->image[i];
 		return true;
 	}
 	const NetWeight *weight = net_weight(net, line, net->instances.at[net->instance].number);

@@ -60,7 +60,6 @@ static bool is_summed(const Node *node, Name name, uint32_t first, bool is_first
 		is_so = node->kids[i] && is_summed(node->kids[i], name, first, is_first);
 	return is_so;
 }
-}
 
 /* ---- rows ---- */
 
