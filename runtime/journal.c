@@ -329,7 +329,7 @@ static bool sum_segment(
 			XXH3_64bits_reset_withSeed(state, (uint64_t)begin * 16 + (uint64_t)p);
 			for (; at < last && is_read; at += CHUNK) {
 				int64_t count = last - at < CHUNK ? last - at : CHUNK;
-				is_read = output_read(run, port->tensor, chunk, count, port->offset + at, error);
+				is_read = output_read(run, port, chunk, count, at, error);
 				XXH3_64bits_update(state, chunk, (size_t)count);
 			}
 			*sum += XXH3_64bits_digest(state);

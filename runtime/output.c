@@ -72,18 +72,51 @@ static bool write_all(int fd, const char *path, const void *from, int64_t bytes,
 	return true;
 }
 
-bool output_write(Run *run, int64_t tensor, const void *from, int64_t bytes, int64_t offset, CmprtError *error)
+/* What lies together of a port's bytes. */
+typedef struct Stretch {
+	int64_t bytes, at; /* in its output's file */
+	int fd;
+} Stretch;
+
+/* From `offset` on of what the job has for it, at most so many bytes. */
+static Stretch find_stretch(const Run *run, const CmprtPort *port, int64_t offset, int64_t bytes)
 {
 	const CkLayout *layout = run->layout;
-	int fd = run->output_fds[layout->tensor_file[tensor]];
-	return write_all(fd, run->destination.path, from, bytes, layout->tensor_offset[tensor] + offset, error);
+	Stretch found = {
+		bytes, layout->tensor_offset[port->tensor] + port->offset, run->output_fds[layout->tensor_file[port->tensor]]};
+	if (!port->turn_unit) {
+		found.at += offset;
+		return found;
+	}
+	int64_t unit = offset / port->turn_unit, inside = offset % port->turn_unit;
+	int64_t first = unit - unit % (port->turn_slow * port->turn_fast);
+	int64_t place = first + unit % port->turn_fast * port->turn_slow + (unit - first) / port->turn_fast;
+	found.at += place * port->turn_unit + inside;
+	if (bytes > port->turn_unit - inside)
+		found.bytes = port->turn_unit - inside;
+	return found;
 }
 
-bool output_read(Run *run, int64_t tensor, void *to, int64_t bytes, int64_t offset, CmprtError *error)
+bool output_write(Run *run, const CmprtPort *port, const void *from, int64_t bytes, int64_t offset, CmprtError *error)
 {
-	const CkLayout *layout = run->layout;
-	int fd = run->output_fds[layout->tensor_file[tensor]];
-	return file_read(fd, run->destination.partial, to, bytes, layout->tensor_offset[tensor] + offset, error);
+	for (int64_t done = 0; done < bytes;) {
+		Stretch to = find_stretch(run, port, offset + done, bytes - done);
+		if (!write_all(to.fd, run->destination.path, (const char *)from + done, to.bytes, to.at, error))
+			return false;
+		done += to.bytes;
+	}
+	return true;
+}
+
+bool output_read(Run *run, const CmprtPort *port, void *to, int64_t bytes, int64_t offset, CmprtError *error)
+{
+	for (int64_t done = 0; done < bytes;) {
+		Stretch from = find_stretch(run, port, offset + done, bytes - done);
+		if (!file_read(from.fd, run->destination.partial, (char *)to + done, from.bytes, from.at, error))
+			return false;
+		done += from.bytes;
+	}
+	return true;
 }
 
 /* ---- laying out ---- */

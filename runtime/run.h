@@ -104,8 +104,9 @@ bool output_check_space(Run *run, CmprtError *error);
 bool output_open(Run *run, CmprtError *error);
 bool output_sync(Run *run, CmprtError *error);
 void output_close(Run *run);
-bool output_write(Run *run, int64_t tensor, const void *from, int64_t bytes, int64_t offset, CmprtError *error);
-bool output_read(Run *run, int64_t tensor, void *to, int64_t bytes, int64_t offset, CmprtError *error);
+/* The bytes that a job has from `offset` on in the port's rows, wherever these lie. */
+bool output_write(Run *run, const CmprtPort *port, const void *from, int64_t bytes, int64_t offset, CmprtError *error);
+bool output_read(Run *run, const CmprtPort *port, void *to, int64_t bytes, int64_t offset, CmprtError *error);
 char *output_path(const Run *run, int64_t file); /* takes: free it */
 
 /* ---- journal.c: which segments are done ---- */

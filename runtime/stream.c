@@ -81,7 +81,7 @@ bool panel_write(Run *run, const Task *task, int64_t port, const void *from, int
 	const CmprtPort *to = &task->job->ports_out[port];
 	int64_t row = task_row_bytes(task, to);
 	*sum += panel_sum(from, count * row, port, begin);
-	return output_write(run, to->tensor, from, count * row, to->offset + begin * row, error);
+	return output_write(run, to, from, count * row, begin * row, error);
 }
 
 /* ---- taking and finishing panels, under the lock ---- */

@@ -98,6 +98,12 @@ static bool check_port(const CmprtJob *job, const CmprtPort *port, int64_t tenso
 	if (port->row_bytes < 0 || port->rows < 0 || port->offset < 0 ||
 		(port->row_bytes > 0 && port->rows > (bytes - port->offset) / port->row_bytes))
 		return error_bad_table(error, job->label, "a port beyond its tensor");
+	int64_t group;
+	if (port->turn_unit &&
+		(port->turn_unit < 0 || port->turn_slow < 1 || port->turn_fast < 1 ||
+			__builtin_mul_overflow(port->turn_slow, port->turn_fast, &group) ||
+			__builtin_mul_overflow(group, port->turn_unit, &group) || port->rows * port->row_bytes % group))
+		return error_bad_table(error, job->label, "a port whose rows cannot be turned so");
 	if (job->kernel && !job->whole && port->rows != job->rows)
 		return error_bad_table(error, job->label, "a port that has not the job's rows");
 	return true;

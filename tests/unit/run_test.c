@@ -106,9 +106,9 @@ static void add_tensor(Case *c, const char *name, int64_t rows, int64_t columns,
 		.shape = c->shapes[i],
 		.bytes = rows * columns * out_bytes,
 		.shard = i % SHARDS};
-	c->ports_in[i] = (CmprtPort){i, 0, columns * 4, rows, 0};
-	c->ports_out[i][0] = (CmprtPort){i, 0, columns * out_bytes, rows, 0};
-	c->ports_out[i][1] = (CmprtPort){-1, 0, 16, rows, 0};
+	c->ports_in[i] = (CmprtPort){.tensor = i, .row_bytes = columns * 4, .rows = rows};
+	c->ports_out[i][0] = (CmprtPort){.tensor = i, .row_bytes = columns * out_bytes, .rows = rows};
+	c->ports_out[i][1] = (CmprtPort){.tensor = -1, .row_bytes = 16, .rows = rows};
 	c->params[i][1] = columns;
 	c->work[i] = rows * columns * 4;
 	c->jobs[i] = (CmprtJob){.label = c->names[i],
