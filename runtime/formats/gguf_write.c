@@ -11,6 +11,7 @@
 #include "gguf.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,21 +75,58 @@ static bool parse_number(const GgufValueType *type, const char *text, uint64_t *
 	return end != text && !*end && (errno == 0 || type->kind == 'f');
 }
 
+static int find_type(const char *name, size_t length)
+{
+	int type = 0;
+	while (type < GGUF_VALUE_TYPES &&
+		   (strncmp(gguf_value_types[type].name, name, length) || gguf_value_types[type].name[length]))
+		type++;
+	return type;
+}
+
+/* Elements of a JSON array, of a type that is a number of 4 bytes or a string. */
+static bool append_array(Bytes *raw, int type, const char *text)
+{
+	json_t *array = json_loads(text, 0, NULL), *item;
+	size_t i;
+	append_number(raw, (uint64_t)type, 4);
+	append_number(raw, json_array_size(array), 8);
+	json_array_foreach(array, i, item)
+	{
+		float real = (float)json_number_value(item);
+		uint32_t bits = (uint32_t)json_integer_value(item);
+		if (type == GGUF_FLOAT32)
+			memcpy(&bits, &real, sizeof bits);
+		if (type == GGUF_STRING)
+			append_number(raw, json_string_length(item), 8);
+		if (type == GGUF_STRING)
+			bytes_append(raw, json_string_value(item), json_string_length(item));
+		else
+			append_number(raw, bits, 4);
+	}
+	bool is_array = json_is_array(array);
+	json_decref(array);
+	return is_array;
+}
+
 static bool encode_meta(Writer *w, const CmprtMeta *meta, GgufPair *pair)
 {
 	Bytes raw = {w->pool, NULL, 0, 0};
 	uint64_t bits;
-	int type = 0;
-	while (type < GGUF_VALUE_TYPES && strcmp(gguf_value_types[type].name, meta->type) != 0)
-		type++;
+	bool is_array = *meta->type == '[';
+	int type = find_type(meta->type + is_array, strlen(meta->type) - 2 * (size_t)is_array);
 	const char *path = w->program->output_path;
 	if (type == GGUF_VALUE_TYPES || type == GGUF_ARRAY)
 		return error_set(w->error, path, "key \"%.200s\": cannot be a %.60s", meta->key, meta->type);
 	if (!*meta->key)
 		return error_set(w->error, path, "a key of the metadata is empty");
 	append_string(&raw, meta->key);
-	append_number(&raw, (uint64_t)type, 4);
-	if (type == GGUF_STRING)
+	append_number(&raw, is_array ? GGUF_ARRAY : (uint64_t)type, 4);
+	if (is_array && !append_array(&raw, type, meta->value))
+		return error_set(w->error, path, "key \"%.200s\": its value is no array", meta->key);
+	if (is_array)
+		;
+	else if (type == GGUF_STRING)
 		append_string(&raw, meta->value);
 	else if (parse_number(&gguf_value_types[type], meta->value, &bits))
 		append_number(&raw, bits, gguf_value_types[type].bytes);
