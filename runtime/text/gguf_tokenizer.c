@@ -197,6 +197,18 @@ static bool read_merges(Tokenizer *t, const Checkpoint *checkpoint)
 	return true;
 }
 
+static bool add_splitter(Tokenizer *t, int row)
+{
+	for (int i = 0; i < 4 && splitters[row].patterns[i]; i++) {
+		Step *step = steps_add_pattern(t, &t->splitter, STEP_SPLIT, PREFIX "pre", splitters[row].patterns[i]);
+		if (!step)
+			return false;
+		step->behavior = SPLIT_ISOLATED;
+	}
+	t->model.bpe.whole_first = splitters[row].whole_first;
+	return true;
+}
+
 static bool read_byte_level(Tokenizer *t, const Checkpoint *checkpoint, const int32_t *types)
 {
 	const char *name = checkpoint_meta(checkpoint, PREFIX "pre");
@@ -207,13 +219,8 @@ static bool read_byte_level(Tokenizer *t, const Checkpoint *checkpoint, const in
 	if (row == SPLITTERS)
 		return error_set(t->error, t->path,
 			PREFIX "pre: \"%.100s\" is not known; a tokenizer.json can be named instead: { tokenizer \"PATH\" }", name);
-	for (int i = 0; i < 4 && splitters[row].patterns[i]; i++) {
-		Step *step = steps_add_pattern(t, &t->splitter, STEP_SPLIT, PREFIX "pre", splitters[row].patterns[i]);
-		if (!step)
-			return false;
-		step->behavior = SPLIT_ISOLATED;
-	}
-	t->model.bpe.whole_first = splitters[row].whole_first;
+	if (!add_splitter(t, row))
+		return false;
 	take_special(t, types);
 	turn_to_bytes(t);
 	vocabulary_index(&t->model.vocabulary);
@@ -240,6 +247,48 @@ static bool read_words(Tokenizer *t, const Checkpoint *checkpoint, const int32_t
 	return add_around(t, checkpoint, PREFIX "add_bos_token", true, PREFIX "cls_token_id",
 			   number_of(checkpoint, PREFIX "bos_token_id", 101), &t->front) &&
 		   add_around(t, checkpoint, PREFIX "add_sep_token", true, PREFIX "seperator_token_id", 102, &t->back);
+}
+
+/* ---- the name of a splitter ---- */
+
+/* Where one that is known differs from another, it does so here. */
+static const char probe[] =
+	"It's what I'LL say: they've 7 of 12, 345 and 67890 things; don't 'RE-do x1y2!?\n\n  two\r\n"
+	"\ttab  (a+b)=c^2 $5 <tag>~|.. --- \xc3\xa9t\xc3\xa9 \xe4\xbd\xa0\xe5\xa5\xbd\xe3\x80\x82 "
+	"\xd9\xa3\xd9\xa4\xd9\xa5\xd9\xa6 \xf0\x9f\x99\x82   end \n ";
+
+/* Pieces of the probe, to t->from. */
+static bool split_probe(Tokenizer *t)
+{
+	pieces_clear(&t->from);
+	if (!pieces_append(t, &t->from, probe, (int64_t)strlen(probe)))
+		return false;
+	pieces_end(&t->from);
+	return steps_run(t, &t->splitter, true);
+}
+
+static bool same_pieces(const Pieces *a, const Pieces *b)
+{
+	return a->count == b->count && a->end_count == b->end_count && !memcmp(a->text, b->text, (size_t)a->count) &&
+		   !memcmp(a->ends, b->ends, sizeof *a->ends * (size_t)a->end_count);
+}
+
+const char *gguf_splitter_name(Tokenizer *t, CmprtError *error)
+{
+	const char *found = NULL;
+	t->error = error;
+	if (!split_probe(t))
+		return NULL;
+	for (int row = 0; row < SPLITTERS && !found; row++) {
+		Tokenizer *other = tokenizer_new(t->path, error);
+		if (splitters[row].whole_first == t->model.bpe.whole_first && add_splitter(other, row) && split_probe(other) &&
+			same_pieces(&t->from, &other->from))
+			found = splitters[row].name;
+		tokenizer_close(other);
+	}
+	if (!found)
+		error_set(error, t->path, "pre_tokenizer: GGUF files have no name for how it splits a text, among those known");
+	return found;
 }
 
 /* ---- which ---- */

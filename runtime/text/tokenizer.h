@@ -37,6 +37,18 @@ const Tokens *tokenizer_back(const Tokenizer *tokenizer);
 int64_t tokenizer_size(const Tokenizer *tokenizer); /* tokens are below it */
 const char *tokenizer_path(const Tokenizer *tokenizer);
 
+/* What a GGUF file says of a tokenizer; arrays have the types "[string]", "[f32]", "[i32]" and are JSON. */
+enum { TOKENIZER_MOST_META = 24 };
+typedef struct TokenizerMeta {
+	int64_t count;
+	CkMeta at[TOKENIZER_MOST_META];
+} TokenizerMeta;
+
+/* gguf_vocabulary.c: of the tokenizer.json of a folder, for a model with so many tokens; none if there is no such file.
+ * config: the text of its config.json, or NULL. What it says lies in the pool. */
+bool tokenizer_metadata(
+	const char *folder, const char *config, int64_t count, Pool *pool, TokenizerMeta *to, CmprtError *error);
+
 void tokens_add(Tokens *tokens, int32_t token);
 
 #endif

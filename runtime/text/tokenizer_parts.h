@@ -225,6 +225,10 @@ void model_byte_tokens(Model *model); /* finds <0x00> to <0xFF> */
 /* vocabulary.c: text of byte-level vocabularies as bytes, no more than it has; false: it has other characters */
 bool bytes_of_alphabet(const char *text, int64_t length, char *to, int32_t *count);
 
+/* gguf_tokenizer.c: the name that GGUF files have for how the tokenizer splits a text; NULL: none is known, reported.
+ */
+const char *gguf_splitter_name(Tokenizer *t, CmprtError *error);
+
 /* tokenizer.c */
 Tokenizer *tokenizer_new(const char *path, CmprtError *error);
 bool tokenizer_finish(Tokenizer *t); /* after all is set */
