@@ -26,6 +26,7 @@ static const struct {
 	{DECL_ROLES, "roles"},
 	{DECL_DATA, "data"},
 	{DECL_NET, "nets"},
+	{DECL_EXPORT, "exports"},
 	{DECL_LET, "constants"},
 };
 enum { SECTION_COUNT = sizeof sections / sizeof *sections, WIDEST = 110 };

@@ -89,6 +89,7 @@ static bool may_be_missing(NodeKind kind, uint32_t kid)
 	case N_NOTE:
 		return kid == 1;
 	case N_NET:
+	case N_EXPORT:
 		return kid == 1;
 	case N_WEIGHT:
 		return kid > 0;
@@ -123,7 +124,10 @@ static NodeKind required_kind(NodeKind kind, uint32_t kid)
 	case N_SAVE:
 		return N_PROP;
 	case N_NET:
+	case N_EXPORT:
 		return kid == 0 ? N_BODY : N_LIST;
+	case N_OMIT:
+		return N_STRING;
 	case N_AXES:
 		return N_DEFINE;
 	case N_WEIGHT:
@@ -152,7 +156,9 @@ static bool needs_name(NodeKind kind)
 	case N_MODEL:
 	case N_DATA:
 	case N_NET:
+	case N_EXPORT:
 	case N_LAYER:
+	case N_OMIT:
 	case N_ROLES:
 	case N_RECIPE:
 	case N_PIPELINE:

@@ -183,7 +183,7 @@ static Node *make_sharing(Parser *parser, Node *subject, const Token *what)
 %token INT_DIVIDE "//" ARROW "->" DOTS ".."
 %token <token>
 	ALL "all" AND "and" AS "as" AXIS "axis" BLOCK "block" BY "by" DATA "data" DTYPE "dtype" ELSE "else"
-	EXCEPT "except" FN "fn" FOLD "fold" FOR "for" FROM "from" HOST "host" IF "if" IMPORT "import" IN "in"
+	EXCEPT "except" EXPORT "export" FN "fn" FOLD "fold" FOR "for" FROM "from" HOST "host" IF "if" IMPORT "import" IN "in"
 	INTO "into" KEEP "keep" LAYER "layer" LAYOUT "layout" LET "let" MODEL "model" NET "net" NOT "not" OF "of"
 	ON "on" OR "or" OTHERS "others" PASS "pass" PIPELINE "pipeline" PLANES "planes" RECIPE "recipe"
 	REPORT "report" REQUIRE "require" ROLES "roles" SAVE "save" SHARING "sharing" STEP "step" TARGET "target"
@@ -202,6 +202,9 @@ static Node *make_sharing(Parser *parser, Node *subject, const Token *what)
 %left '*' '/' INT_DIVIDE '%'
 %right SIGN
 %right '^'
+/* `weight` with a name behind it is no word */
+%nonassoc NO_STRING
+%nonassoc STRING
 
 %type <token> plain_word declaring_word word selecting_word subject_word
 %type <node> declarations declaration entries entry shared_declaration dotted_name model_body data_body
@@ -210,6 +213,7 @@ static Node *make_sharing(Parser *parser, Node *subject, const Token *what)
 %type <node> roles role role_names axes axis axis_list props prop
 %type <node> equations equation body array left left_list layout_items layout_item plane_items plane_item iterated
 %type <node> net_types net_axes net_axis weight strings weight_roles role_list weight_else
+%type <node> export_rows export_row export_name exported subscripted_name
 %type <node> statements statement apply application applied selection selected_except selected_list selected_and
 %type <node> selected layers
 %type <node> expression condition comparison operation postfix primary arguments argument_list argument
@@ -246,11 +250,12 @@ entry:
 /* ---- words: keywords are names where the grammar allows it ---- */
 
 plain_word:
-	NAME | BLOCK | FOLD | FROM | HOST | KEEP | LAYOUT | OF | PLANES | WEIGHT
+	NAME | BLOCK | FOLD | FROM | HOST | KEEP | LAYOUT | OF | PLANES
+|	WEIGHT %prec NO_STRING
 ;
 
 declaring_word:
-	DATA | DTYPE | FN | MODEL | PASS | PIPELINE | RECIPE | ROLES | TARGET
+	DATA | DTYPE | EXPORT | FN | MODEL | PASS | PIPELINE | RECIPE | ROLES | TARGET
 ;
 
 word:
@@ -292,6 +297,10 @@ declaration:
 |	DATA word FROM STRING data_body		{ $$ = with_doc(with_text(name_node($5, $2->name), $4->text), $1); $$->loc = loc_join(@1, @4); }
 |	ROLES word '{' roles '}'		{ $$ = with_doc(take(parser, make_named(parser, N_ROLES, loc_join(@1, @2), $2, 0), $4), $1); }
 |	NET word net_types body			{ $$ = with_doc(make_named(parser, N_NET, loc_join(@1, @3), $2, 2, $4, $3), $1); }
+|	EXPORT word net_types INTO word '{' export_rows '}' {
+		$7->loc = loc_join(@6, @8);
+		$$ = with_op(parser, with_doc(make_named(parser, N_EXPORT, loc_join(@1, @5), $2, 2, $7, $3), $1), $5->name);
+	}
 |	RECIPE dotted_name params '{' statements '}' {
 		$5->loc = loc_join(@4, @6);
 		$$ = with_doc(make_named(parser, N_RECIPE, loc_join(@1, @3), $2, 2, $3, $5), $1);
@@ -558,6 +567,38 @@ plane_items:
 plane_item:
 	prop
 |	array type '=' expression		{ $$ = make(parser, N_DEFINE, @$, 3, $1, $2, $4); }
+;
+
+/* ---- exports ---- */
+
+export_rows:
+	%empty					{ $$ = make(parser, N_BODY, @$, 0); }
+|	export_rows export_row			{ $$ = grow(parser, $1, $2); }
+|	export_rows error SYNC			{ $$ = $1; yyerrok; }
+|	export_rows ';'				{ $$ = $1; }
+;
+
+export_row:
+	export_name type '=' expression		{ $$ = make(parser, N_DEFINE, @$, 3, $1, $2, $4); }
+|	export_name type '=' WEIGHT exported {
+		$$ = make(parser, N_DEFINE, @$, 3, $1, $2, make(parser, N_WEIGHT, loc_join(@4, @5), 3, $5, NULL, NULL));
+	}
+|	NAME '=' WEIGHT strings			{ $$ = take(parser, make_named(parser, N_OMIT, @$, $1, 0), $4); }
+|	apply
+;
+
+export_name:
+	STRING					{ $$ = make_text(parser, N_STRING, $1); }
+|	subscripted_name
+;
+
+exported:
+	strings
+|	subscripted_name			{ $$ = make(parser, N_LIST, @$, 1, $1); }
+;
+
+subscripted_name:
+	STRING INDEX_BRACKET subscripts ']'	{ $$ = take(parser, make(parser, N_INDEX, @$, 1, make_text(parser, N_STRING, $1)), $3); }
 ;
 
 /* ---- pipelines ---- */

@@ -410,6 +410,13 @@ static void print_declaration(const Node *node, int depth, Text *to)
 			print_list(node->kids[1], 0, " for ", "", to);
 		print_items(node->kids[0], 0, depth, to);
 		break;
+	case N_EXPORT:
+		text_printf(to, "export %s", node->name);
+		if (node->kids[1])
+			print_list(node->kids[1], 0, " for ", "", to);
+		text_printf(to, " into %s", node->op);
+		print_items(node->kids[0], 0, depth, to);
+		break;
 	case N_MODEL:
 	case N_DATA:
 		text_printf(to, "%s %s from ", node_kind_text(node->kind), node->name);
@@ -496,6 +503,7 @@ static void print_item(const Node *node, int depth, Text *to)
 	case N_MODEL:
 	case N_DATA:
 	case N_NET:
+	case N_EXPORT:
 	case N_ROLES:
 	case N_RECIPE:
 		print_declaration(node, depth, to);
@@ -517,6 +525,10 @@ static void print_item(const Node *node, int depth, Text *to)
 	case N_DEFINE:
 	case N_UPDATE:
 		print_equation(node, to);
+		break;
+	case N_OMIT:
+		text_printf(to, "%s", node->name);
+		print_list(node, 0, " = weight ", "", to);
 		break;
 	case N_AXES:
 		text_append(to, "axis ", 5);

@@ -23,6 +23,7 @@ bool token_is_declaration(int kind)
 	switch (kind) {
 	case T_DATA:
 	case T_DTYPE:
+	case T_EXPORT:
 	case T_FN:
 	case T_IMPORT:
 	case T_LET:
@@ -177,6 +178,7 @@ static void judge_words(Tokens *tokens)
 		if (token->is_touched && i > 0 && (token->kind == '(' || token->kind == '[')) {
 			const Token *before = token - 1;
 			bool is_applied = before->kind == ')' || before->kind == ']' ||
+							  (before->kind == T_STRING && token->kind == '[') ||
 							  (is_word(before) && is_callable(before, i > 1 ? before - 1 : NULL));
 			if (is_applied)
 				token->kind = token->kind == '(' ? T_CALL_PAREN : T_INDEX_BRACKET;

@@ -179,6 +179,9 @@ static void check_decl(Checker *ck, Decl *decl)
 	case DECL_NET:
 		check_net(ck, decl);
 		return;
+	case DECL_EXPORT:
+		check_export(ck, decl);
+		return;
 	case DECL_PIPELINE:
 		check_pipeline(ck, decl);
 		return;

@@ -145,5 +145,10 @@ void check_properties(Checker *ck, const Node *node, const char *what);
 void check_pipeline(Checker *ck, const Decl *decl);
 void check_recipe(Checker *ck, const Decl *decl);
 void check_roles(Checker *ck, const Decl *decl);
+void check_applied(Checker *ck, const Node *node); /* APPLY, THEN */
+
+/* ---- check_export.c ---- */
+
+void check_export(Checker *ck, const Decl *decl);
 
 #endif

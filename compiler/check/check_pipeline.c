@@ -174,7 +174,7 @@ static void check_apply(Checker *ck, const Node *node)
 	}
 }
 
-static void check_applied(Checker *ck, const Node *node)
+void check_applied(Checker *ck, const Node *node)
 {
 	if (node->kind == N_APPLY) {
 		check_apply(ck, node);

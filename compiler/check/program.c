@@ -40,6 +40,7 @@ static const struct {
 	{N_MODEL, DECL_MODEL, "model"},
 	{N_DATA, DECL_DATA, "data"},
 	{N_NET, DECL_NET, "net"},
+	{N_EXPORT, DECL_EXPORT, "export"},
 	{N_PIPELINE, DECL_PIPELINE, "pipeline"},
 };
 

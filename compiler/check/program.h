@@ -28,6 +28,7 @@ typedef enum DeclKind {
 	DECL_MODEL,
 	DECL_DATA,
 	DECL_NET,
+	DECL_EXPORT,
 	DECL_PIPELINE,
 	DECL_COUNT
 } DeclKind;

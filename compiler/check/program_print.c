@@ -124,6 +124,8 @@ static void print_plain(const Program *p, const Decl *decl, Text *to)
 		text_printf(to, " from \"%s\"", node->text);
 	if (decl->kind == DECL_ROLES)
 		text_printf(to, " of %u row%s", node->kid_count, node->kid_count == 1 ? "" : "s");
+	if (decl->kind == DECL_EXPORT)
+		text_printf(to, " into %s", node->op);
 	if (decl->kind == DECL_PIPELINE) {
 		text_printf(to, " of %s", node->kids[0]->name);
 		if (node->kids[1])
@@ -132,7 +134,10 @@ static void print_plain(const Program *p, const Decl *decl, Text *to)
 			text_printf(to, " host %s", node->kids[2]->name);
 	}
 	text_printf(to, "\n");
-	const Node *body = decl->kind == DECL_PIPELINE ? node->kids[3] : decl->kind == DECL_RECIPE ? node->kids[1] : decl->kind == DECL_NET ? node->kids[0] : node;
+	const Node *body = decl->kind == DECL_PIPELINE                           ? node->kids[3]
+					   : decl->kind == DECL_RECIPE                           ? node->kids[1]
+					   : decl->kind == DECL_NET || decl->kind == DECL_EXPORT ? node->kids[0]
+																			 : node;
 	for (uint32_t i = 0; decl->kind != DECL_ROLES && i < body->kid_count; i++) {
 		Text item = {.arena = p->c->arena};
 		print_source(p, body->kids[i], &item);

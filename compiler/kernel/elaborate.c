@@ -304,7 +304,8 @@ static bool write_coded(Elab *el, const Chain *chain, Coded *coded, KExpr *rows,
 static void write_factors(Elab *el, const Chain *chain, const Factors *factors, ChainKernel *out)
 {
 	for (uint32_t i = 0; i < 2; i++) {
-		View from = chain->is_transposed ? transpose(factors->views[i]) : factors->views[i];
+		bool is_transposed = chain->is_transposed && !chain->is_turned;
+		View from = is_transposed ? transpose(factors->views[i]) : factors->views[i];
 		Plane plane = {.name = factors->names[i], .store = chain->input, .rank = 2, .kept = -1};
 		for (uint32_t d = 0; d < 2; d++) {
 			if (!kexpr_is_const(from.extent[d], &plane.shape[d]))
@@ -334,7 +335,7 @@ int64_t dtype_row_bytes(Program *p, const DtypeRef *dtype, const Node *layout, i
 /* The matrix as the last pass left it, in the form that the container wants. False: reported, or it needs all rows. */
 static bool write_result(Elab *el, const Chain *chain, Entity *subject, KExpr *rows, KExpr *cols, ChainKernel *out)
 {
-	bool is_transposed = chain->is_transposed;
+	bool is_transposed = chain->is_transposed && !chain->is_turned;
 	out->dtype = subject->coded ? subject->coded->dtype : NULL;
 	out->places = el->places;
 	if (el->places.axis && !subject->factors) {

@@ -504,6 +504,7 @@ typedef struct Chain {
 	bool places_only;      /* one output, bool: the places that a `keep` on data leaves */
 	bool values_only;      /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
 	bool is_transposed;    /* the file holds [cols, rows] */
+	bool is_turned;        /* and the result has [rows, cols] even so */
 	bool is_unfused;    /* each link is a sweep of its own over all rows; between them the matrix lies there in f32 */
 	bool wants_values;  /* an output f32 as the file holds the matrix, behind the others: what a reader of the result
 						   sees */

@@ -13,7 +13,7 @@
 static const char key_of_rows[] = "cmpc.tensor.";
 
 /* Does the checkpoint say that its tensors are parts of others, which none of them shows by itself? */
-static const char *quantized_in_parts(const Plan *plan)
+const char *plan_is_in_parts(const Plan *plan)
 {
 	if (plan->has_quantization_config)
 		return "its config.json has a quantization_config";
@@ -27,7 +27,7 @@ static const char *quantized_in_parts(const Plan *plan)
 
 static bool check_parts(Plan *plan)
 {
-	const char *why = quantized_in_parts(plan);
+	const char *why = plan_is_in_parts(plan);
 	if (!why)
 		return true;
 	diag_error(plan->c, plan->model->node->loc, "model %s is quantized already: %s", plan->model->name, why);
@@ -52,9 +52,13 @@ typedef enum Kind { READABLE, NO_NUMBERS, NOT_ALLOWED, NOT_BY_ROWS, NO_DTYPE, KI
 static void report(Plan *plan, Kind kind, const PlanTensor *first, size_t count)
 {
 	const CkTensor *file = first->file;
-	const Statement *statement = first->links.at[0].statement;
+	const Statement *statement = first->links.count ? first->links.at[0].statement : NULL;
 	const char *others = count > 1 ? arena_printf(plan->c->arena, " (and %zu more)", count - 1) : "";
-	if (kind == NO_NUMBERS) {
+	if (!statement) {
+		diag_error(plan->c, plan->save ? plan->save->loc : plan->pipeline->node->loc,
+			"\"%s\"%s is stored as %s along the axis o, and is to be written along i: not supported", file->name,
+			others, file->dtype);
+	} else if (kind == NO_NUMBERS) {
 		diag_error(plan->c, statement->loc, "\"%s\"%s is stored as %s: %s works on f32, f16, bf16 or f64", file->name,
 			others, file->dtype, statement->pass->name);
 		diag_help(plan->c, "leave it out: `except \"%s\"`", file->name);
@@ -92,6 +96,11 @@ static Kind find_input(Plan *plan, PlanTensor *tensor, bool is_allowed)
 	return tensor->coded ? READABLE : NO_DTYPE;
 }
 
+bool tensor_has_kernel(const PlanTensor *tensor)
+{
+	return tensor->links.count || (tensor->place.is_turned && tensor->family == SIZE_MAX);
+}
+
 bool plan_inputs(Plan *plan)
 {
 	bool is_allowed = may_requantize(plan), ok = true;
@@ -99,7 +108,7 @@ bool plan_inputs(Plan *plan)
 	size_t count[KINDS] = {0}, taken = 0;
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		PlanTensor *tensor = &plan->tensors.at[i];
-		if (!tensor->links.count)
+		if (!tensor_has_kernel(tensor))
 			continue;
 		if (!taken++ && !check_parts(plan))
 			return false;

@@ -31,11 +31,25 @@ void job_add(Plan *plan, JobVec *to, CmprtJob job, const char *kernel_name)
 	vec_push(plan->c->arena, &plan->kernel_names, kernel_name);
 }
 
+/* Where in its output a part of the tensor goes: `bytes` are all that the tensor itself has there. */
+void port_place(const PlanTensor *tensor, int64_t bytes, CmprtPort *port)
+{
+	const PlanPlace *place = &tensor->place;
+	if (place->members)
+		port->offset += place->member * bytes;
+	if (!place->turn_slow)
+		return;
+	port->turn_unit = bytes / (tensor->file->rank > 1 ? tensor->rows : tensor->cols);
+	port->turn_slow = place->turn_slow;
+	port->turn_fast = place->turn_fast;
+}
+
 static void copy_job(Plan *plan, JobVec *to, size_t number)
 {
 	const PlanTensor *tensor = &plan->tensors.at[number];
 	CmprtPort in = {.tensor = (int64_t)number, .row_bytes = tensor->file->bytes, .rows = 1};
 	CmprtPort out = {.tensor = (int64_t)tensor->first_output, .row_bytes = tensor->file->bytes, .rows = 1};
+	port_place(tensor, tensor->file->bytes, &out);
 	job_add(plan, to,
 		(CmprtJob){.label = tensor->file->name,
 			.passes = "",
@@ -53,7 +67,7 @@ static const char *passes_text(Plan *plan, const PlanTensor *tensor)
 	Text text = {.arena = plan->c->arena};
 	for (size_t i = 0; i < tensor->links.count; i++)
 		text_printf(&text, "%s%s", i ? ", " : "", tensor->links.at[i].label);
-	return text.at;
+	return text.at ? text.at : "";
 }
 
 static int64_t buffer_bytes(const KBuffer *buffer, int64_t rows)
@@ -93,8 +107,11 @@ static int64_t output_ports(
 		}
 		number += is_factor ? (int64_t)i : 0;
 		int64_t all = kernel->is_whole ? rows : rows * tensor->stack;
-		out[count++] = (CmprtPort){
+		out[count] = (CmprtPort){
 			.tensor = is_error ? -1 : number, .row_bytes = row_bytes, .rows = all, .offset = slice * rows * row_bytes};
+		if (!is_error)
+			port_place(tensor, tensor->stack * rows * row_bytes, &out[count]);
+		count++;
 	}
 	if (has_notes)
 		out[count++] =
@@ -224,6 +241,8 @@ static JobVec make_jobs(Plan *plan, bool is_unfused)
 	JobVec jobs = {0};
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		const PlanTensor *tensor = &plan->tensors.at[i];
+		if (tensor->place.is_left_out)
+			continue;
 		if (tensor->family != SIZE_MAX)
 			tuple_jobs(plan, &jobs, i);
 		else if (tensor->kernel == SIZE_MAX)

@@ -149,6 +149,7 @@ static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, boo
 		.context = plan,
 		.keys_of = wanted->keys_of,
 		.is_transposed = tensor->is_transposed,
+		.is_turned = tensor->place.is_turned,
 		.is_unfused = wanted->is_unfused,
 		.places_only = wanted->is_places,
 		.wants_error = plan->wants_error};
@@ -195,7 +196,7 @@ static bool find_or_build(Plan *plan, const Wanted *wanted, size_t *number)
 		make_chain(plan, wanted, &kernel, is_whole);
 		if (!build(plan, &kernel)) {
 			vec_push(plan->c->arena, &plan->unbuilt, name_of(plan->c, key));
-			if (diag_errors(plan->c))
+			if (diag_errors(plan->c) && tensor->links.count)
 				diag_note(plan->c, tensor->links.at[0].statement->loc, "while building it for \"%s\" [%lld, %lld]",
 					tensor->file->name, (long long)tensor->rows, (long long)tensor->cols);
 			return false;
@@ -281,7 +282,7 @@ bool plan_kernels(Plan *plan)
 	RefusalVec refusals = {0};
 	bool ok = true;
 	for (size_t i = 0; i < plan->tensors.count; i++)
-		if (plan->tensors.at[i].links.count)
+		if (tensor_has_kernel(&plan->tensors.at[i]))
 			ok &= kernel_for(plan, &plan->tensors.at[i], &refusals);
 	for (size_t i = 0; i < refusals.count; i++)
 		report_refusal(plan, &refusals.at[i]);

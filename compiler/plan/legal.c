@@ -147,7 +147,7 @@ static Verdict judge(Plan *plan, const Executable *target, const PlanTensor *ten
 		verdict.reason = DIVIDES_NOT;
 	else if (link && !holds(plan, dtype))
 		verdict.reason = HOLDS_NOT;
-	else if (target->prop && !executes(target, dtype))
+	else if (target->prop && !executes(target, dtype) && !(link && link->statement->is_default))
 		verdict.reason = EXECUTES_NOT;
 	return verdict;
 }

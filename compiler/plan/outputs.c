@@ -21,7 +21,7 @@ typedef struct Tables {
 
 /* ---- names of plain types in containers ---- */
 
-static const char *upper(Plan *plan, Store store)
+const char *container_dtype(Plan *plan, Store store)
 {
 	Text text = {.arena = plan->c->arena};
 	const char *name = store_name(store, &text);
@@ -48,7 +48,7 @@ static int64_t code_of(const Plan *plan, Decl *decl, Store store)
 }
 
 /* GGUF's code of a plain type: that of the dtype whose elements are stored so, most likely the one of the same name. */
-static int64_t plain_code(const Plan *plan, Store store)
+int64_t container_code(const Plan *plan, Store store)
 {
 	Name name = name_of(plan->c, store_name(store, &(Text){.arena = plan->c->arena}));
 	Decl *namesake = program_find(plan->p, DECL_DTYPE, name);
@@ -63,50 +63,78 @@ static int64_t plain_code(const Plan *plan, Store store)
 
 /* ---- outputs ---- */
 
-static size_t add_output(Plan *plan, Tables *t, const PlanTensor *tensor, CmprtOutput output)
+static const char *output_name(const PlanTensor *tensor)
+{
+	return tensor->place.name ? tensor->place.name : tensor->file->name;
+}
+
+static void add_output(Plan *plan, Tables *t, const PlanTensor *tensor, CmprtOutput output)
 {
 	output.shard = plan->into_folder ? tensor->file->file : 0;
 	vec_push(plan->c->arena, &t->outputs, output);
-	return t->outputs.count - 1;
+}
+
+/* One member of a stack adds the output of all; theirs must be the same. False: reported. */
+static bool add_member(Plan *plan, Tables *t, PlanTensor *tensor, CmprtOutput output)
+{
+	size_t number = 0;
+	output.bytes *= tensor->place.members;
+	while (number < t->outputs.count && strcmp(t->outputs.at[number].name, output.name))
+		number++;
+	tensor->first_output = number;
+	if (number == t->outputs.count)
+		add_output(plan, t, tensor, output);
+	const CmprtOutput *of_all = &t->outputs.at[number];
+	if (of_all->bytes == output.bytes && !strcmp(of_all->container_dtype, output.container_dtype))
+		return true;
+	diag_error(plan->c, plan->save ? plan->save->loc : plan->pipeline->node->loc,
+		"\"%s\" becomes %s, but others that \"%s\" consists of become %s", tensor->file->name, output.container_dtype,
+		output.name, of_all->container_dtype);
+	return false;
+}
+
+/* The tensor as one output of a type; bytes: its own. */
+static bool add_whole(Plan *plan, Tables *t, PlanTensor *tensor, const char *dtype, int64_t code, int64_t bytes)
+{
+	const CkTensor *file = tensor->file;
+	const PlanPlace *place = &tensor->place;
+	int64_t shape[CMPRT_MAX_RANK + 1] = {place->members}, rank = file->rank + (place->members > 0);
+	memcpy(shape + (place->members > 0), file->shape, sizeof *shape * (size_t)file->rank);
+	if (place->is_turned) {
+		shape[rank - 2] = tensor->rows;
+		shape[rank - 1] = tensor->cols;
+	}
+	CmprtOutput output = {.name = output_name(tensor),
+		.container_dtype = dtype,
+		.container_code = code,
+		.rank = rank,
+		.shape = plan_ints(plan, shape, rank),
+		.bytes = bytes};
+	if (place->members)
+		return add_member(plan, t, tensor, output);
+	add_output(plan, t, tensor, output);
+	return true;
 }
 
 /* A tensor in a plain type, of the subject's own shape. */
-static bool add_plain(Plan *plan, Tables *t, const PlanTensor *tensor, Store store, int64_t bytes)
+static bool add_plain(Plan *plan, Tables *t, PlanTensor *tensor, Store store, int64_t bytes)
 {
 	const CkTensor *file = tensor->file;
-	bool is_same_format = plan->checkpoint->format == plan->output_format;
-	CmprtOutput output = {.name = file->name,
-		.container_dtype = file->dtype,
-		.container_code = file->code,
-		.rank = file->rank,
-		.shape = plan_ints(plan, file->shape, file->rank),
-		.bytes = bytes};
-	if (!is_same_format || tensor->links.count) {
-		if (store.kind == STORE_NONE) {
-			diag_error(plan->c, plan->save ? plan->save->loc : plan->pipeline->node->loc,
-				"%s cannot hold \"%s\", which is stored as %s", plan->output_format->name, file->name, file->dtype);
-			diag_help(plan->c, "write it in the format it comes in");
-			return false;
-		}
-		output.container_dtype = upper(plan, store);
-		output.container_code = plain_code(plan, store);
-	}
-	add_output(plan, t, tensor, output);
-	return true;
+	if (plan->checkpoint->format == plan->output_format && !tensor->links.count)
+		return add_whole(plan, t, tensor, file->dtype, file->code, bytes);
+	if (store.kind != STORE_NONE)
+		return add_whole(plan, t, tensor, container_dtype(plan, store), container_code(plan, store), bytes);
+	diag_error(plan->c, plan->save ? plan->save->loc : plan->pipeline->node->loc,
+		"%s cannot hold \"%s\", which is stored as %s", plan->output_format->name, file->name, file->dtype);
+	diag_help(plan->c, "write it in the format it comes in");
+	return false;
 }
 
-static bool add_packed(Plan *plan, Tables *t, const PlanTensor *tensor, const PlanKernel *kernel)
+static bool add_packed(Plan *plan, Tables *t, PlanTensor *tensor, const PlanKernel *kernel)
 {
-	const CkTensor *file = tensor->file;
 	const Node *layout = dtype_layout(kernel->built.dtype, plan->output_format->name);
-	CmprtOutput output = {.name = file->name,
-		.container_dtype = kernel->built.dtype->label,
-		.container_code = (int64_t)layout->number,
-		.rank = file->rank,
-		.shape = plan_ints(plan, file->shape, file->rank),
-		.bytes = tensor->stack * tensor->rows * kernel->built.row_bytes};
-	add_output(plan, t, tensor, output);
-	return true;
+	return add_whole(plan, t, tensor, kernel->built.dtype->label, (int64_t)layout->number,
+		tensor->stack * tensor->rows * kernel->built.row_bytes);
 }
 
 /* Rows of bytes: the form of a dtype for which the container has none. */
@@ -154,7 +182,7 @@ static bool add_constant(Plan *plan, const PlanTensor *tensor, const Plane *plan
 static bool add_plane(Plan *plan, Tables *t, const PlanTensor *tensor, const Plane *plane)
 {
 	CmprtOutput output = {.name = plane_name(plan, tensor->file->name, plane->name),
-		.container_dtype = upper(plan, plane->store),
+		.container_dtype = container_dtype(plan, plane->store),
 		.container_code = -1,
 		.rank = plane->rank};
 	int64_t shape[K_MAX_RANK], count = 1;
@@ -176,18 +204,19 @@ static bool add_plane(Plan *plan, Tables *t, const PlanTensor *tensor, const Pla
 /* One of the two matrices that a matrix became. */
 static bool add_factor(Plan *plan, Tables *t, const PlanTensor *tensor, const Plane *factor)
 {
-	const char *dot = strrchr(tensor->file->name, '.');
-	int64_t head = dot ? dot - tensor->file->name : (int64_t)strlen(tensor->file->name);
-	if (tensor->stack > 1) {
+	const char *name = output_name(tensor), *dot = strrchr(name, '.');
+	int64_t head = dot ? dot - name : (int64_t)strlen(name);
+	if (tensor->stack > 1 || tensor->place.members || tensor->place.turn_slow) {
 		diag_error(plan->c, tensor->links.at[0].statement->loc,
-			"\"%s\" is a stack of %lld matrices: they cannot become factors", tensor->file->name,
-			(long long)tensor->stack);
+			tensor->place.name ? "\"%s\" is written in another order or with others: it cannot become factors"
+							   : "\"%s\" is a stack of matrices: they cannot become factors",
+			tensor->file->name);
 		return false;
 	}
 	CmprtOutput output = {
-		.name = arena_printf(plan->c->arena, "%.*s.%s%s", (int)head, tensor->file->name, factor->name, dot ? dot : ""),
-		.container_dtype = upper(plan, factor->store),
-		.container_code = plain_code(plan, factor->store),
+		.name = arena_printf(plan->c->arena, "%.*s.%s%s", (int)head, name, factor->name, dot ? dot : ""),
+		.container_dtype = container_dtype(plan, factor->store),
+		.container_code = container_code(plan, factor->store),
 		.rank = 2,
 		.shape = plan_ints(plan, factor->shape, 2),
 		.bytes = factor->shape[0] * factor->shape[1] * store_bytes(factor->store)};
@@ -219,8 +248,11 @@ static bool refuse_kernel(Plan *plan, const PlanTensor *tensor)
 
 static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 {
-	tensor->first_output = t->outputs.count;
+	size_t before = t->outputs.count;
 	bool ok = true;
+	tensor->first_output = before;
+	if (tensor->place.is_left_out)
+		return true;
 	if (tensor->kernel == SIZE_MAX) {
 		ok = add_plain(plan, t, tensor, tensor_store(plan->c, tensor->file), tensor->file->bytes);
 		if (ok && tensor->family != SIZE_MAX)
@@ -242,7 +274,7 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 		for (size_t i = 0; i < kernel->built.planes.count && ok; i++)
 			ok = add_plane(plan, t, tensor, &kernel->built.planes.at[i]);
 	}
-	tensor->output_count = t->outputs.count - tensor->first_output;
+	tensor->output_count = t->outputs.count - before;
 	return ok;
 }
 
@@ -327,6 +359,8 @@ static void provenance(Plan *plan, Tables *t, const char *hash)
 	bool has_dtype = false;
 	for (size_t i = 0; i < plan->kernels.count; i++)
 		has_dtype |= plan->kernels.at[i].built.dtype != NULL;
+	for (size_t i = 0; i < plan->export_meta.count; i++)
+		vec_push(plan->c->arena, &t->meta, plan->export_meta.at[i]);
 	add_meta(plan, t, "cmpc.version", "string", plan->options->version);
 	add_meta(plan, t, "cmpc.source_hash", "string", hash);
 	add_meta(plan, t, "cmpc.pipeline", "string", plan->pipeline->name);
@@ -334,7 +368,7 @@ static void provenance(Plan *plan, Tables *t, const char *hash)
 	declare_rows(plan, t);
 	if (!strcmp(plan->output_format->name, "gguf") && has_dtype)
 		add_meta(plan, t, "general.quantization_version", "u32", "2");
-	if (plan->checkpoint->format == plan->output_format || strcmp(plan->output_format->name, "gguf"))
+	if (plan->checkpoint->format == plan->output_format || plan->export || strcmp(plan->output_format->name, "gguf"))
 		return;
 	Value value;
 	Name model_type = name_of(plan->c, "config.model_type");
@@ -417,6 +451,8 @@ bool plan_outputs(Plan *plan)
 	bool ok = true;
 	number_places(plan);
 	add_inputs(plan, &t);
+	for (size_t i = 0; i < plan->export_arrays.count; i++)
+		vec_push(plan->c->arena, &t.outputs, plan->export_arrays.at[i]);
 	for (size_t i = 0; i < plan->tensors.count && ok; i++) {
 		PlanTensor *tensor = &plan->tensors.at[i];
 		ok = add_outputs(plan, &t, tensor);

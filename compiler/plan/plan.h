@@ -7,6 +7,7 @@
  * plan_new runs these in turn; each fills the fields named for it and reports all
  * errors it finds:
  *   facts.c    tensors, their roles, layers and other facts
+ *   export.c   what readers of another container call the tensors, and want beside them
  *   select.c   statements (recipes opened) x tensors
  *   tuples.c   statements on families of tuples, and the kernels of their three phases
  *   require.c  what must hold before anything is saved; last: does it, where sizes alone decide
@@ -55,6 +56,7 @@ typedef struct Statement {
 	Loc loc;
 	size_t number;                 /* in the order of the text */
 	const struct Statement *after; /* `a then b`: b->after = a */
+	bool is_default;               /* of an export: for tensors that get no dtype otherwise */
 	PassFacts facts;
 	bool is_grid;   /* its pass leaves the tensor on a dtype's grid */
 	size_t matched; /* tensors it takes */
@@ -86,8 +88,18 @@ typedef struct PlanShare {
 	int64_t first; /* place of its first element */
 } PlanShare;
 
+/* How a tensor is written where readers of the container have a form of their own. */
+typedef struct PlanPlace {
+	const char *name;             /* NULL: that of the checkpoint */
+	bool is_left_out;             /* nothing of it is written */
+	bool is_turned;               /* stored [i, o], written [o, i] */
+	int64_t turn_slow, turn_fast; /* > 0: rows that are numbered [.., slow, fast] are written [.., fast, slow] */
+	int64_t members, member;      /* it is one of so many that make a stack; 0: it stands alone */
+} PlanPlace;
+
 typedef struct PlanTensor {
 	const CkTensor *file;
+	PlanPlace place;    /* export.c */
 	NameVec roles;      /* of the row that fits its name */
 	int64_t layer;      /* -1: none */
 	bool is_transposed; /* stored [i, o] */
@@ -189,6 +201,10 @@ struct Plan {
 	Scope *model_facts;
 	const Node *save, *report;
 	NetRoleVec net_roles; /* of the model's net */
+	/* export.c */
+	const Decl *export; /* NULL: tensors are written as they are */
+	VEC(CmprtMeta) export_meta;
+	VEC(CmprtOutput) export_arrays; /* that no tensor of the model is */
 	/* select.c */
 	VEC(Statement *) statements;
 	/* tuples.c */
@@ -232,6 +248,7 @@ void uses_of_node(const Program *p, const Node *node, DeclVec *to);
 void plan_uses(const Plan *plan, DeclVec *to);
 
 bool plan_facts(Plan *plan);
+bool plan_export(Plan *plan);
 bool plan_select(Plan *plan);
 bool plan_tuples(Plan *plan);
 bool plan_requires(Plan *plan);
@@ -253,6 +270,7 @@ const int64_t *plan_ints(Plan *plan, const int64_t *from, int64_t count); /* cop
 /* ---- jobs.c, tuples.c ---- */
 
 void job_add(Plan *plan, JobVec *to, CmprtJob job, const char *kernel_name); /* kernel_name NULL: a copy */
+void port_place(const PlanTensor *tensor, int64_t bytes, CmprtPort *port);   /* of a port that writes the tensor */
 void job_from_kernel(Plan *plan, const Kernel *kernel, CmprtJob *job);       /* its work buffers, for job->rows */
 bool statement_has_tuples(const Statement *statement);
 void tuple_output(const Plan *plan, size_t tensor, CmprtOutput *output); /* what of it depends on data */
@@ -272,6 +290,12 @@ const char *require_comment(const Plan *plan, const PlanRequire *require); /* wh
 void plan_close_reads(Plan *plan);
 /* Chain.tensor_shape; context: the plan */
 bool read_shape(void *context, const Value *value, int64_t *rank, int64_t *shape, Store *store);
+
+/* ---- inputs.c ---- */
+
+/* Why the model's tensors are parts of others, which none of them shows by itself; NULL: they are not. */
+const char *plan_is_in_parts(const Plan *plan);
+bool tensor_has_kernel(const PlanTensor *tensor); /* else its bytes are copied */
 
 /* ---- data.c, calibrate.c ---- */
 
@@ -302,6 +326,12 @@ const char *order_reason(const Plan *plan, const PlanTensor *tensor, size_t late
 bool config_bind(Compiler *c, const Checkpoint *checkpoint, const char *path, Scope *scope);
 /* What kind of network it says it is, once its config is bound; NULL: it does not. */
 const char *config_architecture(const Checkpoint *checkpoint, const Scope *scope, Compiler *c);
+
+/* ---- outputs.c ---- */
+
+/* As a row of the container names the types of its elements: "F32"; and GGUF's code of it, -1. */
+const char *container_dtype(Plan *plan, Store store);
+int64_t container_code(const Plan *plan, Store store);
 
 /* ---- facts.c, select.c ---- */
 

@@ -272,15 +272,22 @@ static bool says_rest(const Node *node)
 	return false;
 }
 
-static bool select_for(Plan *plan, Statement *statement, bool with_rest)
+/* Selections are tried in turn: those that look at what others took come later. */
+static int turn_of(const Statement *statement)
 {
-	if (says_rest(statement->selection) != with_rest || statement_has_tuples(statement))
+	return statement->is_default ? 2 : says_rest(statement->selection) ? 1 : 0;
+}
+
+static bool select_for(Plan *plan, Statement *statement, int turn)
+{
+	if (turn_of(statement) != turn || statement_has_tuples(statement))
 		return true;
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		PlanTensor *tensor = &plan->tensors.at[i];
-		bool is_rest = false;
+		bool is_rest = statement->is_default;
 		const Scope *scope = facts_in_recipe(plan, statement, tensor);
-		if (!selection_is_match(plan, scope, statement->selection, tensor, &is_rest) || (is_rest && has_grid(tensor)))
+		if (tensor->place.is_left_out || !selection_is_match(plan, scope, statement->selection, tensor, &is_rest) ||
+			(is_rest && has_grid(tensor)))
 			continue;
 		if (!take(plan, statement, tensor))
 			return false;
@@ -325,7 +332,7 @@ static bool check_matched(Plan *plan)
 		for (size_t j = 0; statement->recipe && j < plan->statements.count; j++)
 			if (plan->statements.at[j]->recipe == statement->recipe)
 				of_recipe += plan->statements.at[j]->matched;
-		if (statement->matched || of_recipe || statement_has_tuples(statement))
+		if (statement->matched || of_recipe || statement->is_default || statement_has_tuples(statement))
 			continue;
 		bool is_first = !i || plan->statements.at[i - 1]->recipe != statement->recipe || !statement->recipe;
 		if (is_first)
@@ -340,9 +347,14 @@ bool plan_select(Plan *plan)
 	const Node *body = plan->pipeline->node->kids[3];
 	if (!open_body(plan, body, NULL, NULL, NULL))
 		return false;
+	size_t own = plan->statements.count;
+	if (plan->export && !open_body(plan, plan->export->node->kids[0], NULL, NULL, NULL))
+		return false;
+	for (size_t i = own; i < plan->statements.count; i++)
+		plan->statements.at[i]->is_default = true;
 	size_t errors = diag_errors(plan->c);
-	for (int with_rest = 0; with_rest < 2; with_rest++)
+	for (int turn = 0; turn < 3; turn++)
 		for (size_t i = 0; i < plan->statements.count && diag_errors(plan->c) == errors; i++)
-			select_for(plan, plan->statements.at[i], with_rest);
+			select_for(plan, plan->statements.at[i], turn);
 	return diag_errors(plan->c) == errors && check_matched(plan);
 }

@@ -408,8 +408,12 @@ static CmprtPort value_port(int64_t number, int64_t first, const FamilyArray *ar
 
 static CmprtPort tensor_port(const Plan *plan, size_t tensor, bool is_output)
 {
-	int64_t number = is_output ? (int64_t)plan->tensors.at[tensor].first_output : (int64_t)tensor;
-	return (CmprtPort){.tensor = number, .row_bytes = plan->tensors.at[tensor].file->bytes, .rows = 1};
+	const PlanTensor *of = &plan->tensors.at[tensor];
+	CmprtPort port = {
+		.tensor = is_output ? (int64_t)of->first_output : (int64_t)tensor, .row_bytes = of->file->bytes, .rows = 1};
+	if (is_output)
+		port_place(of, of->file->bytes, &port);
+	return port;
 }
 
 typedef struct Ports {

@@ -77,7 +77,10 @@ static void print_result(const char *name, size_t widest, const Result *result, 
 
 static bool is_taken(const PlanTensor *tensor)
 {
-	return tensor->links.count || tensor->family != SIZE_MAX;
+	bool is_taken = tensor->family != SIZE_MAX;
+	for (size_t i = 0; i < tensor->links.count; i++)
+		is_taken |= !tensor->links.at[i].statement->is_default;
+	return is_taken;
 }
 
 static size_t widest_name(const Plan *plan)

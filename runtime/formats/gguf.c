@@ -74,8 +74,9 @@ static bool holds_gguf(const char *dtype, int64_t code)
 const Format format_gguf = {
 	.name = "gguf",
 	.suffix = ".gguf",
-	.help = "a GGUF file, or a split set by the name of any of its files; made of a Hugging Face folder it keeps the "
-			"names of that and has no tokenizer, which llama.cpp asks for",
+	.help =
+		"a GGUF file, or a split set by the name of any of its files; made of a Hugging Face folder it has the names, "
+		"the metadata and the tokenizer that llama.cpp asks for, if an export is for the architecture",
 	.accepts = accepts_gguf,
 	.open = open_gguf,
 	.lay_out = gguf_lay_out,

@@ -63,14 +63,28 @@ def split(codes, parts, rows, form):
     return codes, [[part.reshape(rows, count, *part.shape[1:])[:, g] for part in parts] for g in range(count)]
 
 
+NAMES = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj", "attn_output":
+         "self_attn.o_proj", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+HEADS = {"attn_q": 8, "attn_k": 2}
+
+
+def as_in_model(name, blocks):
+    """The name in the folder, and the rows of queries and keys in its order."""
+    _, layer, matrix, _ = name.split(".")
+    if matrix in HEADS:
+        blocks = blocks.reshape(HEADS[matrix], -1, 2, *blocks.shape[1:]).swapaxes(1, 2).reshape(blocks.shape)
+    return f"model.layers.{layer}.{NAMES[matrix]}.weight", blocks
+
+
 def saved_gguf(path):
     """{name: (format, codes, grids)}"""
     kinds, out = {8: FORMATS["q8_0"], 12: FORMATS["q4_K"]}, {}
     for name, (kind, shape, data, start) in read_gguf(path).items():
         if kind in kinds:
             form, count = kinds[kind], int(np.prod(shape))
-            blocks = np.frombuffer(data, np.uint8, count // form.block * form.bytes, start).reshape(-1, form.bytes)
-            parts, codes = form.read(blocks)
+            name, blocks = as_in_model(
+                name, np.frombuffer(data, np.uint8, count // form.block * form.bytes, start).reshape(shape[0], -1))
+            parts, codes = form.read(blocks.reshape(-1, form.bytes))
             out[name] = (form, *split(codes, parts, shape[0], form))
     return out
 
