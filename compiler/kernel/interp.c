@@ -159,7 +159,17 @@ static void run_linalg(Interp *in, const KStep *step)
 	double *outs[3] = {0};
 	for (uint32_t i = 0; i < count; i++)
 		outs[i] = matrix_of(scratch, &in->buffers[step->outs[i]->id]);
-	linalg_reference(scratch, step->linalg, step->upper, m, n, matrix_of(scratch, from), outs);
+	double *matrix = matrix_of(scratch, from);
+	KLinalg op = step->linalg;
+	if (op == LINALG_INVERSE_FACTOR) { /* what it means are the two, with a matrix like the first between them */
+		double *inverse = arena_array(scratch, double, n *n);
+		linalg_reference(scratch, LINALG_INVERSE, false, n, n, matrix, &inverse);
+		for (size_t i = 0; i < n * n; i++)
+			inverse[i] = from->buffer->store.kind == STORE_F64 ? inverse[i] : (double)(float)inverse[i];
+		matrix = inverse;
+		op = LINALG_CHOLESKY;
+	}
+	linalg_reference(scratch, op, step->upper, m, n, matrix, outs);
 	for (uint32_t i = 0; i < count; i++) {
 		const BufferState *to = &in->buffers[step->outs[i]->id];
 		uint32_t width = store_bytes(to->buffer->store);
