@@ -140,7 +140,7 @@ int command_decode(Request *request)
 	if (!d.model)
 		return STATUS_ERROR;
 	d.values = values_open(d.model);
-	bool is_good = stored_tensors(d.model, &d.tensors) && open_output(&d) && write_output(&d);
+	bool is_good = stored_tensors(&d.model->stored, &d.tensors) && open_output(&d) && write_output(&d);
 	if (d.fd >= 0)
 		close(d.fd);
 	if (!is_good && d.partial)

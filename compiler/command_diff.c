@@ -34,7 +34,7 @@ typedef VEC(Pair) PairVec;
 static bool open_side(Compiler *c, const char *path, Side *side)
 {
 	side->model = model_open(c, path);
-	if (!side->model || !stored_tensors(side->model, &side->tensors))
+	if (!side->model || !stored_tensors(&side->model->stored, &side->tensors))
 		return false;
 	side->values = values_open(side->model);
 	return true;

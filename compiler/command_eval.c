@@ -3,7 +3,6 @@
  * command_eval.c: `cmpc eval FILE`: the network of the file's model, compiled in
  * memory and run over each data set that the file declares.
  */
-#include "model.h"
 #include "net.h"
 #include "stages.h"
 
@@ -42,30 +41,6 @@ static const Decl *find_model(Evaluation *e)
 	return NULL;
 }
 
-/* A net reads plain numbers: one error for all tensors that are something else, before any for what it misses. */
-static bool is_plain(Evaluation *e)
-{
-	Model *model = model_open(e->c, e->path);
-	StoredTensorVec tensors = {0};
-	const StoredTensor *first = NULL;
-	size_t count = 0;
-	bool is_good = model && stored_tensors(model, &tensors);
-	for (size_t i = 0; is_good && i < tensors.count; i++) {
-		if (tensors.at[i].store.kind != STORE_NONE)
-			continue;
-		first = first ? first : &tensors.at[i];
-		count++;
-	}
-	if (first) {
-		diag_error(e->c, e->model->node->loc, "\"%s\" of %s is stored as %s%s, which a net cannot read", first->name,
-			e->path, first->dtype, count > 1 ? arena_printf(e->c->arena, " (and %zu more are coded)", count - 1) : "");
-		diag_help(e->c, "write it as plain numbers and evaluate those: cmpc decode %s -o plain.safetensors", e->path);
-	}
-	if (model)
-		model_close(model);
-	return is_good && !first;
-}
-
 static bool open_model(Evaluation *e)
 {
 	CmprtError error;
@@ -78,8 +53,6 @@ static bool open_model(Evaluation *e)
 		diag_error(e->c, e->model->node->loc, "%s", error.text);
 		return false;
 	}
-	if (!is_plain(e))
-		return false;
 	e->facts = scope_new(e->c, NULL);
 	return config_bind(e->c, e->checkpoint, e->path, e->facts);
 }
@@ -102,7 +75,7 @@ static bool add_data(Evaluation *e, const Decl *data)
 	vec_push(e->c->arena, &e->data, table);
 	vec_push(e->c->arena, &e->nets, net);
 	if (net)
-		net->data = data->name;
+		net->suffix = arena_printf(e->c->arena, "_%s", data->name);
 	return net && net_build(net, result_of(e, &table), &(ScheduleOptions){e->k.facts.lanes});
 }
 
@@ -163,18 +136,13 @@ static CmprtInput *make_inputs(const Evaluation *e)
 	return inputs;
 }
 
-static CmprtProgram make_program(Evaluation *e, const char ***kernel_names)
+static CmprtProgram make_program(Evaluation *e, NameVec *kernel_names)
 {
 	CmprtSource *source = arena_new_of(e->c->arena, CmprtSource);
 	CmprtNet *nets = arena_array(e->c->arena, CmprtNet, e->nets.count + 1);
-	size_t calls = 0;
-	for (size_t i = 0; i < e->nets.count; i++)
-		calls += net_kernel_count(e->nets.at[i]);
-	*kernel_names = arena_array(e->c->arena, const char *, calls + 1);
-	calls = 0;
 	for (size_t i = 0; i < e->nets.count; i++) {
-		nets[i] = net_tables(e->nets.at[i], &e->data.at[i], result_of(e, &e->data.at[i]), *kernel_names + calls);
-		calls += net_kernel_count(e->nets.at[i]);
+		nets[i] = net_tables(e->nets.at[i], &e->data.at[i], result_of(e, &e->data.at[i]));
+		net_kernel_names(e->nets.at[i], kernel_names);
 	}
 	*source = (CmprtSource){.path = e->path, .format = e->checkpoint->format->name};
 	return (CmprtProgram){.cmpc_version = PACKAGE_VERSION,
@@ -187,27 +155,35 @@ static CmprtProgram make_program(Evaluation *e, const char ***kernel_names)
 		.nets = nets};
 }
 
+static KernelVec all_kernels(const Evaluation *e)
+{
+	KernelVec kernels = {0};
+	for (size_t i = 0; i < e->nets.count; i++)
+		net_kernels(e->nets.at[i], &kernels);
+	return kernels;
+}
+
 static void print_kernels(const Evaluation *e, Text *to)
 {
-	for (size_t i = 0; i < e->nets.count; i++)
-		for (size_t k = 0; k < e->nets.at[i]->kernels.count; k++) {
-			text_append(to, "\n", i + k > 0);
-			kernel_print(e->nets.at[i]->kernels.at[k].built.kernel, to);
-		}
+	KernelVec kernels = all_kernels(e);
+	for (size_t i = 0; i < kernels.count; i++) {
+		text_append(to, "\n", i > 0);
+		kernel_print(kernels.at[i], to);
+	}
 }
 
 static bool make_object(Evaluation *e)
 {
-	const char **kernel_names;
+	NameVec names = {0};
+	KernelVec kernels = all_kernels(e);
 	e->k.module = module_new(e->c, &e->k.machine);
 	if (!e->k.module)
 		return false;
-	for (size_t i = 0; i < e->nets.count; i++)
-		for (size_t k = 0; k < e->nets.at[i]->kernels.count; k++)
-			if (!module_add_kernel(e->k.module, e->nets.at[i]->kernels.at[k].built.kernel))
-				return false;
-	CmprtProgram program = make_program(e, &kernel_names);
-	return module_add_program(e->k.module, &program, kernel_names, false) && module_verify(e->k.module) &&
+	for (size_t i = 0; i < kernels.count; i++)
+		if (!module_add_kernel(e->k.module, kernels.at[i]))
+			return false;
+	CmprtProgram program = make_program(e, &names);
+	return module_add_program(e->k.module, &program, names.at, false) && module_verify(e->k.module) &&
 		   module_optimize(e->k.module) && module_object(e->k.module, &e->k.object);
 }
 

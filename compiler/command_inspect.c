@@ -20,7 +20,7 @@ typedef VEC(DtypeSum) DtypeSumVec;
 /* The container's type, or what the metadata say that its bytes are. */
 static const char *dtype_shown(const Model *model, const CkTensor *tensor)
 {
-	const char *coded = stored_rows_dtype(model, tensor);
+	const char *coded = stored_rows_dtype(&model->stored, tensor);
 	Text text = {.arena = model->c->arena};
 	if (!coded)
 		return tensor->dtype;

@@ -182,6 +182,33 @@ static const CmprtJob *jobs_with_costs(
 	return jobs;
 }
 
+/* What decodes weights is told too. */
+static const CmprtPiece *pieces_with_memory(
+	Compilation *k, const CmprtOperand *operand, const char *const **kernel_names)
+{
+	CmprtPiece *pieces = arena_array(k->c->arena, CmprtPiece, operand->piece_count + 1);
+	for (int64_t i = 0; i < operand->piece_count; i++) {
+		pieces[i] = operand->pieces[i];
+		if (!pieces[i].decode_count)
+			continue;
+		CmprtDecode *decode = arena_new_of(k->c->arena, CmprtDecode);
+		*decode = pieces[i].decodes[0];
+		decode->scratch_bytes = (int64_t)kernel_named(k, *(*kernel_names)++)->scratch_bytes;
+		pieces[i].decodes = decode;
+	}
+	return pieces;
+}
+
+static const CmprtOperand *operands_with_memory(Compilation *k, const CmprtCall *call, const char *const **kernel_names)
+{
+	CmprtOperand *operands = arena_array(k->c->arena, CmprtOperand, call->operand_count + 1);
+	for (int64_t i = 0; i < call->operand_count; i++) {
+		operands[i] = call->operands[i];
+		operands[i].pieces = pieces_with_memory(k, &operands[i], kernel_names);
+	}
+	return operands;
+}
+
 /* The calls of a net and their statistics are told what memory they take. */
 static const CmprtCall *calls_with_memory(Compilation *k, const CmprtNet *net, const char *const **kernel_names)
 {
@@ -190,6 +217,7 @@ static const CmprtCall *calls_with_memory(Compilation *k, const CmprtNet *net, c
 		CmprtStatistic *statistics = arena_array(k->c->arena, CmprtStatistic, net->calls[i].statistic_count + 1);
 		calls[i] = net->calls[i];
 		calls[i].scratch_bytes = (int64_t)kernel_named(k, *(*kernel_names)++)->scratch_bytes;
+		calls[i].operands = operands_with_memory(k, &calls[i], kernel_names);
 		for (int64_t s = 0; s < calls[i].statistic_count; s++) {
 			statistics[s] = calls[i].statistics[s];
 			statistics[s].scratch_bytes = (int64_t)kernel_named(k, *(*kernel_names)++)->scratch_bytes;

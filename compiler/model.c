@@ -39,6 +39,7 @@ Model *model_open(Compiler *c, const char *path)
 		model_close(model);
 		return NULL;
 	}
+	model->stored = (StoredFile){.c = c, .library = model->library, .checkpoint = model->checkpoint};
 	for (int64_t i = 0; i < model->checkpoint->file_count; i++)
 		model->file_bytes += model->checkpoint->file_bytes[i];
 	for (int64_t i = 0; i < model->checkpoint->tensor_count; i++)

@@ -135,35 +135,14 @@ static Kernel *plain_kernel(Compiler *c, Store store)
 
 static Kernel *make_kernel(Values *values, const StoredTensor *tensor, Decoder *decoder)
 {
-	Program *p = tensor->program;
-	PlaneVec planes = {0};
 	if (!tensor->form)
 		return plain_kernel(values->model->c, tensor->store);
-	if (tensor->form->kind == N_LAYOUT)
-		return decode_layout(p, tensor->coded, tensor->form, &decoder->block_bytes);
-	if (tensor->form->kind == N_PLANES)
-		return decode_planes(p, tensor->coded, tensor->form, tensor->input, decoder->rows, decoder->cols, &planes);
-	const CkTensor *file = tensor->parts[0];
-	int64_t bytes = 0, found = file->shape[file->rank - 1];
-	Kernel *kernel = decode_rows(p, tensor->coded, tensor->input, decoder->rows, decoder->cols, &bytes);
-	if (!kernel || bytes == found)
-		return kernel;
-	diag_fatal(values->model->c, "\"%s\": its rows have %lld bytes, but %lld elements of %s take %lld", tensor->name,
-		(long long)found, (long long)decoder->cols, tensor->dtype, (long long)bytes);
-	return NULL;
-}
-
-static int64_t row_length(const StoredTensor *tensor)
-{
-	int64_t length = 1;
-	for (int64_t i = 1; i <= tensor->row_axes; i++)
-		length *= tensor->shape[tensor->rank - i];
-	return length;
+	return stored_kernel(values->model->c, tensor, decoder->rows, decoder->cols, &decoder->block_bytes);
 }
 
 static int64_t row_count(const StoredTensor *tensor)
 {
-	return stored_elements(tensor) / row_length(tensor);
+	return stored_elements(tensor) / stored_row_length(tensor);
 }
 
 /* With a layout each tensor finds its dtype by its own code. */
@@ -179,7 +158,7 @@ static Decoder *find_decoder(Values *values, const StoredTensor *tensor, int64_t
 		.coded = tensor->coded,
 		.input = tensor->form ? tensor->input : tensor->store,
 		.rows = rows};
-	wanted.cols = tensor->form && tensor->form->kind != N_LAYOUT ? row_length(tensor) : 0;
+	wanted.cols = tensor->form && tensor->form->kind != N_LAYOUT ? stored_row_length(tensor) : 0;
 	for (size_t i = 0; i < values->decoders.count; i++) {
 		Decoder *known = values->decoders.at[i];
 		if (known->form == wanted.form && same_dtype(known->coded, wanted.coded) && known->rows == rows &&
@@ -307,7 +286,7 @@ static bool read_panel(Values *values, const StoredTensor *tensor, int64_t panel
 
 static bool read_panels(Values *values, const StoredTensor *tensor, int64_t first, int64_t count, float *to)
 {
-	int64_t step = panel_rows(values, tensor), cols = row_length(tensor);
+	int64_t step = panel_rows(values, tensor), cols = stored_row_length(tensor);
 	for (int64_t done = 0; done < count && step; done += step * cols)
 		if (!read_panel(values, tensor, (first + done) / (step * cols), step, to + done))
 			return false;
@@ -328,7 +307,8 @@ int64_t values_unit(Values *values, const StoredTensor *tensor)
 			tensor->dtype);
 		return 0;
 	}
-	return tensor->form->kind == N_LAYOUT ? tensor->parts[0]->block : panel_rows(values, tensor) * row_length(tensor);
+	return tensor->form->kind == N_LAYOUT ? tensor->parts[0]->block
+										  : panel_rows(values, tensor) * stored_row_length(tensor);
 }
 
 bool values_read(Values *values, const StoredTensor *tensor, int64_t first, int64_t count, float *to)

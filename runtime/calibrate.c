@@ -69,8 +69,7 @@ int64_t calibration_reads(const Run *run)
 		for (int64_t k = 0; k < run->forwards[i].net->call_count; k++) {
 			const CmprtCall *call = &run->forwards[i].net->calls[k];
 			for (int64_t o = 0; o < call->operand_count; o++)
-				for (int64_t p = 0; p < call->operands[o].piece_count; p++)
-					bytes += call->operands[o].pieces[p].tensor < 0 ? 0 : call->operands[o].pieces[p].bytes;
+				bytes += forward_operand_reads(run->program, &call->operands[o]);
 		}
 	return bytes;
 }

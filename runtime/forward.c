@@ -12,8 +12,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool check_decode(const CmprtProgram *program, const CmprtDecode *decode)
+{
+	bool is_good = decode->part_count + decode->work_count < 60;
+	for (int64_t i = 0; i < decode->part_count && is_good; i++)
+		is_good = decode->parts[i] >= 0 && decode->parts[i] < program->input_count;
+	return is_good;
+}
+
 static bool check_piece(const CmprtProgram *program, const CmprtPiece *piece)
 {
+	if (piece->decode_count)
+		return piece->decode_count == 1 && piece->bytes >= 0 && check_decode(program, piece->decodes);
 	if (piece->tensor >= 0)
 		return piece->tensor < program->input_count && piece->bytes == program->inputs[piece->tensor].bytes;
 	return piece->value > 0 && piece->value <= program->value_count && piece->bytes >= 0 &&
@@ -94,7 +104,7 @@ static int64_t statistic_bytes(const Forward *forward, const CmprtStatistic *sta
 /* A Value that is all of an operand is read where it is. */
 static bool is_in_place(const CmprtOperand *operand)
 {
-	return operand->piece_count == 1 && operand->pieces->tensor < 0;
+	return operand->piece_count == 1 && operand->pieces->value > 0;
 }
 
 static int64_t operand_bytes(const CmprtNet *net, const CmprtOperand *operand)
@@ -106,12 +116,41 @@ static int64_t operand_bytes(const CmprtNet *net, const CmprtOperand *operand)
 	return bytes;
 }
 
+int64_t forward_operand_reads(const CmprtProgram *program, const CmprtOperand *operand)
+{
+	int64_t bytes = 0;
+	for (int64_t i = 0; i < operand->piece_count; i++) {
+		const CmprtPiece *piece = &operand->pieces[i];
+		bytes += piece->tensor < 0 ? 0 : piece->bytes;
+		for (int64_t k = 0; piece->decode_count && k < piece->decodes->part_count; k++)
+			bytes += program->inputs[piece->decodes->parts[k]].bytes;
+	}
+	return bytes;
+}
+
+/* Beside the result, which is the call's. */
+static int64_t decode_bytes(const Forward *forward, const CmprtDecode *decode)
+{
+	int64_t bytes = forward->threads * align_up(decode->scratch_bytes, 64);
+	for (int64_t i = 0; i < decode->part_count; i++)
+		bytes += align_up(forward->run->program->inputs[decode->parts[i]].bytes, 64);
+	for (int64_t i = 0; i < decode->work_count; i++)
+		bytes += align_up(decode->work_bytes[i], 64);
+	return bytes;
+}
+
 static int64_t call_bytes(const Forward *forward, const CmprtCall *call)
 {
 	const CmprtNet *net = forward->net;
 	int64_t bytes = 0, behind = forward->threads * align_up(call->scratch_bytes, 64);
-	for (int64_t i = 0; i < call->operand_count; i++)
-		bytes += align_up(operand_bytes(net, &call->operands[i]), 64);
+	for (int64_t i = 0; i < call->operand_count; i++) {
+		const CmprtOperand *operand = &call->operands[i];
+		bytes += align_up(operand_bytes(net, operand), 64);
+		for (int64_t p = 0; p < operand->piece_count; p++) {
+			int64_t own = operand->pieces[p].decode_count ? decode_bytes(forward, operand->pieces[p].decodes) : 0;
+			behind = own > behind ? own : behind;
+		}
+	}
 	for (int64_t i = 0; i < call->left_count; i++)
 		bytes += align_up(net->states[call->left[i]].bytes, 64);
 	for (int64_t i = 0; i < call->work_count; i++)
@@ -123,17 +162,27 @@ static int64_t call_bytes(const Forward *forward, const CmprtCall *call)
 	return bytes + behind;
 }
 
-/* What the call's kernel, or a statistic's behind it, allocates while it runs. */
+static int64_t larger_of(int64_t a, int64_t b, int64_t c)
+{
+	a = a > b ? a : b;
+	return a > c ? a : c;
+}
+
+/* What the call's kernel, or another around it, allocates while it runs. */
 static int64_t call_heap(const Forward *forward, const CmprtCall *call)
 {
 	int64_t threads = forward->threads * call->thread_heap_bytes;
 	int64_t most = threads > call->call_heap_bytes ? threads : call->call_heap_bytes;
 	for (int64_t i = 0; i < call->statistic_count; i++) {
 		const CmprtStatistic *statistic = &call->statistics[i];
-		int64_t own = forward->threads * statistic->thread_heap_bytes;
-		own = own > statistic->call_heap_bytes ? own : statistic->call_heap_bytes;
-		most = own > most ? own : most;
+		most = larger_of(most, forward->threads * statistic->thread_heap_bytes, statistic->call_heap_bytes);
 	}
+	for (int64_t i = 0; i < call->operand_count; i++)
+		for (int64_t p = 0; p < call->operands[i].piece_count; p++) {
+			const CmprtDecode *decode = call->operands[i].pieces[p].decodes;
+			if (call->operands[i].pieces[p].decode_count)
+				most = larger_of(most, forward->threads * decode->thread_heap_bytes, decode->call_heap_bytes);
+		}
 	return most;
 }
 
@@ -198,15 +247,54 @@ static void *take(char **memory, int64_t bytes)
 	return at;
 }
 
+/* What is coded waits until all that the call holds has its place. */
 static bool read_pieces(Forward *forward, const CmprtOperand *operand, char *to, CmprtError *error)
 {
 	for (int64_t i = 0; i < operand->piece_count; i++) {
 		const CmprtPiece *piece = &operand->pieces[i];
-		if (piece->tensor < 0)
+		if (piece->value > 0)
 			memcpy(to, forward->run->values[piece->value - 1], (size_t)piece->bytes);
-		else if (!input_read(forward->run, piece->tensor, to, piece->bytes, 0, error))
+		else if (piece->tensor >= 0 && !input_read(forward->run, piece->tensor, to, piece->bytes, 0, error))
 			return false;
 		to += piece->bytes;
+	}
+	return true;
+}
+
+/* memory: behind all that the call holds meanwhile. */
+static bool decode_tensor(const Forward *forward, const CmprtDecode *decode, void *to, char *memory, CmprtError *error)
+{
+	void *buffers[64];
+	int64_t count = 0;
+	for (int64_t i = 0; i < decode->part_count; i++) {
+		int64_t bytes = forward->run->program->inputs[decode->parts[i]].bytes;
+		buffers[count] = take(&memory, bytes);
+		if (!input_read(forward->run, decode->parts[i], buffers[count++], bytes, 0, error))
+			return false;
+	}
+	buffers[count++] = to;
+	for (int64_t i = 0; i < decode->work_count; i++)
+		buffers[count++] = take(&memory, decode->work_bytes[i]);
+	CmprtFrame frame = {buffers, &decode->rows, memory, NULL};
+	if (decode->is_streamed)
+		cmprt_parallel(&frame, decode->kernel, 0, decode->rows, align_up(decode->scratch_bytes, 64));
+	else
+		decode->kernel(&frame, 0, decode->rows);
+	return true;
+}
+
+static bool decode_operands(
+	const Forward *forward, const CmprtCall *call, void *const *buffers, char *memory, CmprtError *error)
+{
+	for (int64_t i = 0; i < call->operand_count; i++) {
+		const CmprtOperand *operand = &call->operands[i];
+		char *to = buffers[i];
+		for (int64_t p = 0; p < operand->piece_count; p++) {
+			const CmprtPiece *piece = &operand->pieces[p];
+			if (piece->decode_count && !decode_tensor(forward, piece->decodes, to, memory, error))
+				return false;
+			to += piece->bytes;
+		}
 	}
 	return true;
 }
@@ -215,6 +303,7 @@ static bool read_pieces(Forward *forward, const CmprtOperand *operand, char *to,
 static bool lay_call(Forward *forward, const CmprtCall *call, void **buffers, char **memory, CmprtError *error)
 {
 	const CmprtNet *net = forward->net;
+	void **first = buffers;
 	for (int64_t i = 0; i < call->operand_count; i++, buffers++) {
 		const CmprtOperand *operand = &call->operands[i];
 		if (is_in_place(operand)) {
@@ -229,7 +318,7 @@ static bool lay_call(Forward *forward, const CmprtCall *call, void **buffers, ch
 		*buffers++ = take(memory, net->states[call->left[i]].bytes);
 	for (int64_t i = 0; i < call->work_count; i++)
 		*buffers++ = take(memory, call->work_bytes[i]);
-	return true;
+	return decode_operands(forward, call, first, *memory, error);
 }
 
 /* What is not finite spreads to all that comes after it: told where it is first seen. */

@@ -27,6 +27,7 @@ bool forward_allocate(Forward *forward, CmprtError *error);
 bool forward_call(Forward *forward, const CmprtCall *call, CmprtError *error);
 /* All calls, within the memory that the options allow. */
 bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error);
+int64_t forward_operand_reads(const CmprtProgram *program, const CmprtOperand *operand); /* bytes of tensors */
 void forward_free(Forward *forward);
 int64_t forward_state_bytes(const Forward *forward, int64_t state, int64_t sample);
 char *forward_state(const Forward *forward, int64_t state, int64_t sample);

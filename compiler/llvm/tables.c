@@ -81,7 +81,8 @@ static LLVMValueRef integers(Tables *t, const int64_t *values, int64_t count)
 	return array(t, LLVMInt64TypeInContext(t->m->context), items, count);
 }
 
-/* Jobs, calls and statistics are the only structs with a kernel, one each, and come in the order of the names. */
+/* Jobs, calls, decodes and statistics are the only structs with a kernel, one each, and come in the order of the names.
+ */
 static LLVMValueRef kernel(Tables *t)
 {
 	const char *name = t->kernel_names[t->jobs++];
@@ -127,6 +128,15 @@ static void add_main(Tables *t, LLVMValueRef program)
 	LLVMDisposeBuilder(builder);
 }
 
+static int64_t call_kernels(const CmprtCall *call)
+{
+	int64_t count = 1 + call->statistic_count;
+	for (int64_t i = 0; i < call->operand_count; i++)
+		for (int64_t p = 0; p < call->operands[i].piece_count; p++)
+			count += call->operands[i].pieces[p].decode_count;
+	return count;
+}
+
 bool module_add_program(Module *m, const CmprtProgram *program, const char *const *kernel_names, bool with_main)
 {
 	Tables t = {.m = m, .kernel_names = kernel_names};
@@ -135,7 +145,7 @@ bool module_add_program(Module *m, const CmprtProgram *program, const char *cons
 		jobs += program->selects[i].job_count;
 	for (int64_t i = 0; i < program->net_count; i++)
 		for (int64_t k = 0; k < program->nets[i].call_count; k++)
-			jobs += 1 + program->nets[i].calls[k].statistic_count;
+			jobs += call_kernels(&program->nets[i].calls[k]);
 	for (int64_t i = 0; i < jobs; i++) {
 		if (kernel_names[i] && !LLVMGetNamedFunction(m->llvm, kernel_names[i])) {
 			diag_fatal(m->c, "internal: the program runs kernel %s, which was not made", kernel_names[i]);

@@ -59,7 +59,7 @@ static bool find_asker(Calibration *work, PlanTensor *tensor)
 	size_t count = 0;
 	for (size_t i = 0; i < work->net->weights.count && !asker.weight; i++)
 		for (size_t m = 0; m < work->net->weights.at[i].members.count && !asker.weight; m++)
-			if (work->net->weights.at[i].members.at[m].file == tensor->file) {
+			if (member_is_of(&work->net->weights.at[i].members.at[m], tensor->file)) {
 				asker.weight = &work->net->weights.at[i];
 				asker.member = &asker.weight->members.at[m];
 			}
@@ -186,8 +186,10 @@ static bool add_statistics(Calibration *work, NetCall *call, PlanTensor *tensor,
 
 static bool take_kernels(Calibration *work, size_t first)
 {
-	for (size_t i = first; i < work->net->kernels.count; i++)
-		if (!add_kernel(work->plan, work->net->kernels.at[i].built.kernel, work->net->kernels.at[i].key))
+	KernelVec kernels = {0};
+	net_kernels(work->net, &kernels);
+	for (size_t i = first; i < kernels.count; i++)
+		if (!add_kernel(work->plan, kernels.at[i], kernels.at[i]->name))
 			return false;
 	return true;
 }
@@ -264,7 +266,7 @@ void calibration_tables(Plan *plan, CmprtProgram *program)
 	if (!plan->net)
 		return;
 	CmprtNet *net = arena_new_of(plan->c->arena, CmprtNet);
-	const char **kernel_names = arena_array(plan->c->arena, const char *, net_kernel_count(plan->net) + 1);
+	NameVec kernel_names = {0};
 	for (size_t i = 0; i < plan->net->calls.count; i++) {
 		NetCall *call = &plan->net->calls.at[i];
 		for (size_t k = 0; k < call->jobs.count; k++)
@@ -274,10 +276,11 @@ void calibration_tables(Plan *plan, CmprtProgram *program)
 					break;
 				}
 	}
-	*net = net_tables(plan->net, plan->data, NULL, kernel_names);
+	*net = net_tables(plan->net, plan->data, NULL);
 	net->tokens = plan->input_rows;
-	for (size_t i = 0; i < net_kernel_count(plan->net); i++)
-		vec_push(plan->c->arena, &plan->kernel_names, kernel_names[i]);
+	net_kernel_names(plan->net, &kernel_names);
+	for (size_t i = 0; i < kernel_names.count; i++)
+		vec_push(plan->c->arena, &plan->kernel_names, kernel_names.at[i]);
 	program->nets = net;
 	program->net_count = 1;
 }

@@ -162,7 +162,15 @@ static Name pattern_axis(const Net *net, const char *pattern)
 	return close ? name_intern(net->c, open + 1, (size_t)(close - open - 1)) : NULL;
 }
 
-static const char *shape_text(const Net *net, const CkTensor *file)
+static const StoredTensor *find_tensor(const Net *net, const char *name)
+{
+	for (size_t i = 0; i < net->tensors.count; i++)
+		if (!strcmp(net->tensors.at[i].name, name))
+			return &net->tensors.at[i];
+	return NULL;
+}
+
+static const char *shape_text(const Net *net, const StoredTensor *file)
 {
 	Text text = {.arena = net->c->arena};
 	for (int64_t i = 0; i < file->rank; i++)
@@ -174,7 +182,7 @@ static const char *shape_text(const Net *net, const CkTensor *file)
 /* Of a stack the first axis is not the tensor's. */
 static bool bind_shape(Net *net, const Node *left, const NetWeight *weight, NetAxisVec *axes)
 {
-	const CkTensor *file = weight->file;
+	const StoredTensor *file = weight->file;
 	uint32_t first = weight->is_stack ? 2 : 1, rank = left->kind == N_INDEX ? left->kid_count - first : 0;
 	if (file->rank != rank) {
 		diag_error(net->c, left->loc, "\"%s\" of %s has the shape %s: it is not of rank %u", file->name, net->path,
@@ -206,10 +214,12 @@ static bool bind_shape(Net *net, const Node *left, const NetWeight *weight, NetA
 	return true;
 }
 
-/* Small floats and whole numbers are codes, which mean something with a scale that the net knows nothing of. */
-static bool is_plain(Store store)
+/* Small floats and whole numbers that no dtype reads are codes, which mean something with a scale that nobody knows. */
+static bool is_readable(const StoredTensor *tensor)
 {
-	return store.kind == STORE_F16 || store.kind == STORE_BF16 || store.kind == STORE_F32 || store.kind == STORE_F64;
+	Store store = tensor->store;
+	return tensor->coded || store.kind == STORE_F16 || store.kind == STORE_BF16 || store.kind == STORE_F32 ||
+		   store.kind == STORE_F64;
 }
 
 static void report_missing(const Net *net, const NetWeight *weight)
@@ -218,8 +228,8 @@ static void report_missing(const Net *net, const NetWeight *weight)
 	NameVec known = {0};
 	const char *pattern = put_number(net, right->kids[0]->kids[0]->text, weight->index, weight->layer);
 	Name wanted = name_of(net->c, put_number(net, pattern, pattern_axis(net, pattern), 0));
-	for (int64_t i = 0; i < net->checkpoint->tensor_count; i++)
-		vec_push(net->c->arena, &known, name_of(net->c, net->checkpoint->tensors[i].name));
+	for (size_t i = 0; i < net->tensors.count; i++)
+		vec_push(net->c->arena, &known, name_of(net->c, net->tensors.at[i].name));
 	diag_error(net->c, right->loc, "%s has no tensor \"%s\"", net->path, wanted);
 	diag_nearest(net->c, wanted, &known);
 }
@@ -255,9 +265,9 @@ static int64_t count_members(Net *net, const Node *line, Name name, NetAxisVec *
 	return 0;
 }
 
-static bool add_member(Net *net, const Node *line, NetWeight *weight, const char *name, const CkTensor *file)
+static bool add_member(Net *net, const Node *line, NetWeight *weight, const char *name, const StoredTensor *file)
 {
-	const CkTensor *first = weight->file;
+	const StoredTensor *first = weight->file;
 	bool is_like = file && !strcmp(file->dtype, first->dtype) && file->rank == first->rank;
 	for (int64_t i = 0; is_like && i < file->rank; i++)
 		is_like = file->shape[i] == first->shape[i];
@@ -278,12 +288,12 @@ static bool find_members(Net *net, const Node *line, NetWeight *weight, NetAxisV
 		const char *pattern = put_number(net, patterns->kids[i]->text, weight->index, weight->layer);
 		Name axis = pattern_axis(net, pattern);
 		int64_t count = axis ? count_members(net, line, axis, axes) : 1;
-		weight->file = checkpoint_find(net->checkpoint, put_number(net, pattern, axis, 0));
+		weight->file = find_tensor(net, put_number(net, pattern, axis, 0));
 		weight->is_stack = axis != NULL;
 		bool ok = count > 0;
 		for (int64_t m = 0; m < count && weight->file && ok; m++) {
 			const char *name = put_number(net, pattern, axis, m);
-			ok = add_member(net, line, weight, name, checkpoint_find(net->checkpoint, name));
+			ok = add_member(net, line, weight, name, find_tensor(net, name));
 		}
 		if (!ok)
 			return false;
@@ -297,12 +307,11 @@ static bool fit_weight(Net *net, const Node *line, const Node *layer, int64_t nu
 	NetWeight weight = {.line = line, .layer = number, .index = layer ? layer->name : NULL};
 	if (!find_members(net, line, &weight, axes))
 		return false;
-	if (weight.file && !is_plain(tensor_store(net->c, weight.file))) {
-		if (!net->has_coded)
-			diag_error(net->c, right->loc,
-				"\"%s\" of %s is stored as %s: a net reads f16, bf16, f32 and f64, nothing else", weight.file->name,
-				net->path, weight.file->dtype);
-		net->has_coded = true;
+	if (weight.file && !is_readable(weight.file)) {
+		if (!net->has_codes)
+			diag_error(net->c, right->loc, "\"%s\" of %s is stored as %s, of which no dtype is known",
+				weight.file->name, net->path, weight.file->dtype);
+		net->has_codes = true;
 		return false;
 	}
 	vec_push(net->c->arena, &net->weights, weight);
@@ -371,8 +380,12 @@ Net *net_fit(Program *p, const Decl *decl, const Checkpoint *checkpoint, const c
 		.checkpoint = checkpoint,
 		.path = path,
 		.facts = facts,
+		.suffix = "",
 		.longest = longest,
 		.image = {data->channels, data->height, data->width}};
+	StoredFile source = {.c = p->c, .library = p, .checkpoint = checkpoint};
+	if (!stored_tensors(&source, &net->tensors))
+		return NULL;
 	NetAxisVec axes = {0};
 	bool ok = fit_lines(net, body, NULL, -1, facts, &axes);
 	for (uint32_t first = 0, end; first <= body->kid_count; first = end + 1) {
@@ -392,4 +405,9 @@ const NetWeight *net_weight(const Net *net, const Node *line, int64_t layer)
 		if (net->weights.at[i].line == line && net->weights.at[i].layer == layer)
 			return &net->weights.at[i];
 	return NULL;
+}
+
+bool member_is_of(const NetMember *member, const CkTensor *file)
+{
+	return member->file->parts[0] == file;
 }

@@ -9,10 +9,11 @@
 
 #include "elab_net.h"
 #include "plan.h"
+#include "stored.h"
 
 /* A tensor that a weight is, or one of those that stand one behind the other along its first axis. */
 typedef struct NetMember {
-	const CkTensor *file;
+	const StoredTensor *file;
 	int64_t value; /* of a job's new weights, f32: later calls read this Value instead; 0: none */
 } NetMember;
 
@@ -21,7 +22,7 @@ typedef struct NetWeight {
 	const Node *line;
 	int64_t layer; /* -1: it is in none */
 	Name index;    /* what the layer calls its number; NULL */
-	const CkTensor
+	const StoredTensor
 		*file;     /* of its first member; NULL: the checkpoint lacks it; it has an `else`, or nothing may read it */
 	bool is_stack; /* its first axis is that of the members */
 	bool is_transposed; /* of a member's two axes: products sum the first */
@@ -41,6 +42,12 @@ typedef struct NetBuilt {
 	const char *key; /* what it is shared by */
 	NetKernel built; /* scheduled */
 } NetBuilt;
+
+/* What makes f32 of coded tensors that are like one. */
+typedef struct NetDecoder {
+	const StoredTensor *first;
+	Kernel *kernel; /* scheduled */
+} NetDecoder;
 
 /* What a call leaves that a kernel folds into a Value. */
 typedef struct NetStatistic {
@@ -63,18 +70,21 @@ typedef struct Net {
 	const Decl *decl;
 	const Node *node; /* of decl */
 	const Checkpoint *checkpoint;
-	const char *path; /* of the checkpoint, for messages */
+	StoredTensorVec tensors; /* that it has, as a reader of the model counts them */
+	int64_t first_input;     /* set by the caller: number of the program's Input that is its first tensor */
+	const char *path;        /* of the checkpoint, for messages */
 	const Scope *facts;
-	Name data;                  /* set by the caller: kernels of several data sets stand in one module; NULL */
+	const char *suffix;         /* set by the caller: kernels of several nets stand in one module */
 	int64_t longest;            /* sample */
 	int64_t image[3];           /* channels, rows, columns; 0: data are tokens */
 	VEC(NetInstance) instances; /* in the order they run */
 	VEC(NetWeight) weights;
 	NetArrayVec states; /* that parts left so far */
 	VEC(NetBuilt) kernels;
+	VEC(NetDecoder) decoders;
 	VEC(NetCall) calls; /* one per instance */
 	size_t instance;    /* in hand */
-	bool has_coded;     /* a weight is no plain number, which is reported once */
+	bool has_codes;     /* a weight is no number, which is reported once */
 	bool is_behind;     /* as NetCall has it */
 } Net;
 
@@ -97,6 +107,14 @@ void net_report_missing(const Net *net);
 const NetWeight *net_weight(const Net *net, const Node *line, int64_t layer);
 /* Has a job made new weights of it? */
 bool net_weight_is_new(const NetWeight *weight);
+bool member_is_of(const NetMember *member, const CkTensor *file);
+
+/* ---- net_decode.c ---- */
+
+/* A kernel for the tensor, if it is coded and none is there that does it; false: reported. */
+bool net_add_decoder(Net *net, const StoredTensor *tensor, const ScheduleOptions *options);
+Kernel *net_decoder(const Net *net, const StoredTensor *tensor); /* NULL: it is plain */
+CmprtDecode net_decode_table(const Net *net, const StoredTensor *tensor);
 
 /* ---- net_program.c ---- */
 
@@ -108,9 +126,14 @@ bool net_build(Net *net, Name result, const ScheduleOptions *options);
 bool net_hand_on(Net *net, size_t instance, Name result, const ScheduleOptions *options);
 /* One call: the rows that meet these weights. */
 bool net_ask(Net *net, size_t instance, const NetAskVec *asks, const ScheduleOptions *options);
-size_t net_kernel_count(const Net *net); /* of calls and of their statistics */
-/* What the runtime runs; result NULL: it is run for the jobs of its calls. Input i of the program is tensor i of the
- * checkpoint. Scratch is taken from the kernels, whose code must be made. */
-CmprtNet net_tables(const Net *net, const CmprtData *data, Name result, const char **kernel_names);
+typedef VEC(Kernel *) KernelVec;
+void net_kernels(const Net *net, KernelVec *to); /* each once: what the caller makes code of; not those of statistics */
+/* Of calls, of what decodes their weights, and of their statistics, in the order of the tables. */
+void net_kernel_names(const Net *net, NameVec *to);
+/* Of each of the kernel's own buffers, for so many rows. */
+const int64_t *net_work_bytes(const Net *net, const Kernel *kernel, int64_t rows, int64_t *count);
+/* What the runtime runs; result NULL: it is run for the jobs of its calls. Input first_input + i of the program is
+ * tensor i of the checkpoint. Scratch is taken from the kernels, whose code must be made. */
+CmprtNet net_tables(const Net *net, const CmprtData *data, Name result);
 
 #endif

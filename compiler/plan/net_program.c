@@ -109,8 +109,8 @@ static bool find_array(void *context, const Node *line, NetArray *array)
 		net_report_missing(net);
 	if (!weight || !weight->file)
 		return false;
-	array->store =
-		net->is_behind && net_weight_is_new(weight) ? store_of_type(T_F32) : tensor_store(net->c, weight->file);
+	bool is_f32 = weight->file->form || (net->is_behind && net_weight_is_new(weight));
+	array->store = is_f32 ? store_of_type(T_F32) : weight->file->store;
 	array->rank = (uint32_t)weight->file->rank + weight->is_stack;
 	array->shape[0] = (int64_t)weight->members.count;
 	memcpy(array->shape + weight->is_stack, weight->file->shape, sizeof *array->shape * (size_t)weight->file->rank);
@@ -127,12 +127,13 @@ static const char *key_of(const Net *net, const NetInstance *instance, const Net
 		bool is_new = net->is_behind && net_weight_is_new(weight);
 		if (weight->layer != instance->number && !(is_new && weight->layer < 0))
 			continue;
+		const StoredTensor *file = weight->file;
 		text_printf(&key, "; %zu %s", weight->members.count,
-			!weight->file ? "none"
-			: is_new      ? "new"
-						  : weight->file->dtype);
-		for (int64_t d = 0; weight->file && d < weight->file->rank; d++)
-			text_printf(&key, " %lld", (long long)weight->file->shape[d]);
+			!file                  ? "none"
+			: is_new || file->form ? "made"
+								   : file->dtype);
+		for (int64_t d = 0; file && d < file->rank; d++)
+			text_printf(&key, " %lld", (long long)file->shape[d]);
 	}
 	for (size_t i = 0; asks && i < asks->count; i++)
 		text_printf(
@@ -188,13 +189,38 @@ static size_t find_kernel(const Net *net, const char *key)
 	return i;
 }
 
+static const NetWeight *weight_of(const Net *net, const NetCall *call, const NetArray *array)
+{
+	const NetWeight *weight = net_weight(net, array->line, net->instances.at[call->instance].number);
+	return weight ? weight : net_weight(net, array->line, -1);
+}
+
+/* NULL: the call reads what a job made of it. */
+static const StoredTensor *member_read(const NetCall *call, const NetMember *member)
+{
+	return call->is_behind && member->value ? NULL : member->file;
+}
+
+static bool add_decoders(Net *net, const NetCall *call, const ScheduleOptions *options)
+{
+	const NetArrayVec *inputs = &net->kernels.at[call->kernel].built.inputs;
+	for (size_t i = 0; i < inputs->count; i++) {
+		const NetWeight *weight = inputs->at[i].source == NET_WEIGHT ? weight_of(net, call, &inputs->at[i]) : NULL;
+		for (size_t m = 0; weight && m < weight->members.count; m++) {
+			const StoredTensor *read = member_read(call, &weight->members.at[m]);
+			if (read && !net_add_decoder(net, read, options))
+				return false;
+		}
+	}
+	return true;
+}
+
 /* A call of the instance; the kernel is made unless a part like it has one. */
 static bool add_call(
 	Net *net, size_t number, const NameVec *leaves, const NetAskVec *asks, const ScheduleOptions *options)
 {
 	const NetInstance *instance = &net->instances.at[number];
 	NetBuilt made = {.key = key_of(net, instance, asks)};
-	const char *set = net->data ? arena_printf(net->c->arena, "_%s", net->data) : "";
 	bool reads_number = instance->layer && node_mentions(instance->layer->kids[1], instance->layer->name);
 	if (reads_number) {
 		if (!build_part(net, number, leaves, asks, options, &made))
@@ -206,7 +232,8 @@ static bool add_call(
 		if (!reads_number && !build_part(net, number, leaves, asks, options, &made))
 			return false;
 		Kernel *kernel = made.built.kernel;
-		kernel->name = name_of(net->c, arena_printf(net->c->arena, "%s%s_%zu", net->node->name, set, call.kernel));
+		kernel->name =
+			name_of(net->c, arena_printf(net->c->arena, "%s%s_%zu", net->node->name, net->suffix, call.kernel));
 		if (!net_fix_extents(kernel, net->node->loc, net->longest) || !kernel_verify(kernel))
 			return false;
 		vec_push(net->c->arena, &net->kernels, made);
@@ -214,7 +241,7 @@ static bool add_call(
 			remember_states(net, &made.built.outputs);
 	}
 	vec_push(net->c->arena, &net->calls, call);
-	return true;
+	return add_decoders(net, &call, options);
 }
 
 bool net_hand_on(Net *net, size_t instance, Name result, const ScheduleOptions *options)
@@ -293,11 +320,11 @@ static int64_t vocabulary_of(const Net *net)
 
 /* ---- tables ---- */
 
-static int64_t buffer_bytes(const KBuffer *buffer)
+static int64_t buffer_bytes(const KBuffer *buffer, int64_t rows)
 {
-	int64_t bytes = store_bytes(buffer->store), extent = 1;
+	int64_t bytes = store_bytes(buffer->store), extent;
 	for (uint32_t i = 0; i < buffer->rank; i++)
-		bytes *= kexpr_is_const(buffer->extent[i], &extent) ? extent : 1;
+		bytes *= kexpr_is_const(buffer->extent[i], &extent) ? extent : rows;
 	return bytes;
 }
 
@@ -336,12 +363,12 @@ static int64_t state_number(const Net *net, StateVec *states, const NetArray *ar
 	return (int64_t)states->count - 1;
 }
 
-static const int64_t *work_bytes(const Net *net, const Kernel *kernel, int64_t *count)
+const int64_t *net_work_bytes(const Net *net, const Kernel *kernel, int64_t rows, int64_t *count)
 {
 	VEC(int64_t) work = {0};
 	for (size_t i = 0; i < kernel->buffers.count; i++)
 		if (kernel->buffers.at[i]->kind == BUFFER_TEMP && !kernel->buffers.at[i]->scope)
-			vec_push(net->c->arena, &work, buffer_bytes(kernel->buffers.at[i]));
+			vec_push(net->c->arena, &work, buffer_bytes(kernel->buffers.at[i], rows));
 	*count = (int64_t)work.count;
 	return work.at;
 }
@@ -370,26 +397,30 @@ static CmprtStatistic make_statistic(const Net *net, const NetKernel *built, con
 									 : CMPRT_FOLD_SUM};
 	for (uint32_t i = 0; i < from->statistic.rank; i++)
 		out.elements *= from->statistic.shape[i];
-	out.work_bytes = work_bytes(net, from->kernel, &out.work_count);
+	out.work_bytes = net_work_bytes(net, from->kernel, 1, &out.work_count);
 	return out;
 }
 
 static CmprtOperand make_operand(const Net *net, const NetCall *call, const NetArray *array, StateVec *states)
 {
-	const NetInstance *instance = &net->instances.at[call->instance];
 	if (array->source != NET_WEIGHT)
 		return (CmprtOperand){.state = state_number(net, states, array, false)};
-	const NetWeight *weight = net_weight(net, array->line, instance->number);
-	weight = weight ? weight : net_weight(net, array->line, -1);
+	const NetWeight *weight = weight_of(net, call, array);
 	int64_t count = (int64_t)weight->members.count;
 	CmprtPiece *pieces = arena_array(net->c->arena, CmprtPiece, count);
 	for (int64_t i = 0; i < count; i++) {
-		const NetMember *member = &weight->members.at[i];
-		if (call->is_behind && member->value)
-			pieces[i] =
-				(CmprtPiece){.tensor = -1, .value = member->value, .bytes = buffer_bytes(array->buffer) / count};
-		else
-			pieces[i] = (CmprtPiece){.tensor = member->file - net->checkpoint->tensors, .bytes = member->file->bytes};
+		const StoredTensor *read = member_read(call, &weight->members.at[i]);
+		pieces[i] = (CmprtPiece){.tensor = -1, .bytes = buffer_bytes(array->buffer, 1) / count};
+		if (!read) {
+			pieces[i].value = weight->members.at[i].value;
+		} else if (read->form) {
+			CmprtDecode *decode = arena_new_of(net->c->arena, CmprtDecode);
+			*decode = net_decode_table(net, read);
+			pieces[i].decode_count = 1;
+			pieces[i].decodes = decode;
+		} else {
+			pieces[i].tensor = net->first_input + (read->parts[0] - net->checkpoint->tensors);
+		}
 	}
 	return (CmprtOperand){.state = -1, .piece_count = count, .pieces = pieces};
 }
@@ -422,29 +453,48 @@ static CmprtCall make_call(const Net *net, const NetCall *call, StateVec *states
 		.statistics = statistics,
 		.job_count = (int64_t)call->jobs.count,
 		.jobs = call->jobs.at};
-	out.work_bytes = work_bytes(net, built->kernel, &out.work_count);
+	out.work_bytes = net_work_bytes(net, built->kernel, 1, &out.work_count);
 	return out;
 }
 
-size_t net_kernel_count(const Net *net)
+void net_kernels(const Net *net, KernelVec *to)
 {
-	size_t count = net->calls.count;
-	for (size_t i = 0; i < net->calls.count; i++)
-		count += net->calls.at[i].statistics.count;
-	return count;
+	for (size_t i = 0; i < net->kernels.count; i++)
+		vec_push(net->c->arena, to, net->kernels.at[i].built.kernel);
+	for (size_t i = 0; i < net->decoders.count; i++)
+		vec_push(net->c->arena, to, net->decoders.at[i].kernel);
 }
 
-CmprtNet net_tables(const Net *net, const CmprtData *data, Name result, const char **kernel_names)
+/* In the order of the tables. */
+static void names_of_call(const Net *net, const NetCall *call, NameVec *to)
+{
+	const NetArrayVec *inputs = &net->kernels.at[call->kernel].built.inputs;
+	vec_push(net->c->arena, to, net->kernels.at[call->kernel].built.kernel->name);
+	for (size_t i = 0; i < inputs->count; i++) {
+		const NetWeight *weight = inputs->at[i].source == NET_WEIGHT ? weight_of(net, call, &inputs->at[i]) : NULL;
+		for (size_t m = 0; weight && m < weight->members.count; m++) {
+			const StoredTensor *read = member_read(call, &weight->members.at[m]);
+			if (read && net_decoder(net, read))
+				vec_push(net->c->arena, to, net_decoder(net, read)->name);
+		}
+	}
+	for (size_t i = 0; i < call->statistics.count; i++)
+		vec_push(net->c->arena, to, call->statistics.at[i].kernel->name);
+}
+
+void net_kernel_names(const Net *net, NameVec *to)
+{
+	for (size_t i = 0; i < net->calls.count; i++)
+		names_of_call(net, &net->calls.at[i], to);
+}
+
+CmprtNet net_tables(const Net *net, const CmprtData *data, Name result)
 {
 	StateVec states = {0};
 	CmprtCall *calls = arena_array(net->c->arena, CmprtCall, net->calls.count + 1);
 	CmprtNet out = {.name = net->node->name, .data_count = 1, .data = data, .longest = net->longest};
-	for (size_t i = 0; i < net->calls.count; i++) {
+	for (size_t i = 0; i < net->calls.count; i++)
 		calls[i] = make_call(net, &net->calls.at[i], &states);
-		*kernel_names++ = net->kernels.at[net->calls.at[i].kernel].built.kernel->name;
-		for (size_t k = 0; k < net->calls.at[i].statistics.count; k++)
-			*kernel_names++ = net->calls.at[i].statistics.at[k].kernel->name;
-	}
 	out.vocabulary = vocabulary_of(net);
 	out.call_count = (int64_t)net->calls.count;
 	out.calls = calls;

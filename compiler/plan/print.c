@@ -10,6 +10,8 @@
  */
 #include "plan.h"
 
+#include "forward.h"
+
 #include <string.h>
 
 static void print_bytes(Text *to, int64_t bytes)
@@ -322,8 +324,7 @@ static void print_calibration(const Plan *plan, Text *to)
 		const CmprtCall *call = &net->calls[i];
 		statistics += call->statistic_count;
 		for (int64_t k = 0; k < call->operand_count; k++)
-			for (int64_t m = 0; m < call->operands[k].piece_count; m++)
-				bytes += call->operands[k].pieces[m].tensor < 0 ? 0 : call->operands[k].pieces[m].bytes;
+			bytes += forward_operand_reads(plan->program, &call->operands[k]);
 	}
 	text_printf(to,
 		"# in between, net %s reads %lld tokens of %s: %lld calls of its parts leave %lld statistics, "

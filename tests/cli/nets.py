@@ -119,6 +119,15 @@ def write_gguf(path, tensors, config):
         file.write(head + bytes(-len(head) % 32) + data)
 
 
+def q8_0(values):
+    """What a reader sees of blocks of 32 with one f16 scale."""
+    x = values.astype(numpy.float32).reshape(-1, 32)
+    scale = abs(x).max(-1, keepdims=True) / numpy.float32(127)
+    inverse = numpy.where(scale > 0, 1 / numpy.where(scale > 0, scale, 1), 0).astype(numpy.float32)
+    codes = numpy.trunc(x * inverse + numpy.copysign(numpy.float32(0.5), x))
+    return (codes * scale.astype(numpy.float16).astype(numpy.float32)).astype(numpy.float64).reshape(values.shape)
+
+
 def check_gguf(folder, model, generator):
     tensors, config = llama.read_checkpoint(model)
     rounded = {n: v.astype(numpy.float16).astype(numpy.float64) if v.ndim == 2 else v for n, v in tensors.items()}
@@ -128,6 +137,12 @@ def check_gguf(folder, model, generator):
     found = array_of(folder, write_program(folder, "model.gguf"), "logits")
     off = abs(found - llama.forward(rounded, config, tokens)).max()
     check(off < TOLERANCE, f"gguf: logits off by {off}")
+    coded = os.path.join(folder, "coded.gguf")
+    check(cmpc("quantize", os.path.join(folder, "model.gguf"), "q8_0", "-o", coded, "--quiet")[0] == 0, "gguf: q8_0")
+    found = array_of(folder, write_program(folder, "coded.gguf"), "logits")
+    blocks = {n: q8_0(v) if v.ndim == 2 else v for n, v in rounded.items()}
+    off = abs(found - llama.forward(blocks, config, tokens)).max()
+    check(off < TOLERANCE, f"gguf in blocks: logits off by {off}")
 
 
 def check_variants(folder, model, generator):

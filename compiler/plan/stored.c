@@ -6,7 +6,9 @@
  * single file, name forms and schemes, the dtype with the same form and scheme names
  * the planes. No format is known here.
  */
-#include "model.h"
+#include "stored.h"
+
+#include "plan.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -17,6 +19,14 @@ int64_t stored_elements(const StoredTensor *tensor)
 	for (int64_t axis = 0; axis < tensor->rank; axis++)
 		count *= tensor->shape[axis];
 	return count;
+}
+
+int64_t stored_row_length(const StoredTensor *tensor)
+{
+	int64_t length = 1;
+	for (int64_t i = 1; i <= tensor->row_axes; i++)
+		length *= tensor->shape[tensor->rank - i];
+	return length;
 }
 
 /* ---- planes: which dtypes the file says it uses ---- */
@@ -57,11 +67,12 @@ static bool scheme_fits(Program *p, const Node *planes, const json_t *weights)
 	return false;
 }
 
-static void add_forms(Model *model, const json_t *group, const char *format, FormVec *to)
+static void add_forms(StoredFile *source, const json_t *group, const char *format, FormVec *to)
 {
-	Program *p = model->library;
+	Program *p = source->library;
 	const json_t *own = json_object_get(group, "format"), *weights = json_object_get(group, "weights");
 	format = json_is_string(own) ? json_string_value(own) : format;
+	program_read_stdlib(p);
 	for (size_t i = 0; i < p->decls.count && format; i++) {
 		Decl *decl = p->decls.at[i];
 		if (decl->kind != DECL_DTYPE)
@@ -71,32 +82,33 @@ static void add_forms(Model *model, const json_t *group, const char *format, For
 		if (!planes || strcmp(planes->text, format) != 0 || !scheme_fits(p, planes, weights))
 			continue;
 		Form form = {.dtype = dtype, .planes = planes, .targets = json_object_get(group, "targets")};
-		vec_push(model->c->arena, to, form);
+		vec_push(source->c->arena, to, form);
 	}
 }
 
-static json_t *find_forms(Model *model, FormVec *to)
+static json_t *find_forms(StoredFile *source, FormVec *to)
 {
 	json_error_t error;
-	const char *text = model->checkpoint->config, *own = checkpoint_meta(model->checkpoint, "cmpc.quantization_config");
+	const char *text = source->checkpoint->config,
+			   *own = checkpoint_meta(source->checkpoint, "cmpc.quantization_config");
 	json_t *root = text || own ? json_loads(own ? own : text, JSON_REJECT_DUPLICATES, &error) : NULL;
 	const json_t *config = own ? root : json_object_get(root, "quantization_config");
 	const char *key;
 	json_t *group;
 	json_object_foreach(json_object_get(config, "config_groups"), key, group)
-		add_forms(model, group, json_string_value(json_object_get(config, "format")), to);
+		add_forms(source, group, json_string_value(json_object_get(config, "format")), to);
 	return root;
 }
 
 /* ---- planes: the tensors of one module ---- */
 
-static const CkTensor *find_plane(const Model *model, const char *module, const char *plane)
+static const CkTensor *find_plane(const StoredFile *source, const char *module, const char *plane)
 {
-	return checkpoint_find(model->checkpoint, arena_printf(model->c->arena, "%s.%s", module, plane));
+	return checkpoint_find(source->checkpoint, arena_printf(source->c->arena, "%s.%s", module, plane));
 }
 
 /* Every plane of the form is there under this module's name. */
-static bool has_planes(const Model *model, const Form *form, const char *module)
+static bool has_planes(const StoredFile *source, const Form *form, const char *module)
 {
 	uint32_t count = 0;
 	for (uint32_t i = 0; i < form->planes->kid_count; i++) {
@@ -104,14 +116,14 @@ static bool has_planes(const Model *model, const Form *form, const char *module)
 		if (item->kind != N_DEFINE)
 			continue;
 		const Node *left = item->kids[0];
-		if (!find_plane(model, module, left->kind == N_INDEX ? left->kids[0]->name : left->name))
+		if (!find_plane(source, module, left->kind == N_INDEX ? left->kids[0]->name : left->name))
 			return false;
 		count++;
 	}
 	return count > 1; /* one tensor alone is plain */
 }
 
-static bool is_target(const Model *model, const Form *form, const char *module)
+static bool is_target(const StoredFile *source, const Form *form, const char *module)
 {
 	size_t i;
 	json_t *target;
@@ -121,7 +133,7 @@ static bool is_target(const Model *model, const Form *form, const char *module)
 		const char *text = json_is_string(target) ? json_string_value(target) : "";
 		if (strcmp(text, module) == 0)
 			return true;
-		is_list |= has_planes(model, form, text);
+		is_list |= has_planes(source, form, text);
 	}
 	return !is_list; /* classes of modules, not modules: the planes decide */
 }
@@ -134,19 +146,19 @@ static bool same_type(Compiler *c, Store store, const CkTensor *tensor)
 
 /* The storage type that the dtype may call `input` for its planes to be stored as these are; INPUT_TYPES: none. The
  * form is built small to see that. */
-static size_t find_input(Model *model, Form *form, const char *module)
+static size_t find_input(StoredFile *source, Form *form, const char *module)
 {
-	int64_t block = dtype_block_elements(model->library, form->dtype);
+	int64_t block = dtype_block_elements(source->library, form->dtype);
 	form->cols = block ? block : FORM_ROWS;
 	for (size_t i = 0; i < INPUT_TYPES; i++) {
 		PlaneVec *shapes = &form->shapes[i];
-		Store input = store_find(name_of(model->c, input_types[i]));
+		Store input = store_find(name_of(source->c, input_types[i]));
 		if (!shapes->count &&
-			!decode_planes(model->library, form->dtype, form->planes, input, FORM_ROWS, form->cols, shapes))
+			!decode_planes(source->library, form->dtype, form->planes, input, FORM_ROWS, form->cols, shapes))
 			return INPUT_TYPES;
 		bool fits = true;
 		for (size_t s = 0; s < shapes->count && fits; s++)
-			fits = same_type(model->c, shapes->at[s].store, find_plane(model, module, shapes->at[s].name));
+			fits = same_type(source->c, shapes->at[s].store, find_plane(source, module, shapes->at[s].name));
 		if (fits)
 			return i;
 	}
@@ -162,13 +174,13 @@ static bool same_shape(const Plane *plane, const CkTensor *file)
 }
 
 /* Rows and columns follow from the first plane that holds fields; every other must agree. */
-static bool take_planes(Model *model, const Form *form, size_t input, const char *module, StoredTensor *to)
+static bool take_planes(StoredFile *source, const Form *form, size_t input, const char *module, StoredTensor *to)
 {
 	const PlaneVec *shapes = &form->shapes[input];
 	int64_t rows = 0, cols = 0;
 	for (size_t i = 0; i < shapes->count; i++) {
 		const Plane *plane = &shapes->at[i];
-		const CkTensor *file = find_plane(model, module, plane->name);
+		const CkTensor *file = find_plane(source, module, plane->name);
 		to->bytes += file->bytes;
 		if (!plane->buffer)
 			continue;
@@ -198,26 +210,26 @@ static bool take_planes(Model *model, const Form *form, size_t input, const char
 	to->shape[1] = cols;
 	to->dtype = form->dtype->label;
 	to->coded = form->dtype;
-	to->program = model->library;
+	to->program = source->library;
 	to->form = form->planes;
-	to->input = store_find(name_of(model->c, input_types[input]));
+	to->input = store_find(name_of(source->c, input_types[input]));
 	return rows > 0 && cols > 0;
 }
 
 /* The module whose planes `tensor` is among, taken as one tensor. */
-static bool is_plane(Model *model, FormVec *forms, const CkTensor *tensor, StoredTensor *to)
+static bool is_plane(StoredFile *source, FormVec *forms, const CkTensor *tensor, StoredTensor *to)
 {
 	const char *dot = strrchr(tensor->name, '.');
-	const char *module = dot ? arena_copy(model->c->arena, tensor->name, (size_t)(dot - tensor->name)) : NULL;
+	const char *module = dot ? arena_copy(source->c->arena, tensor->name, (size_t)(dot - tensor->name)) : NULL;
 	for (size_t i = 0; module && i < forms->count; i++) {
 		Form *form = &forms->at[i];
-		if (!is_target(model, form, module) || !has_planes(model, form, module))
+		if (!is_target(source, form, module) || !has_planes(source, form, module))
 			continue;
-		size_t input = find_input(model, form, module);
+		size_t input = find_input(source, form, module);
 		if (input == INPUT_TYPES)
 			continue;
-		*to = (StoredTensor){.name = arena_printf(model->c->arena, "%s.weight", module)};
-		if (take_planes(model, form, input, module, to))
+		*to = (StoredTensor){.name = arena_printf(source->c->arena, "%s.weight", module)};
+		if (take_planes(source, form, input, module, to))
 			return true;
 	}
 	return false;
@@ -225,42 +237,43 @@ static bool is_plane(Model *model, FormVec *forms, const CkTensor *tensor, Store
 
 /* ---- tensors of their own ---- */
 
-static void take_plain(Model *model, const CkTensor *tensor, StoredTensor *to)
+static void take_plain(StoredFile *source, const CkTensor *tensor, StoredTensor *to)
 {
 	*to = (StoredTensor){
 		.name = tensor->name, .dtype = tensor->dtype, .rank = tensor->rank, .row_axes = 1, .bytes = tensor->bytes};
 	memcpy(to->shape, tensor->shape, sizeof to->shape);
 	to->parts[to->part_count++] = tensor;
-	to->store = tensor_store(model->facts->c, tensor);
+	to->store = tensor_store(source->c, tensor);
 	if (to->store.kind != STORE_NONE)
 		return;
-	to->coded = dtype_of_code(model->library, model->checkpoint->format->name, tensor->code, &to->form);
-	to->program = to->coded ? model->library : NULL;
+	if (program_read_stdlib(source->library))
+		to->coded = dtype_of_code(source->library, source->checkpoint->format->name, tensor->code, &to->form);
+	to->program = to->coded ? source->library : NULL;
 }
 
-bool stored_tensors(Model *model, StoredTensorVec *to)
+bool stored_tensors(StoredFile *source, StoredTensorVec *to)
 {
 	FormVec forms = {0};
 	NameVec taken = {0};
-	json_t *root = find_forms(model, &forms);
-	for (int64_t i = 0; i < model->checkpoint->tensor_count; i++) {
-		const CkTensor *tensor = &model->checkpoint->tensors[i];
+	json_t *root = find_forms(source, &forms);
+	for (int64_t i = 0; i < source->checkpoint->tensor_count; i++) {
+		const CkTensor *tensor = &source->checkpoint->tensors[i];
 		StoredTensor stored;
-		if (!forms.count || !is_plane(model, &forms, tensor, &stored)) {
-			take_plain(model, tensor, &stored);
-			if (!stored_rows(model, &stored))
+		if (!forms.count || !is_plane(source, &forms, tensor, &stored)) {
+			take_plain(source, tensor, &stored);
+			if (!stored_rows(source, &stored))
 				break;
 		} else {
-			Name name = name_of(model->c, stored.name); /* planes of one module may lie apart */
+			Name name = name_of(source->c, stored.name); /* planes of one module may lie apart */
 			bool is_known = false;
 			for (size_t t = taken.count; t-- > 0 && !is_known;)
 				is_known = taken.at[t] == name;
 			if (is_known)
 				continue;
-			vec_push(model->c->arena, &taken, name);
+			vec_push(source->c->arena, &taken, name);
 		}
-		vec_push(model->c->arena, to, stored);
+		vec_push(source->c->arena, to, stored);
 	}
 	json_decref(root);
-	return !diag_errors(model->c);
+	return !diag_errors(source->c);
 }

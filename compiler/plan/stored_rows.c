@@ -5,32 +5,32 @@
  * what their rows were, and declare their dtypes: the library may know other ones by
  * these names, or none. All of it comes from a file and is checked as a program is.
  */
-#include "model.h"
+#include "stored.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *find_meta(const Model *model, const char *key, const char *name)
+static const char *find_meta(const StoredFile *source, const char *key, const char *name)
 {
-	return checkpoint_meta(model->checkpoint, arena_printf(model->c->arena, "cmpc.%s.%s", key, name));
+	return checkpoint_meta(source->checkpoint, arena_printf(source->c->arena, "cmpc.%s.%s", key, name));
 }
 
-const char *stored_rows_dtype(const Model *model, const CkTensor *tensor)
+const char *stored_rows_dtype(const StoredFile *source, const CkTensor *tensor)
 {
-	return strcmp(tensor->dtype, "U8") == 0 ? find_meta(model, "tensor", tensor->name) : NULL;
+	return strcmp(tensor->dtype, "U8") == 0 ? find_meta(source, "tensor", tensor->name) : NULL;
 }
 
 /* "bf16[4096]": what a row was before; a kernel's has several axes, "bf16[96, 4]". They take the place of the file's
  * last axis. */
-static bool read_row(const Model *model, const char *text, StoredTensor *tensor)
+static bool read_row(const StoredFile *source, const char *text, StoredTensor *tensor)
 {
 	int64_t elements = 1, first = tensor->rank - 1;
 	size_t length = text ? strcspn(text, "[") : 0;
 	const char *at = text + length;
 	if (!length || !*at)
 		return false;
-	tensor->input = store_find(name_intern(model->c, text, length));
+	tensor->input = store_find(name_intern(source->c, text, length));
 	for (tensor->row_axes = 0; tensor->row_axes == 0 || *at == ','; tensor->row_axes++) {
 		char *end = NULL;
 		int64_t extent = strtoll(at + 1, &end, 10);
@@ -54,11 +54,11 @@ static bool has_only_methods(const Node *tree)
 }
 
 /* The declarations and `label`, a dtype with its arguments, as a program of its own. */
-static bool load_declared(const Model *model, const char *label, const char *text, DeclaredDtype *to)
+static bool load_declared(const StoredFile *source, const char *label, const char *text, DeclaredDtype *to)
 {
-	Compiler *c = model->c;
-	Program *p = program_new(c, path_stdlib(c));
-	const char *path = arena_printf(c->arena, "%s: cmpc.dtype, %s", model->checkpoint->path, label);
+	Compiler *c = source->c;
+	Program *p = program_new(c, source->library->stdlib);
+	const char *path = arena_printf(c->arena, "%s: cmpc.dtype, %s", source->checkpoint->path, label);
 	const char *whole = arena_printf(c->arena, "%s\nlet stored = %s\n", text, label);
 	uint32_t file = source_add(c, path, whole, strlen(whole));
 	Node *tree = parse_file(c, file);
@@ -80,38 +80,38 @@ static bool load_declared(const Model *model, const char *label, const char *tex
 }
 
 /* NULL: reported. */
-static const DeclaredDtype *find_declared(Model *model, const char *label)
+static const DeclaredDtype *find_declared(StoredFile *source, const char *label)
 {
-	for (size_t i = 0; i < model->declared.count; i++)
-		if (strcmp(model->declared.at[i].label, label) == 0)
-			return &model->declared.at[i];
-	const char *name = arena_copy(model->c->arena, label, strcspn(label, "( \n"));
-	const char *text = find_meta(model, "dtype", name);
+	for (size_t i = 0; i < source->declared.count; i++)
+		if (strcmp(source->declared.at[i].label, label) == 0)
+			return &source->declared.at[i];
+	const char *name = arena_copy(source->c->arena, label, strcspn(label, "( \n"));
+	const char *text = find_meta(source, "dtype", name);
 	DeclaredDtype declared;
 	if (!text) {
-		diag_fatal(model->c, "%s: tensors are stored as %s, which the file's metadata do not declare",
-			model->checkpoint->path, label);
+		diag_fatal(source->c, "%s: tensors are stored as %s, which the file's metadata do not declare",
+			source->checkpoint->path, label);
 		return NULL;
 	}
-	if (!load_declared(model, label, text, &declared))
+	if (!load_declared(source, label, text, &declared))
 		return NULL;
-	vec_push(model->c->arena, &model->declared, declared);
-	return &model->declared.at[model->declared.count - 1];
+	vec_push(source->c->arena, &source->declared, declared);
+	return &source->declared.at[source->declared.count - 1];
 }
 
 /* false: reported. Where nothing is said of it, the tensor is left as it is. */
-bool stored_rows(Model *model, StoredTensor *tensor)
+bool stored_rows(StoredFile *source, StoredTensor *tensor)
 {
 	const CkTensor *file = tensor->parts[0];
-	const char *label = stored_rows_dtype(model, file), *row = find_meta(model, "row", file->name);
+	const char *label = stored_rows_dtype(source, file), *row = find_meta(source, "row", file->name);
 	if (!label || !row || file->rank == 0)
 		return true;
-	if (!read_row(model, row, tensor)) {
-		diag_fatal(model->c, "%s: cmpc.row.%s is \"%s\", expected the type and length of a row, such as bf16[4096]",
-			model->checkpoint->path, file->name, row);
+	if (!read_row(source, row, tensor)) {
+		diag_fatal(source->c, "%s: cmpc.row.%s is \"%s\", expected the type and length of a row, such as bf16[4096]",
+			source->checkpoint->path, file->name, row);
 		return false;
 	}
-	const DeclaredDtype *declared = find_declared(model, label);
+	const DeclaredDtype *declared = find_declared(source, label);
 	if (!declared)
 		return false;
 	tensor->store = (Store){0};
