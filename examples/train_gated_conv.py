@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Train the checkpoint in examples/own_net: a language model of gated convolutions, of 0.38 M parameters.
+"""Train the checkpoint in examples/gated-conv: a language model of gated convolutions, of 0.38 M parameters.
 
     apt-get install --no-install-recommends python3-torch bible-kjv
     /usr/bin/python3 examples/train_gated_conv.py [FOLDER]
@@ -98,7 +98,7 @@ def score(weights, documents):
 
 
 def main():
-    folder = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "own_net")
+    folder = sys.argv[1] if len(sys.argv) > 1 else os.path.join(os.path.dirname(os.path.abspath(__file__)), "gated-conv")
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     chapters = text.read_chapters()

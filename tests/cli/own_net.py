@@ -17,7 +17,7 @@ import numpy
 from testing import CMPC, EXAMPLES, call, check, finish, write_text
 import llama
 
-OWN = os.path.join(EXAMPLES, "own_net")
+OWN = os.path.join(EXAMPLES, "gated-conv")
 PARTS = ("value.weight", "gate.weight", "out.weight")
 
 
@@ -71,7 +71,7 @@ class Folder:
 
     def __init__(self, path, rows):
         self.path = path
-        with open(os.path.join(OWN, "own_net.cmp"), encoding="utf-8") as file:
+        with open(os.path.join(EXAMPLES, "own_net", "own_net.cmp"), encoding="utf-8") as file:
             self.net = file.read().split("\nmodel ")[0]
         table = -numpy.ones((len(rows), max(map(len, rows))), numpy.int32)
         for row, tokens in zip(table, rows):
