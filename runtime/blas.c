@@ -160,14 +160,16 @@ void cmprt_gemm_f32(void *frame, void *c, int64_t c_row, void *a, int64_t a_row,
 	cmprt_release(right.copy);
 }
 
-/* upper[j, i] = lower[i, j] of one tile, in squares whose rows stay in the cache. */
-static void mirror_tile(const float *lower, float *upper, int64_t stride, int rows, int columns)
+/* upper[j, i] = lower[i, j] of one tile, in strips whose rows stay in the cache; on the diagonal for j <= i. */
+static void mirror_tile(const float *lower, float *upper, int64_t stride, int rows, int columns, bool is_diagonal)
 {
-	enum { SQUARE = 16 };
-	for (int first = 0; first < rows; first += SQUARE)
-		for (int j = 0; j < columns; j++)
-			for (int i = first; i < rows && i < first + SQUARE; i++)
+	enum { STRIP = 16 };
+	for (int first = 0; first < rows; first += STRIP) {
+		int end = first + STRIP < rows ? first + STRIP : rows, last = is_diagonal ? end : columns;
+		for (int j = 0; j < last; j++)
+			for (int i = is_diagonal && j > first ? j : first; i < end; i++)
 				upper[j * stride + i] = lower[i * stride + j];
+	}
 }
 
 /* Tile [row, column] at or below the diagonal, and what it is above. */
@@ -181,14 +183,11 @@ static void square_tile(const Operand *a, float *c, int64_t stride, int64_t n, i
 	if (row == column) {
 		ssyrk_("U", a->is_turned ? "N" : "T", &rows, &depth, blas->one, a->at + row * along, &a_stride, blas->zero,
 			lower, &c_stride);
-		for (int i = 0; i < rows; i++)
-			for (int j = 0; j < i; j++)
-				lower[j * stride + i] = lower[i * stride + j];
-		return;
+	} else {
+		product(blas, rows, columns, depth, blas->one, a->at + row * along, a_stride, a->is_turned,
+			a->at + column * along, a_stride, !a->is_turned, blas->zero, lower, c_stride);
 	}
-	product(blas, rows, columns, depth, blas->one, a->at + row * along, a_stride, a->is_turned, a->at + column * along,
-		a_stride, !a->is_turned, blas->zero, lower, c_stride);
-	mirror_tile(lower, upper, stride, rows, columns);
+	mirror_tile(lower, upper, stride, rows, columns, row == column);
 }
 
 void cmprt_syrk_f32(
