@@ -82,6 +82,7 @@ Symbol *symbol_add(Checker *ck, SymbolKind kind, Name name, Loc loc);
 Symbol *symbol_find(const Checker *ck, Name name);
 const Symbol *index_find(const Checker *ck, Name name); /* whatever hides it */
 void axis_add(Checker *ck, Name name, bool is_block);
+bool is_weight(const Checker *ck, Name name); /* check_net.c: of the net in hand */
 bool axis_is_known(const Checker *ck, Name name);
 int block_count(const Checker *ck);
 void axis_names(const Checker *ck, NameVec *to);

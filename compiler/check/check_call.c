@@ -450,7 +450,7 @@ static void check_given(Checker *ck, const Node *argument)
 	const Symbol *symbol = argument->kind == N_NAME ? symbol_find(ck, argument->name) : NULL;
 	if (argument->kind == N_NAME && !symbol && !(ck->has_facts && fact_is_known(argument->name)))
 		report_unknown_name(ck, argument);
-	else if (symbol && !symbol->is_parameter)
+	else if (symbol && !symbol->is_parameter && !is_weight(ck, argument->name))
 		diag_error(
 			ck->c, argument->loc, "given() asks whether a parameter was given, and \"%s\" is none", argument->name);
 	else if (argument->kind != N_NAME)

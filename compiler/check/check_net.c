@@ -55,6 +55,23 @@ static void check_pattern(Checker *ck, const Node *pattern)
 	}
 }
 
+static bool has_weight(const Node *body, Name name)
+{
+	bool found = false;
+	for (uint32_t i = 0; i < body->kid_count && !found; i++) {
+		const Node *line = body->kids[i];
+		found =
+			(line->kind == N_DEFINE && line->kids[2]->kind == N_WEIGHT && node_array(line->kids[0])->name == name) ||
+			(line->kind == N_LAYER && has_weight(line->kids[1], name));
+	}
+	return found;
+}
+
+bool is_weight(const Checker *ck, Name name)
+{
+	return ck->decl->kind == DECL_NET && has_weight(ck->decl->node->kids[0], name);
+}
+
 void check_given_array(Checker *ck, const Node *right)
 {
 	if (ck->decl->kind != DECL_NET) {

@@ -176,6 +176,9 @@ static Term elab_call_expr(Elab *el, const Node *call)
 	if (is_call_of(call, "extent", 1))
 		return builtin_extent(el, call);
 	if (is_call_of(call, "given", 1) && call->kids[1]->kind == N_NAME) {
+		bool is_there;
+		if (net_knows_weight(el, call->kids[1]->name, &is_there))
+			return term_value(value_bool(call->loc, is_there));
 		Entity *entity = env_find(el, call->kids[1]->name);
 		if (entity)
 			return term_value(value_bool(call->loc, entity->kind != ENTITY_VALUE || entity->value.kind != VALUE_NONE));

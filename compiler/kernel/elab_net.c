@@ -99,7 +99,8 @@ static bool define_given(Elab *el, const Node *line)
 		return true;
 	}
 	if (!right->kids[2]) {
-		el->failed = true; /* find told it */
+		el->net->part->report_missing(el->net->part->context);
+		el->failed = true;
 		return false;
 	}
 	Node *otherwise = node_new(el->c, N_DEFINE, line->loc);
@@ -107,6 +108,19 @@ static bool define_given(Elab *el, const Node *line)
 	node_add(el->c, otherwise, NULL);
 	node_add(el->c, otherwise, right->kids[2]);
 	return elab_define(el, otherwise);
+}
+
+bool net_knows_weight(Elab *el, Name name, bool *is_there)
+{
+	const NetPart *part = el->net ? el->net->part : NULL;
+	const Node *line = part && part->layer ? defining_line(part->layer->kids[1], name) : NULL;
+	if (part && !line)
+		line = defining_line(part->net->kids[0], name);
+	NetArray array = {.source = NET_WEIGHT};
+	if (!line || line->kids[2]->kind != N_WEIGHT)
+		return false;
+	*is_there = part->find(part->context, line, &array);
+	return true;
 }
 
 static bool elaborate_line(Elab *el, const Node *line)

@@ -60,9 +60,10 @@ typedef struct NetPart {
 	NetArrayVec states; /* that earlier parts may leave */
 	NameVec leaves;     /* names that it must leave */
 	NetAskVec asks;     /* weights whose rows it must leave */
-	/* Fills in store, rank and shape of a weight or a data array; false: there is none, which is reported unless its
-	 * line has an `else`. */
+	/* Fills in store, rank and shape of a weight or a data array; false: there is none. */
 	bool (*find)(void *context, const Node *line, NetArray *array);
+	/* A weight that is not there is read, and its line has no `else`. */
+	void (*report_missing)(void *context);
 	void *context;
 } NetPart;
 

@@ -358,6 +358,11 @@ bool input_cut(Elab *el, struct ChainKernel *out);
 bool elab_note(Elab *el, const Node *node);
 void notes_write(Elab *el); /* an output f64 [notes], behind the others; none where there are no notes */
 
+/* ---- elab_net.c ---- */
+
+/* In a net: is it a weight, and has the checkpoint a tensor for it? */
+bool net_knows_weight(Elab *el, Name name, bool *is_there);
+
 /* ---- elab_factors.c ---- */
 
 bool elab_keep(Elab *el, const Node *node);

@@ -105,8 +105,6 @@ static bool find_array(void *context, const Node *line, NetArray *array)
 	const NetWeight *weight = net_weight(net, line, net->instances.at[net->instance].number);
 	if (!weight)
 		weight = net_weight(net, line, -1);
-	if ((!weight || !weight->file) && !line->kids[2]->kids[2])
-		net_report_missing(net);
 	if (!weight || !weight->file)
 		return false;
 	bool is_f32 = weight->file->form || (net->is_behind && net_weight_is_new(weight));
@@ -115,6 +113,12 @@ static bool find_array(void *context, const Node *line, NetArray *array)
 	array->shape[0] = (int64_t)weight->members.count;
 	memcpy(array->shape + weight->is_stack, weight->file->shape, sizeof *array->shape * (size_t)weight->file->rank);
 	return true;
+}
+
+/* NetPart.report_missing */
+static void report_missing(void *context)
+{
+	net_report_missing(context);
 }
 
 /* Kernels differ by the lines, and by the types and shapes of the layer's weights. */
@@ -163,6 +167,7 @@ static bool build_part(Net *net, size_t number, const NameVec *leaves, const Net
 		.leaves = *leaves,
 		.asks = asks ? *asks : (NetAskVec){0},
 		.find = find_array,
+		.report_missing = report_missing,
 		.context = net};
 	net->instance = number;
 	if (!net_part_build(net->p, &part, &made->built))

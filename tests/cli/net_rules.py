@@ -102,6 +102,13 @@ def check_layer_number(case):
     check(status == 0 and len(set(re.findall(r"kernel (small_long_\d)", text))) == 5, f"kernels: {text[:400]}{errors}")
 
 
+def check_given(case):
+    """Lines for weights that are there."""
+    body = ('  z[v, d] = weight "z"\n  y[t, d] = if given(e) then h[t, d] * 3 else h[t, d]\n'
+            '  layer l < 2 { when given(z) { y[t, d] := y[t, d] + z[x[t], d] } when not given(z) { y[t, d] := y[t, d] + 1 } }')
+    check_array(case, body, "y", 3 * numpy.concatenate(case.rows()).astype(float) + 2)
+
+
 def check_data(case):
     """Each data set as if it were alone."""
     body = "  s[t, u] = sum[d](h[t, d] * e[x[u], d])\n  loss[t] = sum[u](s[t, u] * s[t, u]) / 100"
@@ -165,6 +172,7 @@ def main():
         check_shapes(case)
         check_layers(case)
         check_layer_number(case)
+        check_given(case)
         check_data(case)
         check_refusals(case)
     finish("net_rules")
