@@ -176,6 +176,23 @@ def check_mixtral_wanda(folder, rows):
             check_mask(name, found[name], tensors[name].numpy(), rows_met)
 
 
+def check_qwen2_moe(folder, rows):
+    config = {**networks.DECODER, "model_type": "qwen2_moe", "num_experts": 5, "num_experts_per_tok": 2, "decoder_sparse_step": 1,
+        "moe_intermediate_size": 24, "shared_expert_intermediate_size": 56, "norm_topk_prob": False}
+    for what, changes in [
+        ("qwen2_moe", {}),
+        ("qwen2_moe, shares of those chosen", {"norm_topk_prob": True}),
+        ("qwen2_moe, every second layer", {"decoder_sparse_step": 2, "num_hidden_layers": 4}),
+    ]:
+        own = {**config, **changes}
+        compare(folder, what, networks.make_qwen2_moe(own, 13), own, networks.run_decoder, rows)
+    tensors = networks.make_qwen2_moe(config, 14)
+    turned = {n: v for n, v in tensors.items() if "shared_expert_gate" not in n}
+    for layer in range(2): # a GGUF has the gate as a vector
+        turned[f"blk.{layer}.ffn_gate_inp_shexp.weight"] = tensors[f"model.layers.{layer}.mlp.shared_expert_gate.weight"][0]
+    compare(folder, "qwen2_moe, a vector", turned, config, lambda _, *given: networks.run_decoder(tensors, *given), rows)
+
+
 def main():
     generator = numpy.random.default_rng(4)
     rows = [generator.integers(0, 96, count) for count in (33, 2, 17)]
@@ -189,6 +206,7 @@ def main():
         check_mixtral(folder, rows)
         check_mixtral_turned(folder, rows)
         check_mixtral_wanda(folder, rows)
+        check_qwen2_moe(folder, rows)
     finish("networks")
 
 

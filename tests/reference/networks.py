@@ -169,6 +169,23 @@ def make_mixtral(config, seed):
     return c
 
 
+def make_qwen2_moe(config, seed):
+    """Experts in every decoder_sparse_step-th layer"""
+    c, width = make_decoder(config, seed, biases=True), config["hidden_size"]
+    for layer in range(config["num_hidden_layers"]):
+        at = f"model.layers.{layer}.mlp"
+        if (layer + 1) % config["decoder_sparse_step"]:
+            continue
+        for name in [n for n in c if n.startswith(f"{at}.")]:
+            del c[name]
+        c.linear(f"{at}.gate", config["num_experts"], width, False)
+        for expert in range(config["num_experts"]):
+            add_mlp(c, f"{at}.experts.{expert}", width, config["moe_intermediate_size"])
+        add_mlp(c, f"{at}.shared_expert", width, config["shared_expert_intermediate_size"])
+        c.linear(f"{at}.shared_expert_gate", 1, width, False)
+    return c
+
+
 def routed(c, x, router, count, norm_topk, experts, names, rows=None):
     """Each token through its own experts, one by one; rows: {prefix: what meets it}"""
     share = c.run_linear(router, x).softmax(-1)
