@@ -20,6 +20,18 @@ __attribute__((format(printf, 2, 3))) static bool fail(CmprtError *error, const 
 	return false;
 }
 
+void format_bytes(char to[32], int64_t bytes)
+{
+	static const char *const names[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
+	double value = (double)bytes;
+	int unit = 0;
+	while (value >= 1024 && unit < 5) {
+		value /= 1024;
+		unit++;
+	}
+	snprintf(to, 32, unit ? "%.2f %s" : "%.0f %s", value, names[unit]);
+}
+
 /* "F16 [32, 64]" */
 static const char *describe(char *to, size_t size, const char *dtype, int64_t rank, const int64_t *shape)
 {

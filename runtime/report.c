@@ -360,18 +360,6 @@ bool report_write(const Run *run, CmprtError *error)
 
 /* ---- the summary ---- */
 
-void format_bytes(char to[32], int64_t bytes)
-{
-	static const char *const names[] = {"bytes", "KiB", "MiB", "GiB", "TiB", "PiB"};
-	double value = (double)bytes;
-	int unit = 0;
-	while (value >= 1024 && unit < 5) {
-		value /= 1024;
-		unit++;
-	}
-	snprintf(to, 32, unit ? "%.2f %s" : "%.0f %s", value, names[unit]);
-}
-
 /* Errors have a column if the program asked for any. */
 static void show_totals(const Run *run)
 {

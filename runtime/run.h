@@ -117,7 +117,7 @@ typedef struct JournalRecord {
 	uint64_t sum;       /* of panel_sum over the panels of the segment, wrapping */
 	double error[2];    /* sum (x-y)^2, sum x^2 over its rows */
 	double notes[CMPRT_NOTES];
-	uint64_t check;     /* XXH3 of the fields above; set by journal_add */
+	uint64_t check; /* XXH3 of the fields above; set by journal_add */
 } JournalRecord;
 
 /* Opens and locks it, reads what it says. run->done and run->segment_errors are filled when it belongs to this very
@@ -272,16 +272,15 @@ DtypeTotal *report_totals(const Run *run, int64_t *count);              /* takes
 double report_metric(const Run *run, Metric metric);
 bool require_check(const Run *run, bool is_end, CmprtError *error); /* is_end: the errors are known */
 bool report_check_path(const Run *run, CmprtError *error);
-bool report_write(const Run *run, CmprtError *error); /* the program's report file */
-void report_resolved(const Run *run);                 /* the output's size, once it is decided */
-void report_show(const Run *run);                     /* summary on stdout */
+bool report_write(const Run *run, CmprtError *error);               /* the program's report file */
+void report_resolved(const Run *run);                               /* the output's size, once it is decided */
+void report_show(const Run *run);                                   /* summary on stdout */
 double task_note(const Run *run, const Task *task, int64_t number); /* NaN: it is not told */
 char *report_notes(const Run *run, const Task *task); /* "damping 0.1", "": nothing is told; takes: free it */
 struct json_t *report_json(const Run *run);
 char *report_html(const Run *run, size_t *bytes); /* takes: free it */
 void json_line(struct json_t *object);            /* prints one line on stdout, drops the object */
 struct json_t *json_text(const char *text);       /* a string, whatever bytes it has */
-void format_bytes(char to[32], int64_t bytes);    /* "1.50 GiB" */
 
 /* ---- run.c ---- */
 
@@ -376,6 +375,7 @@ ERROR(data_vocabulary, const char *path, int64_t token, int64_t place, int64_t v
 ERROR(data_changed, const char *path, int64_t tokens, int64_t built)
 ERROR(data_long, const char *path, int64_t longest, int64_t built)
 #undef ERROR
+void format_bytes(char to[32], int64_t bytes); /* "1.50 GiB" */
 bool error_out_of_memory(CmprtError *error);
 
 #endif
