@@ -12,6 +12,7 @@
 typedef enum Takes {
 	TAKES_SCALARS,
 	TAKES_ANYTHING, /* arrays, dtypes, words: each argument on its own terms */
+	TAKES_CODED,    /* a dtype, a matrix, then arrays by the names of the dtype's parameters */
 	TAKES_MATRIX,   /* the second argument is upper or lower */
 	TAKES_STORED,
 	TAKES_AXIS,
@@ -54,7 +55,7 @@ static const Builtin builtins[] = {
 	{"given", 1, 1, TAKES_PARAMETER, 0, 0, true},
 	{"first", 1, MANY, TAKES_ANYTHING, 0, 0, true},
 	{"tensor", 2, 2, TAKES_ANYTHING, 0, 0, true},
-	{"encode", 2, 2, TAKES_ANYTHING, GIVES_LAST, 0, false},
+	{"encode", 2, MANY, TAKES_CODED, GIVES_LAST, 0, false},
 	{"decode", 1, 1, TAKES_ANYTHING, GIVES_LAST, 0, false},
 	{"fit", 2, 2, TAKES_ANYTHING, 0, 0, false},
 	{"value", 4, 4, TAKES_SCALARS, 0, 0, false},
@@ -478,6 +479,45 @@ static void check_matrix(Checker *ck, const Node *call)
 		diag_error(ck->c, side->loc, "expected upper or lower");
 }
 
+/* Has any dtype a parameter of this name? */
+static bool is_of_dtypes(Checker *ck, Name name, NameVec *known)
+{
+	bool is_found = false;
+	for (size_t i = 0; i < ck->p->decls.count; i++) {
+		const Decl *decl = ck->p->decls.at[i];
+		const Node *params = decl->kind == DECL_DTYPE ? decl_params(decl) : NULL;
+		for (uint32_t k = 0; params && k < params->kid_count; k++) {
+			is_found |= params->kids[k]->name == name;
+			vec_push(ck->c->arena, known, params->kids[k]->name);
+		}
+	}
+	return is_found;
+}
+
+/* The dtype may be an argument of the pass and need not know the name; that none does is a slip. */
+static void check_array_for_dtype(Checker *ck, const Node *argument)
+{
+	NameVec known = {0};
+	if (argument->kind != N_ARG) {
+		diag_error(ck->c, argument->loc, "what else encode takes has a name: encode(d, w, importance: h)");
+		return;
+	}
+	check_expr(ck, argument->kids[0]);
+	if (ck->decl->is_stdlib || !program_read_stdlib(ck->p) || is_of_dtypes(ck, argument->name, &known))
+		return;
+	diag_error(ck->c, argument->loc, "no dtype has a parameter \"%s\"", argument->name);
+	diag_nearest(ck->c, argument->name, &known);
+}
+
+static Shape check_coded(Checker *ck, const Node *call)
+{
+	check_expr(ck, call->kids[1]);
+	Shape matrix = check_expr(ck, call->kids[2]);
+	for (uint32_t i = 3; i < call->kid_count; i++)
+		check_array_for_dtype(ck, call->kids[i]);
+	return matrix;
+}
+
 static Shape gives(const Builtin *builtin, Shape last)
 {
 	if (builtin->results)
@@ -519,6 +559,8 @@ static Shape check_builtin(Checker *ck, const Node *call, const Builtin *builtin
 	case TAKES_MATRIX:
 		check_matrix(ck, call);
 		break;
+	case TAKES_CODED:
+		return check_coded(ck, call);
 	case TAKES_ANYTHING:
 		for (uint32_t i = 1; i < call->kid_count; i++)
 			if (call->kids[i]->kind != N_STRING)

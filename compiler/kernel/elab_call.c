@@ -60,6 +60,10 @@ static bool bind_parameter(Elab *el, Env *env, const Node *param, const Node *gi
 		return bind_default(el, env, param);
 	const Node *axes = param->kids[0];
 	Entity *entity = axes ? elab_entity(el, given) : NULL;
+	if (entity && entity->kind == ENTITY_VALUE && entity->value.kind == VALUE_NONE) {
+		*env_define(el, env, param->name, ENTITY_VALUE, given->loc) = *entity;
+		return true;
+	}
 	if (entity && !el->failed) {
 		entity = entity_single(entity);
 		uint32_t rank = axes->kid_count;

@@ -258,6 +258,70 @@ Coded *coded_open(Elab *el, const DtypeRef *dtype, const View *x, Loc loc)
 	return coded;
 }
 
+/* ---- arguments that are computed ---- */
+
+static const Node *param_named(const DtypeRef *dtype, Name name)
+{
+	const Node *params = decl_params(dtype->decl);
+	for (uint32_t i = 0; i < params->kid_count; i++)
+		if (params->kids[i]->name == name)
+			return params->kids[i];
+	return NULL;
+}
+
+/* Is the parameter's array one over columns? It has an axis of the block's elements then. */
+static bool is_of_columns(const DtypeRef *dtype, const Node *param)
+{
+	const Node *header = dtype->decl->node->kids[1];
+	for (uint32_t i = 0; param->kids[0] && i < param->kids[0]->kid_count; i++)
+		if (param->kids[0]->kids[i]->name == axis_name(header->kids[header->kid_count - 1]))
+			return true;
+	return false;
+}
+
+/* An array over the matrix's columns or rows, seen at the places of a block that the parameter's axes name. */
+static bool place_array(Elab *el, const Coded *coded, const Node *param, const Entity *array, View *out)
+{
+	const View *place = &coded->place;
+	bool is_columns = is_of_columns(coded->dtype, param);
+	KExpr *at = place->subs[is_columns ? 1 : 0];
+	*out = (View){.buffer = array->view.buffer};
+	if (!kexpr_equal(array->view.extent[0], is_columns ? coded->cols : coded->rows)) {
+		elab_error(el, array->loc, "\"%s\" of %s needs a value for each %s", param->name, coded->dtype->label,
+			is_columns ? "column" : "row");
+		return false;
+	}
+	for (uint32_t i = 0; i < place->rank; i++) {
+		bool is_named = false;
+		for (uint32_t k = 0; param->kids[0] && k < param->kids[0]->kid_count; k++)
+			is_named |= param->kids[0]->kids[k]->name == place->formal[i]->name;
+		if (!is_named && kexpr_uses(at, place->formal[i])) {
+			elab_error(el, param->loc, "\"%s\" needs the axis %s of dtype %s", param->name, place->formal[i]->name,
+				coded->dtype->decl->name);
+			return false;
+		}
+		if (!is_named)
+			continue;
+		out->formal[out->rank] = place->formal[i];
+		out->extent[out->rank++] = place->extent[i];
+	}
+	view_subs(el, &array->view, &at, out->subs);
+	return true;
+}
+
+static bool bind_computed(Elab *el, const Coded *coded, const Env *computed, Loc loc)
+{
+	for (size_t i = 0; computed && i < computed->names.count; i++) {
+		const Binding *argument = &computed->names.at[i];
+		Entity *bound = env_define(el, coded->fields, argument->name, ENTITY_EXPR, loc);
+		*bound = *argument->entity;
+		if (bound->kind == ENTITY_VIEW &&
+			!place_array(el, coded, param_named(coded->dtype, argument->name), argument->entity, &bound->view))
+			return false;
+	}
+	return true;
+}
+
 static Coded *encode_levels(
 	Elab *el, const DtypeRef *dtype, const Env *computed, const View *x, Loc loc, bool coarse_only)
 {
@@ -266,8 +330,8 @@ static Coded *encode_levels(
 	if (!coded)
 		return NULL;
 	coded->computed = computed;
-	for (size_t i = 0; computed && i < computed->names.count; i++)
-		*env_define(el, coded->fields, computed->names.at[i].name, ENTITY_EXPR, loc) = *computed->names.at[i].entity;
+	if (!bind_computed(el, coded, computed, loc))
+		return NULL;
 	Entity *subject = env_define(el, coded->fields, node->kids[1]->kids[0]->name, ENTITY_VIEW, loc);
 	subject->view = coded->place;
 	view_subs(el, x, coded->place.subs, subject->view.subs);

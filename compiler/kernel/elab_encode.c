@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * elab_encode.c: encode and decode of a whole matrix, or of a value for each row
- * and column of a left side; a dtype's arguments may be computed from data.
+ * and column of a left side; a dtype's arguments may be computed from data, and
+ * arrays over the matrix's columns or rows go to those of its parameters that they name.
  */
 #include "elaborate.h"
 
@@ -60,6 +61,29 @@ static const DtypeRef *dtype_of_data(Elab *el, const Node *call, const Env **com
 	return el->failed ? NULL : dtype;
 }
 
+/* encode(D, w, name: array): in *computed the arrays that D has a parameter for; the others say nothing to it. */
+static bool add_arrays(Elab *el, const Node *call, const DtypeRef *dtype, const Env **computed)
+{
+	const Node *params = decl_params(dtype->decl);
+	Env *made = arena_new_of(el->c->arena, Env);
+	for (size_t i = 0; *computed && i < (*computed)->names.count; i++)
+		vec_push(el->c->arena, &made->names, (*computed)->names.at[i]);
+	for (uint32_t i = 3; i < call->kid_count; i++) {
+		const Node *argument = call->kids[i];
+		bool is_taken = false;
+		for (uint32_t k = 0; k < params->kid_count; k++)
+			is_taken |= params->kids[k]->name == argument->name;
+		const Entity *array = is_taken ? elab_array(el, argument->kids[0], 1, "what encode hands on") : NULL;
+		if (el->failed)
+			return false;
+		if (array)
+			*env_define(el, made, argument->name, ENTITY_VIEW, argument->loc) = *array;
+	}
+	if (made->names.count)
+		*computed = made;
+	return true;
+}
+
 Entity *elab_coded(Elab *el, Coded *coded, Loc loc)
 {
 	if (!coded)
@@ -112,7 +136,7 @@ Entity *elab_encode(Elab *el, const Node *call)
 {
 	const Env *computed;
 	const DtypeRef *dtype = dtype_of_data(el, call, &computed);
-	const Entity *x = dtype ? elab_entity(el, call->kids[2]) : NULL;
+	const Entity *x = dtype && add_arrays(el, call, dtype, &computed) ? elab_entity(el, call->kids[2]) : NULL;
 	if (el->failed)
 		return NULL;
 	if (!x || (x->kind == ENTITY_VIEW && x->view.rank == 0))

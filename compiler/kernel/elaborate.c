@@ -260,13 +260,19 @@ static void add_error(Elab *el, const View *x, const View *y, KExpr *rows)
 	}
 }
 
-/* Packed forms hold fields, not arguments that were computed. */
+/* Packed forms hold fields, not arguments that were computed: a reader must need none of these. */
 static bool is_losing(Elab *el, const Chain *chain, const Coded *coded)
 {
-	if (coded->computed)
+	const Node *value = dtype_value(el, coded->dtype);
+	for (size_t i = 0; value && coded->computed && i < coded->computed->names.count; i++) {
+		Name name = coded->computed->names.at[i].name;
+		if (!node_mentions(value->kids[2], name))
+			continue;
 		elab_error(el, chain->links[chain->link_count - 1].loc, "%s has no place for \"%s\" of %s, which is computed",
-			chain->container, coded->computed->names.at[0].name, coded->dtype->decl->name);
-	return coded->computed != NULL;
+			chain->container, name, coded->dtype->decl->name);
+		return true;
+	}
+	return el->failed;
 }
 
 static bool write_coded(Elab *el, const Chain *chain, Coded *coded, KExpr *rows, ChainKernel *out)

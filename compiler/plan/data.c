@@ -58,10 +58,31 @@ bool data_open(
 	return false;
 }
 
+/* The first parameter that is a data set, and its argument; NULL: there is none. */
+static const Node *data_parameter(const PlanLink *link, Value *value)
+{
+	const Node *params = decl_params(link->statement->pass);
+	for (uint32_t i = 0; i < params->kid_count; i++) {
+		const Node *type = params->kids[i]->kids[1];
+		if (type && !strcmp(type->name, "dataset") && scope_find(link->arguments, params->kids[i]->name, value))
+			return params->kids[i];
+	}
+	return NULL;
+}
+
+/* A pass that may do without data asks for nothing if it gets none. */
+static bool link_asks_input(const PlanLink *link)
+{
+	Value value;
+	const Node *param = link->statement->facts.asks_input ? data_parameter(link, &value) : NULL;
+	bool may_be_none = param && param->kids[2] && value.kind == VALUE_NONE;
+	return link->statement->facts.asks_input && !may_be_none;
+}
+
 bool tensor_asks_input(const PlanTensor *tensor)
 {
 	for (size_t i = 0; i < tensor->links.count; i++)
-		if (tensor->links.at[i].statement->facts.asks_input)
+		if (link_asks_input(&tensor->links.at[i]))
 			return true;
 	return false;
 }
@@ -69,17 +90,14 @@ bool tensor_asks_input(const PlanTensor *tensor)
 /* The data set that a link's arguments name; NULL: reported. */
 static const Decl *data_of_link(Plan *plan, const PlanLink *link)
 {
-	const Node *params = decl_params(link->statement->pass);
-	for (uint32_t i = 0; i < params->kid_count; i++) {
-		const Node *type = params->kids[i]->kids[1];
-		Value value;
-		if (!type || strcmp(type->name, "dataset") || !scope_find(link->arguments, params->kids[i]->name, &value))
-			continue;
+	Value value;
+	const Node *param = data_parameter(link, &value);
+	if (param) {
 		const Decl *data =
 			value.kind == VALUE_WORD ? program_find(plan->p, DECL_DATA, name_of(plan->c, value.text)) : NULL;
 		if (!data)
 			diag_error(plan->c, link->statement->loc, "pass %s needs data: %s: NAME of a `data` declaration",
-				link->statement->pass->name, params->kids[i]->name);
+				link->statement->pass->name, param->name);
 		return data;
 	}
 	diag_error(plan->c, link->statement->pass->node->loc,
@@ -91,7 +109,7 @@ static bool find_data(Plan *plan, const PlanTensor *tensor, const Decl **data, c
 {
 	for (size_t i = 0; i < tensor->links.count; i++) {
 		const Statement *statement = tensor->links.at[i].statement;
-		if (!statement->facts.asks_input)
+		if (!link_asks_input(&tensor->links.at[i]))
 			continue;
 		const Decl *own = data_of_link(plan, &tensor->links.at[i]);
 		if (!own)

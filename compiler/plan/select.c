@@ -215,13 +215,24 @@ static void print_argument(const PlanTensor *tensor, Value value, Text *to)
 	value_print(&value, to);
 }
 
+/* `none` where that is the default; arguments are bound in the order of the parameters */
+static bool is_left_out(const Decl *pass, size_t number, const Value *value)
+{
+	const Node *otherwise = decl_params(pass)->kids[number]->kids[2];
+	return value->kind == VALUE_NONE && otherwise && otherwise->kind == N_NAME && !strcmp(otherwise->name, "none");
+}
+
 const char *statement_label(Plan *plan, const Statement *statement, const PlanTensor *tensor, const Scope *arguments)
 {
 	Text text = {.arena = plan->c->arena};
 	text_printf(&text, "%s(", statement->pass->name);
+	const char *between = "";
 	for (size_t i = 0; i < arguments->names.count; i++) {
-		text_printf(&text, "%s%s: ", i ? ", " : "", arguments->names.at[i].name);
+		if (is_left_out(statement->pass, i, &arguments->names.at[i].value))
+			continue;
+		text_printf(&text, "%s%s: ", between, arguments->names.at[i].name);
 		print_argument(tensor, arguments->names.at[i].value, &text);
+		between = ", ";
 	}
 	text_printf(&text, ")");
 	return text.at;

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The bytes of every dtype, as `cmpc run` writes them, and what `cmpc decode` reads from them, bit for bit.
 
-ggml's types: against its own output for the 32 rows of ../shared/golden, where that lies beside the project.
+ggml's types: against its own output for the 32 rows of ../shared/golden, where that lies beside the project; without
+and with an importance matrix, as a file's tensor that quantize.rtn is given, divided by the counts beside it.
 TO_FLOAT names a folder of TYPE.f32, what ggml's to_float makes of those; else decoding is held to NumPy.
 f8, int8, int4 and nf4: against tests/reference/encode_reference.py for each storage type of the input: ties, blocks of
 zeros, subnormal numbers; NaN and infinities under --nonfinite=keep and zero.
@@ -35,11 +36,11 @@ def cmpc(*arguments):
     subprocess.run([CMPC, *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
-def compress(work, tensors, dtypes, save, *options):
+def compress(work, tensors, dtypes, save, *options, more=""):
     """Each dtype on the tensor of its name; gives the paths of the result and of what decode reads from it."""
     model, program, decoded = (os.path.join(work, name) for name in ("in.safetensors", "a.cmp", "out.safetensors"))
     write_safetensors(model, tensors)
-    lines = "".join(f'  quantize.rtn(dtype: {dtype}) on "{dtype}.weight"\n' for dtype in dtypes)
+    lines = "".join(f'  quantize.rtn(dtype: {dtype}{more}) on "{dtype}.weight"\n' for dtype in dtypes)
     write_text(program, f'model m from "{model}"\npipeline p of m {{\n{lines}  save "{save}"\n}}\n')
     cmpc("run", program, "--quiet", "--force", *options)
     cmpc("decode", save, "-o", decoded)
@@ -62,11 +63,30 @@ def to_float(dtype, data):
     return reader(np.frombuffer(data, np.uint8).reshape(-1, size))
 
 
-def check_golden(work):
-    def golden(name):
-        with open(os.path.join(GOLDEN, name), "rb") as file:
-            return file.read()
+def golden(name):
+    with open(os.path.join(GOLDEN, name), "rb") as file:
+        return file.read()
 
+
+def check_importance(work):
+    """Formats that ignore it have no bytes of their own for it: those without are theirs."""
+    tensors = {f"{dtype}.weight": ("F32", [32, 512], golden("input.f32")) for dtype in BLOCKS}
+    statistics, save = os.path.join(work, "statistics.safetensors"), os.path.join(work, "weighted.gguf")
+    doubled = (2 * np.frombuffer(golden("imatrix.f32"), F)).tobytes()
+    write_safetensors(statistics, {"sums": ("F32", [512], doubled), "count": ("F32", [1], F(2).tobytes())})
+    given = f', importance: tensor("{statistics}", "sums"), counts: tensor("{statistics}", "count")'
+    compress(work, tensors, list(BLOCKS), save, more=given)
+    stored, weighted = read_gguf(save), 0
+    for dtype in BLOCKS:
+        own = os.path.exists(os.path.join(GOLDEN, dtype + ".imatrix.bin"))
+        wanted = golden(dtype + (".imatrix.bin" if own else ".bin"))
+        _, _, data, offset = stored[dtype + ".weight"]
+        check(data[offset : offset + len(wanted)] == wanted, f"{dtype} under importance: not ggml's bytes")
+        weighted += own
+    return weighted
+
+
+def check_golden(work):
     rows, dtypes = golden("input.f32"), list(BLOCKS) + ["f16", "bf16"]
     tensors = {f"{dtype}.weight": ("F32", [32, 512], rows) for dtype in dtypes}
     save = os.path.join(work, "golden.gguf")
@@ -125,9 +145,10 @@ def check_numpy(work):
 
 def main():
     with tempfile.TemporaryDirectory() as work:
-        golden = check_golden(work) if os.path.exists(os.path.join(GOLDEN, "input.f32")) else 0
+        has_golden = os.path.exists(os.path.join(GOLDEN, "input.f32"))
+        plain, weighted = (check_golden(work), check_importance(work)) if has_golden else (0, 0)
         numpy = check_numpy(work)
-    finish(f"{golden} types compared with ggml's bytes, {numpy} dtypes with NumPy")
+    finish(f"{plain} types compared with ggml's bytes, {weighted} under importance, {numpy} dtypes with NumPy")
 
 
 if __name__ == "__main__":
