@@ -7,8 +7,23 @@
 #include "model.h"
 #include "stages.h"
 
+/* NAME(dtype: D, imatrix: "FILE") with those that there are */
+static const char *statement_text(Compiler *c, const char *recipe, const char *dtype, const char *imatrix)
+{
+	Text text = {.arena = c->arena};
+	text_printf(&text, "%s(", recipe);
+	if (dtype)
+		text_printf(&text, "dtype: %s%s", dtype, imatrix ? ", " : "");
+	if (imatrix) {
+		text_printf(&text, "imatrix: ");
+		string_print(imatrix, &text);
+	}
+	text_printf(&text, ")");
+	return dtype || imatrix ? text.at : recipe;
+}
+
 /* The statement that `word` stands for, in c's arena; NULL, after saying what is near it, if it stands for nothing. */
-static const char *find_statement(Compiler *c, const char *word)
+static const char *find_statement(Compiler *c, const char *word, const char *imatrix)
 {
 	Compiler *own = compiler_new(); /* what is only looked into is no source of the program */
 	Program *library = program_new(own, path_stdlib(own));
@@ -17,9 +32,9 @@ static const char *find_statement(Compiler *c, const char *word)
 	if (!program_load_stdlib(library)) {
 		statement = NULL;
 	} else if (program_find(library, DECL_RECIPE, name)) {
-		statement = arena_printf(c->arena, "%s", name);
+		statement = statement_text(c, arena_printf(c->arena, "%s", name), NULL, imatrix);
 	} else if (program_find(library, DECL_DTYPE, name)) {
-		statement = arena_printf(c->arena, "uniform(dtype: %s)", name);
+		statement = statement_text(c, "uniform", name, imatrix);
 	} else {
 		NameVec known = {0};
 		program_names(library, DECL_RECIPE, &known);
@@ -38,7 +53,7 @@ int command_quantize(Request *request)
 		fprintf(stderr, "cmpc: quantize needs -o OUT: where the result goes\n");
 		return STATUS_USAGE;
 	}
-	const char *statement = find_statement(request->c, request->operands[1]);
+	const char *statement = find_statement(request->c, request->operands[1], request->imatrix);
 	if (!statement)
 		return STATUS_ERROR;
 	Text text = {.arena = request->c->arena};

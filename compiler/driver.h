@@ -24,6 +24,7 @@ typedef struct Request {
 	const char *target;   /* --target */
 	const char *emit;     /* --emit */
 	const char *array;    /* --array */
+	const char *imatrix;  /* --imatrix */
 	bool all;             /* --all */
 	bool json;            /* --json */
 	bool check;           /* --check */

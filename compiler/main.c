@@ -57,7 +57,8 @@ static const Command commands[] = {
 		.passes_on = true,
 		.run = command_eval,
 		.help = "perplexity of the model on each data set of the file",
-		.detail = "The model's network is the one it names, `model m from \"..\" as llama`, or that of its architecture.\n",
+		.detail =
+			"The model's network is the one it names, `model m from \"..\" as llama`, or that of its architecture.\n",
 		.example = "small.cmp",
 	},
 	{
@@ -185,7 +186,8 @@ typedef struct Option {
 #define FIELD(field) offsetof(Line, field)
 #define OF_REQUEST(field) offsetof(Line, request.field)
 static const Option options[] = {
-	{'o', NULL, "PATH", TAKES_TEXT, OF_REQUEST(output), " plan run build quantize decode eval ", "where the result goes"},
+	{'o', NULL, "PATH", TAKES_TEXT, OF_REQUEST(output), " plan run build quantize decode eval ",
+		"where the result goes"},
 	{'p', NULL, "NAME", TAKES_TEXT, OF_REQUEST(pipeline), " plan run build check eval ",
 		"the pipeline to take, if the file has several"},
 	{0, "target", "NAME", TAKES_TEXT, OF_REQUEST(target), " plan run build check quantize ",
@@ -198,6 +200,8 @@ static const Option options[] = {
 		"run each pass as a sweep of its own; the bytes are the same"},
 	{0, "requantize", NULL, TAKES_NOTHING, OF_REQUEST(requantize), " quantize ",
 		"accept a checkpoint that is quantized already: decode it as it is read"},
+	{0, "imatrix", "FILE", TAKES_TEXT, OF_REQUEST(imatrix), " quantize ",
+		"fit scales to what meets the columns, as this importance matrix of llama.cpp says"},
 	{0, "shared", NULL, TAKES_NOTHING, OF_REQUEST(shared), " plan build ",
 		"link with shared libraries; by default the executable needs none"},
 	{'R', NULL, "[KIND]", TAKES_SUFFIX, FIELD(remarks), " plan run build check quantize repl ",

@@ -54,7 +54,7 @@ static const Builtin builtins[] = {
 	{"extent", 1, 1, TAKES_AXIS, 0, 0, false},
 	{"given", 1, 1, TAKES_PARAMETER, 0, 0, true},
 	{"first", 1, MANY, TAKES_ANYTHING, 0, 0, true},
-	{"tensor", 2, 2, TAKES_ANYTHING, 0, 0, true},
+	{"tensor", 2, 3, TAKES_ANYTHING, 0, 0, true},
 	{"encode", 2, MANY, TAKES_CODED, GIVES_LAST, 0, false},
 	{"decode", 1, 1, TAKES_ANYTHING, GIVES_LAST, 0, false},
 	{"fit", 2, 2, TAKES_ANYTHING, 0, 0, false},

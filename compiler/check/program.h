@@ -104,12 +104,14 @@ struct Value {
 	ValueKind kind;
 	Loc loc;
 	bool is_true;
-	int64_t integer;       /* INT; RANGE: lo */
-	int64_t hi, step;      /* RANGE */
-	double real;           /* INT, REAL */
-	const char *dimension; /* never NULL for INT, REAL */
-	const char *text;      /* STRING, REGEX, RATIO, WORD; TENSOR: file */
-	const char *tensor;    /* TENSOR: name in it */
+	int64_t integer;               /* INT; RANGE: lo */
+	int64_t hi, step;              /* RANGE */
+	double real;                   /* INT, REAL */
+	const char *dimension;         /* never NULL for INT, REAL */
+	const char *text;              /* STRING, REGEX, RATIO, WORD; TENSOR: file */
+	const char *tensor;            /* TENSOR: name in it */
+	const char *pattern;           /* TENSOR: the name as it is written, "{name}.input" */
+	const struct Value *otherwise; /* TENSOR: what it is if the file has none of that name; NULL: that is an error */
 	const DtypeRef *dtype;
 	Value *items; /* LIST */
 	size_t count;

@@ -4,7 +4,7 @@
  * recipes are evaluated here, in f64 and 64-bit integers, once per selected
  * tensor. Errors are reported once: VALUE_ERROR swallows what follows from it.
  */
-#include "program.h"
+#include "check.h"
 
 #include <math.h>
 #include <string.h>
@@ -85,11 +85,6 @@ bool scope_find(const Scope *scope, Name name, Value *out)
 	return false;
 }
 
-static bool is_word(Name name, const char *text)
-{
-	return !strcmp(name, text);
-}
-
 /* ---- names ---- */
 
 static Value eval_let(Program *p, Decl *decl, Loc loc)
@@ -121,7 +116,8 @@ static Value eval_name(Program *p, const Scope *scope, const Node *node)
 	Value value;
 	Name name = node->name;
 	if (scope_find(scope, name, &value)) {
-		value.loc = node->loc;
+		if (value.kind != VALUE_STRING) /* a path is relative to the file that says it */
+			value.loc = node->loc;
 		return value;
 	}
 	if (is_word(name, "true") || is_word(name, "false"))
@@ -311,14 +307,15 @@ static Value eval_extreme(Program *p, const Scope *scope, const Node *call, bool
 	return best;
 }
 
-/* "{name}.input" -> the facts of the tensor in hand put in */
-static const char *interpolate(Program *p, const Scope *scope, const Value *text)
+/* "{name}.input" -> the facts of the tensor in hand put in; keeps_facts: only what else stands in braces */
+static const char *interpolate(Program *p, const Scope *scope, const Value *text, bool keeps_facts)
 {
 	Text out = {.arena = p->c->arena};
 	for (const char *s = text->text; *s;) {
 		const char *close = *s == '{' ? strchr(s, '}') : NULL;
+		Name name = close ? name_intern(p->c, s + 1, (size_t)(close - s - 1)) : NULL;
 		Value value;
-		if (close && scope_find(scope, name_intern(p->c, s + 1, (size_t)(close - s - 1)), &value)) {
+		if (close && !(keeps_facts && fact_is_known(name)) && scope_find(scope, name, &value)) {
 			value_print(&value, &out);
 			s = close + 1;
 		} else {
@@ -328,18 +325,31 @@ static const char *interpolate(Program *p, const Scope *scope, const Value *text
 	return out.count ? out.at : "";
 }
 
+/* tensor("file", "name"), or with what it is if the file has no such tensor: another one, or none */
 static Value eval_tensor(Program *p, const Scope *scope, const Node *call)
 {
-	Value file = call->kid_count == 3 ? value_eval(p, scope, call->kids[1]) : value_error(call->loc);
-	Value name = call->kid_count == 3 ? value_eval(p, scope, call->kids[2]) : value_error(call->loc);
+	bool has_names = call->kid_count == 3 || call->kid_count == 4;
+	Value file = has_names ? value_eval(p, scope, call->kids[1]) : value_error(call->loc);
+	Value name = has_names ? value_eval(p, scope, call->kids[2]) : value_error(call->loc);
 	if (file.kind != VALUE_STRING || name.kind != VALUE_STRING) {
 		diag_error(p->c, call->loc, "tensor needs a file and a tensor's name: tensor(\"x.safetensors\", \"{name}.x\")");
 		return value_error(call->loc);
 	}
 	Value value = value_text(VALUE_TENSOR, call->loc, file.text);
-	value.text = path_beside(p->c, file.loc, interpolate(p, scope, &file));
-	value.tensor = interpolate(p, scope, &name);
-	return value;
+	value.text = path_beside(p->c, file.loc, interpolate(p, scope, &file, false));
+	value.tensor = interpolate(p, scope, &name, false);
+	value.pattern = interpolate(p, scope, &name, true);
+	value.loc = file.loc;
+	if (call->kid_count < 4)
+		return value;
+	Value *otherwise = arena_new_of(p->c->arena, Value);
+	*otherwise = value_eval(p, scope, call->kids[3]);
+	value.otherwise = otherwise;
+	if (otherwise->kind == VALUE_TENSOR || otherwise->kind == VALUE_NONE)
+		return value;
+	if (otherwise->kind != VALUE_ERROR)
+		diag_error(p->c, otherwise->loc, "what stands for a tensor that is not there is another tensor, or none");
+	return value_error(call->loc);
 }
 
 static Value eval_dtype_call(Program *p, const Scope *scope, const Node *call, Decl *decl)

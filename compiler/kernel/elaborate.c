@@ -95,9 +95,9 @@ static ChainInput *open_input(Elab *el, const Chain *chain, const Value *tensor,
 		el->failed = true;
 		return NULL;
 	}
-	if (rank > K_MAX_RANK || store_type(input.store) < T_F32) {
-		elab_error(el, tensor->loc, "\"%s\" has to be an array of f32, f16, bf16 or f64 with at most %d axes",
-			tensor->tensor, K_MAX_RANK);
+	if (rank > K_MAX_RANK || store_type(input.store) < T_I32) {
+		elab_error(
+			el, tensor->loc, "\"%s\" has to be an array of numbers with at most %d axes", tensor->tensor, K_MAX_RANK);
 		return NULL;
 	}
 	input.rank = (uint32_t)rank;

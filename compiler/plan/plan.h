@@ -73,7 +73,10 @@ typedef struct PlanLink {
 /* A checkpoint beside the model. */
 typedef struct PlanSource {
 	const char *path;
-	Checkpoint *checkpoint; /* NULL: could not be opened, reported */
+	Checkpoint *checkpoint;        /* NULL: could not be opened, reported */
+	const struct PlanTensor *asks; /* the first tensor that reads of it what need not be there; NULL: none does */
+	bool has_answered;             /* for one of these it is there */
+	Loc loc;                       /* where it is asked */
 } PlanSource;
 
 /* A tensor of it that kernels read whole. */
@@ -337,8 +340,8 @@ int64_t container_code(const Plan *plan, Store store);
 
 bool pattern_is_match(const char *pattern, const char *name, int64_t *layer); /* globs with {layer} */
 bool selection_is_match(Plan *plan, const Scope *scope, const Node *selection, const PlanTensor *tensor, bool *is_rest);
-/* "prune.nm(n: 2, m: 4)"; tensor NULL: on no single one */
-const char *statement_label(Plan *plan, const Statement *statement, const PlanTensor *tensor, const Scope *arguments);
+/* "prune.nm(n: 2, m: 4)" */
+const char *statement_label(Plan *plan, const Statement *statement, const Scope *arguments);
 void tensor_names(const Plan *plan, NameVec *to);
 void role_names(const Plan *plan, NameVec *to);
 Store tensor_store(Compiler *c, const CkTensor *tensor); /* STORE_NONE: a block type */

@@ -2,8 +2,9 @@
  *
  * reads.c: tensors of other checkpoints, where an argument of a pass is
  * `tensor("file", "name")`. On entry every tensor has its links; on exit their files'
- * headers are open, each once, and every link's tensors are found: floats, and as many
- * axes as the parameter has. Whether the extents fit is for the equations to say.
+ * headers are open, each once, and every link's tensors are found: numbers, and as many
+ * axes as the parameter has, or none where that may stand for what a file does not
+ * have. Whether the extents fit is for the equations to say.
  */
 #include "plan.h"
 
@@ -15,7 +16,7 @@ static bool open_source(Plan *plan, const Value *value, size_t *number)
 	for (*number = 0; *number < plan->sources.count; ++*number)
 		if (!strcmp(plan->sources.at[*number].path, value->text))
 			return plan->sources.at[*number].checkpoint != NULL;
-	PlanSource source = {value->text, checkpoint_open(value->text, &error)};
+	PlanSource source = {.path = value->text, .checkpoint = checkpoint_open(value->text, &error)};
 	if (!source.checkpoint)
 		diag_error(plan->c, value->loc, "%s", error.text);
 	vec_push(plan->c->arena, &plan->sources, source);
@@ -38,9 +39,9 @@ static bool check_read(Plan *plan, const Value *value, const Node *param, const 
 {
 	const Node *axes = param->kids[0];
 	Store store = tensor_store(plan->c, file);
-	if (store.kind == STORE_NONE || store_type(store) < T_F32) {
-		diag_error(plan->c, value->loc, "%s: \"%s\" is stored as %s: equations read f32, f16, bf16 or f64", value->text,
-			file->name, file->dtype);
+	if (store.kind == STORE_NONE || store_type(store) < T_I32) {
+		diag_error(plan->c, value->loc, "%s: \"%s\" is stored as %s: equations read f32, f16, bf16, f64 or integers",
+			value->text, file->name, file->dtype);
 		return false;
 	}
 	if (axes ? file->rank != axes->kid_count : file->rank > K_MAX_RANK) {
@@ -90,8 +91,65 @@ static bool find_read(Plan *plan, PlanTensor *tensor, const PlanLink *link, cons
 	return true;
 }
 
-static bool find_reads(Plan *plan, PlanTensor *tensor, const PlanLink *link)
+/* Of a tensor that need not be there, what stands for it; false: reported. */
+static bool settle(Plan *plan, const PlanTensor *tensor, Value *value)
 {
+	while (value->kind == VALUE_TENSOR && value->otherwise) {
+		size_t number;
+		if (!open_source(plan, value, &number))
+			return false;
+		PlanSource *source = &plan->sources.at[number];
+		if (!source->asks)
+			source->asks = tensor;
+		source->loc = value->loc;
+		bool is_there = checkpoint_find(source->checkpoint, value->tensor) != NULL;
+		source->has_answered |= is_there;
+		if (is_there)
+			value->otherwise = NULL;
+		else
+			*value = *value->otherwise;
+	}
+	return true;
+}
+
+static bool settle_arguments(Plan *plan, const PlanTensor *tensor, PlanLink *link)
+{
+	Scope *settled = scope_new(plan->c, link->arguments->outer);
+	bool is_changed = false;
+	for (size_t i = 0; i < link->arguments->names.count; i++) {
+		ScopeEntry entry = link->arguments->names.at[i];
+		is_changed |= entry.value.kind == VALUE_TENSOR && entry.value.otherwise;
+		if (!settle(plan, tensor, &entry.value))
+			return false;
+		scope_bind(plan->c, settled, entry.name, entry.value);
+	}
+	if (is_changed) {
+		link->arguments = settled;
+		link->label = statement_label(plan, link->statement, settled);
+	}
+	return true;
+}
+
+/* A file of which nothing is read at all is the wrong one, or speaks of another model. */
+static bool check_sources(Plan *plan)
+{
+	bool ok = true;
+	for (size_t i = 0; i < plan->sources.count; i++) {
+		const PlanSource *source = &plan->sources.at[i];
+		if (!source->asks || source->has_answered)
+			continue;
+		diag_error(plan->c, source->loc, "%s has nothing for any of the tensors that ask it, \"%s\" the first",
+			source->path, source->asks->file->name);
+		diag_help(plan->c, "cmpc inspect %s shows what it has", source->path);
+		ok = false;
+	}
+	return ok;
+}
+
+static bool find_reads(Plan *plan, PlanTensor *tensor, PlanLink *link)
+{
+	if (!settle_arguments(plan, tensor, link))
+		return false;
 	for (size_t i = 0; i < link->arguments->names.count; i++) {
 		const ScopeEntry *argument = &link->arguments->names.at[i];
 		if (argument->value.kind == VALUE_TENSOR && !find_read(plan, tensor, link, argument))
@@ -106,14 +164,14 @@ bool plan_reads(Plan *plan)
 	VEC(const Statement *) failed = {0}; /* one error each is enough: the other tensors are likely to lack the same */
 	for (size_t i = 0; i < plan->tensors.count; i++)
 		for (size_t k = 0; k < plan->tensors.at[i].links.count; k++) {
-			const PlanLink *link = &plan->tensors.at[i].links.at[k];
+			PlanLink *link = &plan->tensors.at[i].links.at[k];
 			size_t f = 0;
 			while (f < failed.count && failed.at[f] != link->statement)
 				f++;
 			if (f == failed.count && !find_reads(plan, &plan->tensors.at[i], link))
 				vec_push(plan->c->arena, &failed, link->statement);
 		}
-	return failed.count == 0;
+	return failed.count == 0 && check_sources(plan);
 }
 
 bool read_shape(void *context, const Value *value, int64_t *rank, int64_t *shape, Store *store)

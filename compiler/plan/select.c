@@ -202,36 +202,38 @@ static bool open_body(Plan *plan, const Node *body, const Scope *scope, const De
 /* ---- binding ---- */
 
 /* What the tensor reads of other files is said as it would be for any tensor: "{name}.input". */
-static void print_argument(const PlanTensor *tensor, Value value, Text *to)
+static void print_argument(Value value, Text *to)
 {
-	Text name = {.arena = to->arena};
-	const char *own = tensor ? tensor->file->name : "", *at = NULL;
-	if (value.kind == VALUE_TENSOR && *own)
-		at = strstr(value.tensor, own);
-	if (at) {
-		text_printf(&name, "%.*s{name}%s", (int)(at - value.tensor), value.tensor, at + strlen(own));
-		value.tensor = name.at;
-	}
-	value_print(&value, to);
+	if (value.kind == VALUE_TENSOR)
+		value.tensor = value.pattern;
+	if (value.kind == VALUE_STRING)
+		text_printf(to, "\"%s\"", value.text);
+	else
+		value_print(&value, to);
 }
 
-/* `none` where that is the default; arguments are bound in the order of the parameters */
-static bool is_left_out(const Decl *pass, size_t number, const Value *value)
+/* `none` that nobody gave, or that is the default: said or not, it is the same. Arguments are bound in the order of the
+ * parameters. */
+static bool is_left_out(const Node *param, const Node *given, const Value *value)
 {
-	const Node *otherwise = decl_params(pass)->kids[number]->kids[2];
-	return value->kind == VALUE_NONE && otherwise && otherwise->kind == N_NAME && !strcmp(otherwise->name, "none");
+	const Node *otherwise = param->kids[2];
+	bool is_default = otherwise && otherwise->kind == N_NAME && !strcmp(otherwise->name, "none");
+	return value->kind == VALUE_NONE && (!given || is_default);
 }
 
-const char *statement_label(Plan *plan, const Statement *statement, const PlanTensor *tensor, const Scope *arguments)
+const char *statement_label(Plan *plan, const Statement *statement, const Scope *arguments)
 {
 	Text text = {.arena = plan->c->arena};
 	text_printf(&text, "%s(", statement->pass->name);
+	const Node *params = decl_params(statement->pass);
+	Node **given = arena_array(plan->c->arena, Node *, params->kid_count + 1);
 	const char *between = "";
+	arguments_place(plan->p, statement->pass, statement->call->kind == N_CALL ? statement->call : NULL, given);
 	for (size_t i = 0; i < arguments->names.count; i++) {
-		if (is_left_out(statement->pass, i, &arguments->names.at[i].value))
+		if (is_left_out(params->kids[i], given[i], &arguments->names.at[i].value))
 			continue;
 		text_printf(&text, "%s%s: ", between, arguments->names.at[i].name);
-		print_argument(tensor, arguments->names.at[i].value, &text);
+		print_argument(arguments->names.at[i].value, &text);
 		between = ", ";
 	}
 	text_printf(&text, ")");
@@ -256,7 +258,7 @@ static bool take(Plan *plan, Statement *statement, PlanTensor *tensor)
 	if (!value_bind(plan->p, facts_in_recipe(plan, statement, tensor), statement->pass, call, arguments))
 		return false;
 	PlanLink link = {.statement = statement, .arguments = arguments};
-	link.label = statement_label(plan, statement, tensor, arguments);
+	link.label = statement_label(plan, statement, arguments);
 	vec_push(plan->c->arena, &tensor->links, link);
 	statement->matched++;
 	statement->family.members++;

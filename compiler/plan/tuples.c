@@ -310,7 +310,7 @@ bool plan_tuples(Plan *plan)
 		}
 		statement->matched = family.tuples.count;
 		family.arguments = arguments;
-		family.label = statement_label(plan, statement, NULL, arguments);
+		family.label = statement_label(plan, statement, arguments);
 		if (!build_family(plan, &family))
 			return false;
 		vec_push(plan->c->arena, &plan->families, family);

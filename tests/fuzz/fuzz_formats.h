@@ -61,17 +61,23 @@ static inline void check_layout(const Checkpoint *checkpoint, bool into_folder)
 	free(outputs);
 }
 
-static inline void open_and_check(const char *format, const char *path, bool into_folder)
+/* NULL: refused, in one line. */
+static inline Checkpoint *open_or_refuse(const char *format, const char *path)
 {
 	CmprtError error = {""};
 	Checkpoint *checkpoint = format_find(format)->open(path, &error);
-	if (!checkpoint) {
-		if (!*error.text || strchr(error.text, '\n'))
-			abort();
-		return;
-	}
-	check_tensors(checkpoint);
-	check_layout(checkpoint, into_folder);
+	if (!checkpoint && (!*error.text || strchr(error.text, '\n')))
+		abort();
+	if (checkpoint)
+		check_tensors(checkpoint);
+	return checkpoint;
+}
+
+static inline void open_and_check(const char *format, const char *path, bool into_folder)
+{
+	Checkpoint *checkpoint = open_or_refuse(format, path);
+	if (checkpoint)
+		check_layout(checkpoint, into_folder);
 	checkpoint_close(checkpoint);
 }
 
