@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Passes that look at what a network feeds their matrix, against NumPy in f64: the masks of Wanda through all layers,
-the output error of GPTQ, perplexity before and after; the same bytes for any threads, for `run`, for executables and
-within a memory limit; and what is said where a net, data or a parameter is missing.
+the output error of GPTQ and of whitened factors, perplexity before and after; the same bytes for any threads, for
+`run`, for executables and within a memory limit; and what is said where a net, data or a parameter is missing.
 
 The checkpoint is that of examples/tiny-llama, bf16. Where ../shared is there, Wanda on stories260K too.
 """
@@ -181,6 +181,40 @@ def check_gptq(folder, model, rows):
         check(error["gptq"] < 0.8 * error["rtn"], f"gptq: {name} is no better than rounding")
 
 
+def whitened(w, x, rank):
+    h = x.T @ x / len(x)
+    s = numpy.linalg.cholesky(h + 0.01 * numpy.diag(h).mean() * numpy.eye(len(h)))
+    u, g, v = numpy.linalg.svd(w @ s, full_matrices=False)
+    return (u[:, :rank] * g[:rank]) @ v[:rank] @ numpy.linalg.inv(s)
+
+
+def check_whitened(folder, model, rows, rank=24):
+    """The error of the output is SVD-LLM's, and below that of factors that know nothing of the input."""
+    tensors, config = llama.read_checkpoint(model)
+    name, found, errors = "model.layers.0.mlp.up_proj", [], []
+    w = tensors[name + ".weight"]
+
+    def look(v, x):
+        if v.shape == w.shape and (v == w).all():
+            found.append(x)
+        return v
+
+    llama.calibrate(tensors, config, rows, look)
+    x = found[0]
+    for statement in (f"lowrank.whitened(rank: {rank}, data: d)", f"lowrank.svd(rank: {rank})", None):
+        product = whitened(w, x, rank)
+        if statement:
+            shutil.rmtree(os.path.join(folder, "factors"), ignore_errors=True)
+            write_program(folder, "factors", model, f'{statement} on "{name}.weight"')
+            done = run(CMPC, "run", "factors.cmp", folder=folder)
+            check(done.returncode == 0, f"{statement}: {done.stderr}")
+            made, _ = llama.read_checkpoint(os.path.join(folder, "factors"))
+            product = made[name + ".left.weight"] @ made[name + ".right.weight"]
+        errors.append(numpy.linalg.norm(x @ (product - w).T) / numpy.linalg.norm(x @ w.T))
+    check(abs(errors[0] / errors[2] - 1) < 0.01, f"whitened: output error {errors[0]}, not {errors[2]}")
+    check(errors[0] < 0.99 * errors[1], f"whitened: output error {errors[0]}, that of lowrank.svd is {errors[1]}")
+
+
 def check_errors(folder, model):
     blind = "pass blind() on w[o, i] {\n  x = input(w)\n  w[o, i] := w[o, i] * mean[t](x[t, i])\n}"
     odd = "pass odd(data: dataset) on w[o, i] {\n  x = input(w)\n  w[o, i] := w[o, i] * %s\n}"
@@ -214,6 +248,7 @@ def main():
         check_text(folder, model)
         check_dry_run(folder)
         check_gptq(folder, model, rows)
+        check_whitened(folder, model, rows)
         check_errors(folder, model)
         stories, golden = (os.path.join(SHARED, *at, "stories260K") for at in (["models"], ["golden", "nets"]))
         if os.path.isdir(golden):
