@@ -7,7 +7,7 @@
 #define CMPC_TEST_CHAIN_H
 
 #include "check.h"
-#include "elaborate.h"
+#include "link.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -85,7 +85,7 @@ static inline bool tensor_shape(void *context, const Value *tensor, int64_t *ran
 static inline bool build(Run *r, const char *pass, int64_t rows, int64_t cols)
 {
 	static ChainLink link;
-	link = (ChainLink){program_find(r->p, DECL_PASS, name_of(r->c, pass)), r->arguments, {0}, NULL};
+	link = link_of(r->p, pass, r->arguments);
 	r->chain.name = name_of(r->c, "kernel");
 	r->chain.input = store_of_type(T_F32);
 	r->chain.rows = rows;

@@ -6,7 +6,7 @@
  * files of ggml lie beside the project, its bytes are the bytes.
  */
 #include "check.h"
-#include "elaborate.h"
+#include "link.h"
 #include "llvm.h"
 
 #include <math.h>
@@ -54,11 +54,6 @@ static void store_all(Store store, const float *x, void *to, int64_t count)
 		uint64_t bits = store_encode(store, x[i]);
 		memcpy((char *)to + i * size, &bits, size);
 	}
-}
-
-static ChainLink link_of(Program *p, const char *pass, const Scope *arguments)
-{
-	return (ChainLink){.pass = program_find(p, DECL_PASS, name_of(p->c, pass)), .arguments = arguments};
 }
 
 static bool build(Program *p, const Case *test, ChainKernel *out)
