@@ -64,7 +64,7 @@ t.expect("cmpc> ")
 t.type("quantize.rtn(dtype: q8_0) on\n")
 t.expect("..> ")  # the entry goes on
 t.type("attn_q\n")
-t.expect("changes 3 of 30 tensors")
+t.expect("changes 10 of 30 tensors")  # GGUF: the norms become f32
 t.expect("cmpc> ")
 t.type("undo\n")
 t.expect("forgot: quantize.rtn")
