@@ -56,9 +56,10 @@ static const Command commands[] = {
 		.most = 1,
 		.passes_on = true,
 		.run = command_eval,
-		.help = "perplexity of the model on each data set of the file",
+		.help = "perplexity or accuracy of the model, and of what each pipeline makes of it",
 		.detail =
-			"The model's network is the one it names, `model m from \"..\" as llama`, or that of its architecture.\n",
+			"The model's network is the one it names, `model m from \"..\" as llama`, or that of its architecture.\n"
+			"Pipelines are run into a folder that goes away; of the file's data those that passes read are left out.\n",
 		.example = "small.cmp",
 	},
 	{

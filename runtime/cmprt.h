@@ -90,8 +90,28 @@ int cmprt_main(const CmprtProgram *program, int argc, char **argv); /* parses op
 int cmprt_run(const CmprtProgram *program, const CmprtOptions *options);
 /* evaluate.c: the metrics of program->nets, a line each; with options->output the array that they leave, as a file */
 int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options);
-/* The same for an executable: `tables` is what cmprt_tables was in the compiler that made it. Where the runtime it was
- * linked with was built from other lists it cannot read the program, and says so. */
+/* What the options that follow argv[0] say; to->inputs has a place for each. 0; else cmprt_main's status, told. */
+int cmprt_options(const CmprtProgram *program, int argc, char **argv, CmprtOptions *to);
+
+/* What each token that was to be predicted costs, in nats; of images, 1 for each that is named correctly, else 0. */
+typedef struct CmprtScores {
+	double *at;
+	int64_t count, samples;
+	bool are_of_images;
+} CmprtScores;
+typedef struct CmprtMean {
+	double value, error; /* its standard error, the values taken for independent */
+} CmprtMean;
+typedef struct CmprtMetric {
+	const char *name, *unit; /* perplexity of tokens, accuracy of images */
+	CmprtMean mean;
+} CmprtMetric;
+CmprtMean cmprt_mean(const double *values, int64_t count);
+CmprtMetric cmprt_metric(const CmprtScores *scores);
+/* Of each of program->nets, in order; whoever calls frees `at`, also where it fails. The exit status. */
+int cmprt_scores(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to);
+/* cmprt_main for an executable: `tables` is what cmprt_tables was in the compiler that made it. Where the runtime it
+ * was linked with was built from other lists it cannot read the program, and says so. */
 int cmprt_start(const CmprtProgram *program, int argc, char **argv, int64_t tables);
 int64_t cmprt_tables(void); /* a hash of program.def and runtime.def */
 

@@ -16,34 +16,46 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool forward_score(const Forward *forward, Score *to, CmprtError *error)
+CmprtMean cmprt_mean(const double *values, int64_t count)
 {
-	Score score = {0};
-	bool is_of_images = forward->samples.pixels != NULL;
+	CmprtMean mean = {0, 0};
 	double sum = 0, squares = 0;
-	int32_t *next = calloc((size_t)forward->samples.longest + 1, sizeof *next);
-	if (!next)
-		return error_out_of_memory(error);
-	for (int pass = 0; pass < 2; pass++) {
-		for (int64_t i = 0; i < forward->samples.count; i++) {
-			const float *of = (const float *)(const void *)forward_state(forward, forward->net->result, i);
-			if (!is_of_images)
-				samples_fill(&forward->samples, i, GIVEN_next, next);
-			for (int64_t t = 0; t < samples_length(&forward->samples, i); t++) {
-				if (next[t] < 0)
-					continue;
-				score.count += pass == 0;
-				sum += pass == 0 ? (double)of[t] : 0;
-				squares += pass == 1 ? ((double)of[t] - score.mean) * ((double)of[t] - score.mean) : 0;
-			}
-		}
-		score.mean = sum / (double)score.count;
+	for (int64_t i = 0; i < count; i++)
+		sum += values[i];
+	mean.value = sum / (double)count;
+	for (int64_t i = 0; i < count; i++)
+		squares += (values[i] - mean.value) * (values[i] - mean.value);
+	if (count > 1)
+		mean.error = sqrt(squares / (double)(count - 1) / (double)count);
+	return mean;
+}
+
+CmprtMetric cmprt_metric(const CmprtScores *scores)
+{
+	CmprtMean mean = cmprt_mean(scores->at, scores->count);
+	double perplexity = exp(mean.value);
+	if (scores->are_of_images)
+		return (CmprtMetric){"accuracy", "images", mean};
+	return (CmprtMetric){"perplexity", "tokens", {perplexity, perplexity * mean.error}};
+}
+
+static bool take_scores(const Forward *forward, CmprtScores *to, CmprtError *error)
+{
+	const Samples *samples = &forward->samples;
+	int32_t *next = calloc((size_t)samples->longest + 1, sizeof *next);
+	*to = (CmprtScores){.at = calloc((size_t)samples->token_count + 1, sizeof *to->at),
+		.samples = samples->count,
+		.are_of_images = samples->pixels != NULL};
+	for (int64_t i = 0; i < samples->count && next && to->at; i++) {
+		const float *of = (const float *)(const void *)forward_state(forward, forward->net->result, i);
+		if (!to->are_of_images)
+			samples_fill(samples, i, GIVEN_next, next);
+		for (int64_t t = 0; t < samples_length(samples, i); t++)
+			if (next[t] >= 0)
+				to->at[to->count++] = (double)of[t];
 	}
-	if (score.count > 1)
-		score.error = sqrt(squares / (double)(score.count - 1) / (double)score.count);
 	free(next);
-	*to = score;
-	return true;
+	return (next && to->at) || error_out_of_memory(error);
 }
 
 /* JSON has no word for NaN. */
@@ -52,22 +64,20 @@ static json_t *number(double value)
 	return isfinite(value) ? json_real(value) : json_null();
 }
 
-static void tell(const Run *run, const CmprtNet *net, const Forward *forward, Score score)
+static void tell(const Run *run, const CmprtNet *net, const CmprtScores *scores)
 {
-	bool is_of_images = forward->samples.pixels != NULL;
-	const char *metric = is_of_images ? "accuracy" : "perplexity";
-	double value = is_of_images ? score.mean : exp(score.mean);
-	double error = is_of_images ? score.error : value * score.error;
+	CmprtMetric metric = cmprt_metric(scores);
 	if (run->options->json)
-		json_line(json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "event", "metric", "metric", metric, "data",
-			net->data->name, "value", number(value), "standard_error", number(error),
-			is_of_images ? "images" : "tokens", (json_int_t)score.count, "samples",
-			(json_int_t)forward->samples.count));
-	else if (is_of_images)
-		printf("accuracy(%s) = %.5f +- %.5f  (%" PRId64 " images)\n", net->data->name, value, error, score.count);
-	else
-		printf("perplexity(%s) = %.5f +- %.5f  (%" PRId64 " tokens of %" PRId64 " samples)\n", net->data->name, value,
-			error, score.count, forward->samples.count);
+		json_line(json_pack("{s:s, s:s, s:s, s:o, s:o, s:I, s:I}", "event", "metric", "metric", metric.name, "data",
+			net->data->name, "value", number(metric.mean.value), "standard_error", number(metric.mean.error),
+			metric.unit, (json_int_t)scores->count, "samples", (json_int_t)scores->samples));
+	else {
+		printf("%s(%s) = %.5f +- %.5f  (%" PRId64 " %s", metric.name, net->data->name, metric.mean.value,
+			metric.mean.error, scores->count, metric.unit);
+		if (!scores->are_of_images)
+			printf(" of %" PRId64 " samples", scores->samples);
+		printf(")\n");
+	}
 }
 
 /* ---- an array as a file ---- */
@@ -134,43 +144,52 @@ static bool write_array(const Forward *forward, const char *path, CmprtError *er
 	return is_written || error_system(error, "write", path, code);
 }
 
-static bool evaluate_net(Run *run, const CmprtNet *net, CmprtError *error)
+/* to NULL: the array is written or its mean told. */
+static bool evaluate_net(Run *run, const CmprtNet *net, CmprtScores *to, CmprtError *error)
 {
 	Forward forward;
-	Score score;
+	CmprtScores own = {0};
 	const char *output = run->options->output;
 	if (output && !check_output(run, net, error))
 		return false;
 	bool is_done = forward_run(run, net, &forward, error);
 	if (is_done && output)
 		is_done = write_array(&forward, output, error);
-	else if (is_done && (is_done = forward_score(&forward, &score, error)))
-		tell(run, net, &forward, score);
+	else if (is_done && (is_done = take_scores(&forward, to ? to : &own, error)) && !to)
+		tell(run, net, &own);
+	free(own.at);
 	forward_free(&forward);
 	return is_done;
 }
 
-static bool evaluate(Run *run, CmprtError *error)
+static bool evaluate(Run *run, CmprtScores *to, CmprtError *error)
 {
-	for (int64_t i = 0; i < run->program->net_count; i++) {
-		if (run->program->nets[i].result < 0)
-			continue;
-		if (!evaluate_net(run, &run->program->nets[i], error))
+	for (int64_t i = 0; i < run->program->net_count; i++)
+		if (run->program->nets[i].result >= 0 && !evaluate_net(run, &run->program->nets[i], to ? &to[i] : NULL, error))
 			return false;
-	}
 	return true;
 }
 
-int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options)
+static int run_nets(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to)
 {
 	Run run = {.program = program, .options = options};
 	CmprtError error = {.text = ""};
 	int threads = omp_get_max_threads();
 	omp_set_num_threads((int)(options->threads > 0 ? options->threads : threads_available()));
-	bool is_done = inputs_open(&run, &error) && evaluate(&run, &error);
+	bool is_done = inputs_open(&run, &error) && evaluate(&run, to, &error);
 	if (!is_done)
 		run_tell_error(&run, &error);
 	omp_set_num_threads(threads);
 	inputs_close(&run);
 	return is_done ? 0 : 1;
+}
+
+int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options)
+{
+	return run_nets(program, options, NULL);
+}
+
+int cmprt_scores(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to)
+{
+	return run_nets(program, options, to);
 }

@@ -32,11 +32,4 @@ void forward_free(Forward *forward);
 int64_t forward_state_bytes(const Forward *forward, int64_t state, int64_t sample);
 char *forward_state(const Forward *forward, int64_t state, int64_t sample);
 
-/* The mean of what the network gives for each token that was to be predicted, or for each image. */
-typedef struct Score {
-	double mean, error; /* its standard error, tokens and images taken for independent */
-	int64_t count;
-} Score;
-bool forward_score(const Forward *forward, Score *score, CmprtError *error);
-
 #endif

@@ -229,6 +229,12 @@ static int read_options(const CmprtProgram *program, int argc, char **argv, Cmpr
 	return 0;
 }
 
+int cmprt_options(const CmprtProgram *program, int argc, char **argv, CmprtOptions *to)
+{
+	*to = (CmprtOptions){.nonfinite = CMPRT_NONFINITE_ERROR, .inputs = to->inputs};
+	return read_options(program, argc, argv, to);
+}
+
 int cmprt_main(const CmprtProgram *program, int argc, char **argv)
 {
 	const char **inputs = calloc((size_t)argc + 1, sizeof *inputs);

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Labelled images: stdlib's mlp against NumPy, accuracy with its standard error, the samples that are taken, and what is
-said of IDX files that are none, of images that a network does not know and of labels that it has no class for.
+"""Labelled images: stdlib's mlp against NumPy, accuracy with its standard error, also of what a pipeline makes, the samples
+that are taken, and what is said of IDX files that are none, of images that a network does not know and of labels that it has no class for.
 """
 
 import json
 import os
+import re
 import tempfile
 
 import numpy
@@ -56,6 +57,23 @@ def check_accuracy(folder, wanted, labels):
     said = call(CMPC, "eval", folder.write())
     error = right.std(ddof=1) / len(right) ** 0.5
     check(said == f"accuracy(d) = {right.mean():.5f} +- {error:.5f}  ({len(right)} images)\n", f"accuracy: {said}")
+
+
+def check_table(folder, w, images, labels):
+    """Half of each row is zero: which half, NumPy says too."""
+    kept = dict(w)
+    for name in ("hidden.0.weight", "hidden.1.weight", "output.weight"):
+        size = abs(w[name].astype("f4"))
+        kept[name] = w[name] * (size >= numpy.sort(size, axis=1)[:, WIDTH // 2, None])
+    before, after = ((forward(v, images).argmax(1) == labels).astype(float) for v in (w, kept))
+    pipeline = 'pipeline half of m { prune.magnitude(sparsity: 50%) on "hidden*weight", "output.weight"  save "out" }'
+    text = call(CMPC, "eval", folder.write(properties="\n" + pipeline))
+    check("accuracy(d)" in text and "minus the original's" in text, f"the head of the table: {text}")
+    found = [float(number) for number in re.findall(r"-?[0-9]+\.[0-9]{4}", text)]
+    wanted = [f(v) for v in (before, after, after - before)
+              for f in (numpy.mean, lambda v: v.std(ddof=1) / len(v) ** 0.5)]
+    check(len(found) == 6 and abs(numpy.array(found) - wanted).max() < 6e-5, f"table: {text}, wanted {wanted}")
+    check(before.mean() != after.mean(), "the pipeline changes nothing that is measured")
 
 
 def check_samples(folder, wanted):
@@ -118,6 +136,7 @@ def main():
         write_idx(folder.at("test-labels-idx1-ubyte"), labels)
         wanted = forward(w, images)
         check_accuracy(folder, wanted, labels)
+        check_table(folder, w, images, labels)
         check_samples(folder, wanted)
         check_files(folder, images, labels)
     finish("images")

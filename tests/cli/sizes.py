@@ -23,6 +23,9 @@ REFUSED = {("own_net", "own_net", "gguf"): "gguf has no form for that",
            ("stranger", "stranger", "gguf"): "becomes ternary, which gguf cannot hold"}
 REFUSED_LATE = {("para", "cut", "gguf"): "cannot be F16 [0, 96]: a dimension is 0"}
 
+# of many pipelines for one model one form says enough; other examples have the others
+ONLY = {"compare": "file"}
+
 
 def call(*arguments, **options):
     return subprocess.run(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False, **options)
@@ -92,10 +95,11 @@ def check_example(folder, name, shards):
     if shards > 1 and not is_tiny:
         return 0, 0
     for kind, output in OUTPUTS.items():
-        if is_tiny and (shards > 1) != (kind == "folder"):
+        if (is_tiny and (shards > 1) != (kind == "folder")) or ONLY.get(example, kind) != kind:
             continue
         wanted = shards if kind == "folder" else 1
         changed = re.sub(r'save "[^"]*"', f'save "{output}"', text)
+        changed = re.sub(r"window \d+  samples \d+", "window 16  samples 2", changed)  # no size depends on them
         with open(path, "w") as file:
             file.write(changed)
         for pipeline in re.findall(r"^pipeline (\w+)", text, re.M):
