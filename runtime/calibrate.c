@@ -3,11 +3,14 @@
  * calibrate.c: jobs that look at what reaches their matrix when a network reads data.
  * The network runs part by part: a call leaves the statistics of all samples in
  * Values, its jobs read them and leave the new weights in others, and the next call
- * hands on to later parts what these weights make. On exit those jobs are done.
+ * hands on to later parts what these weights make. On exit those jobs are done. A run
+ * that was interrupted goes on behind the last part that was handed on from.
  */
 #include "forward.h"
 
 #include <stdlib.h>
+#include <unistd.h>
+#include <xxhash.h>
 
 /* Which of the program's nets are run for their jobs. */
 static bool is_for_jobs(const CmprtNet *net)
@@ -44,14 +47,51 @@ void calibration_close(Run *run)
 	free(run->forwards);
 }
 
-int64_t calibration_bytes(const Run *run)
+/* The nets run one after the other. */
+static int64_t largest(const Run *run, int64_t (*bytes)(const Forward *forward))
 {
 	int64_t most = 0;
 	for (int64_t i = 0; run->forwards && i < net_count(run); i++) {
-		int64_t bytes = forward_bytes(&run->forwards[i]);
-		most = bytes > most ? bytes : most;
+		int64_t own = bytes(&run->forwards[i]);
+		most = own > most ? own : most;
 	}
 	return most;
+}
+
+static int64_t state_bytes(const Forward *forward)
+{
+	return forward->state_bytes;
+}
+
+static int64_t call_bytes(const Forward *forward)
+{
+	return forward->call_bytes;
+}
+
+static int64_t heap_bytes(const Forward *forward)
+{
+	return forward->heap_bytes;
+}
+
+CalibrationBytes calibration_bytes(Run *run, int64_t threads, bool is_spilled)
+{
+	for (int64_t i = 0; run->forwards && i < net_count(run); i++)
+		forward_fit(&run->forwards[i], threads, is_spilled);
+	return (CalibrationBytes){.states = largest(run, state_bytes),
+		.arena = largest(run, call_bytes),
+		.heap = largest(run, heap_bytes),
+		.disk = largest(run, states_file_bytes)};
+}
+
+uint64_t calibration_sum(const Run *run)
+{
+	uint64_t sum = 0;
+	for (int64_t i = 0; run->forwards && i < net_count(run); i++) {
+		const Samples *samples = &run->forwards[i].samples;
+		sum = XXH3_64bits_withSeed(samples->first, (size_t)(samples->count + 1) * sizeof *samples->first, sum);
+		sum = XXH3_64bits_withSeed(samples->token, (size_t)samples->token_count * sizeof *samples->token, sum);
+	}
+	return sum;
 }
 
 int64_t calibration_tokens(const Run *run)
@@ -82,18 +122,50 @@ static bool run_jobs(Run *run, const CmprtCall *call, CmprtError *error)
 	return true;
 }
 
-bool calibrate(Run *run, CmprtError *error)
+static bool leaves_states(const CmprtNet *net, const CmprtCall *call)
 {
-	for (int64_t i = 0; i < net_count(run); i++) {
-		Forward *forward = &run->forwards[i];
-		bool is_done = forward_allocate(forward, error);
-		for (int64_t k = 0; k < forward->net->call_count && is_done; k++)
-			is_done =
-				forward_call(forward, &forward->net->calls[k], error) && run_jobs(run, &forward->net->calls[k], error);
-		forward_free(forward);
-		forward->net = NULL;
-		if (!is_done)
+	bool is_left = false;
+	for (int64_t i = 0; i < call->left_count; i++)
+		is_left |= !net->states[call->left[i]].is_passing;
+	return is_left;
+}
+
+static bool are_jobs_done(const Run *run, const CmprtNet *net)
+{
+	for (int64_t i = 0; i < net->call_count; i++)
+		for (int64_t k = 0; k < net->calls[i].job_count; k++)
+			if (!run->done[run->tasks[net->calls[i].jobs[k]].segment_first])
+				return false;
+	return true;
+}
+
+static bool run_net(Run *run, int64_t number, CmprtError *error)
+{
+	Forward *forward = &run->forwards[number];
+	const CmprtNet *net = forward->net;
+	if (are_jobs_done(run, net))
+		return true;
+	forward->arena = run->arena;
+	int64_t first = states_open(forward, error) ? states_resume(forward, number, error) : -1;
+	for (int64_t i = first; i >= 0 && i < net->call_count; i++) {
+		const CmprtCall *call = &net->calls[i];
+		if (!forward_call(forward, call, error) || !run_jobs(run, call, error))
+			return false;
+		if (leaves_states(net, call) && !(journal_flush(run, error) && states_mark(forward, number, i, error)))
 			return false;
 	}
-	return true;
+	return first >= 0;
+}
+
+bool calibrate(Run *run, CmprtError *error)
+{
+	bool is_done = true;
+	for (int64_t i = 0; i < net_count(run) && is_done; i++) {
+		is_done = run_net(run, i, error) && journal_flush(run, error);
+		forward_free(&run->forwards[i]);
+		run->forwards[i].net = NULL;
+	}
+	if (is_done && net_count(run))
+		unlink(run->destination.states);
+	return is_done;
 }

@@ -76,8 +76,10 @@ bool destination_find(Run *run, CmprtError *error)
 		return error_out_of_memory(error);
 	destination->partial = beside(destination, base, "partial");
 	destination->journal = beside(destination, base, "journal");
+	destination->states = beside(destination, base, "states");
 	destination->old = beside(destination, base, "old");
-	return (destination->partial && destination->journal && destination->old) || error_out_of_memory(error);
+	return (destination->partial && destination->journal && destination->states && destination->old) ||
+		   error_out_of_memory(error);
 }
 
 void destination_free(Destination *destination)
@@ -86,6 +88,7 @@ void destination_free(Destination *destination)
 	free(destination->parent);
 	free(destination->partial);
 	free(destination->journal);
+	free(destination->states);
 	free(destination->old);
 }
 
@@ -220,7 +223,7 @@ bool destination_repair(Run *run, CmprtError *error)
 
 bool destination_clear(Run *run, CmprtError *error)
 {
-	return remove_tree(run->destination.partial, error);
+	return remove_tree(run->destination.states, error) && remove_tree(run->destination.partial, error);
 }
 
 void destination_discard(Run *run)
@@ -228,6 +231,7 @@ void destination_discard(Run *run)
 	CmprtError ignored;
 	output_close(run);
 	remove_tree(run->destination.partial, &ignored);
+	unlink(run->destination.states);
 	unlink(run->destination.journal);
 }
 
@@ -277,6 +281,7 @@ bool destination_commit(Run *run, CmprtError *error)
 		return false;
 	if (!remove_tree(destination->partial, error) || !remove_tree(destination->old, error))
 		return false;
+	unlink(destination->states);
 	unlink(destination->journal);
 	return true;
 }

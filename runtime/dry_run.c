@@ -234,24 +234,26 @@ void dry_run_measure(Run *run, DryRun *result)
 
 static void show_json(const Run *run, const DryRun *result)
 {
-	json_line(json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:I}",
+	json_line(json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I}",
 		"event", "plan", "pipeline", json_text(run->program->pipeline), "model", json_text(run->model->path), "output",
 		json_text(run->destination.path), "plan", json_text(run->program->plan_text ? run->program->plan_text : ""),
 		"threads", (json_int_t)run->schedule.threads, "memory", (json_int_t)run->schedule.peak, "bytes_read",
 		(json_int_t)result->bytes_read, "bytes_written", (json_int_t)result->bytes_written, "output_bytes",
 		(json_int_t)run->layout->total_bytes, "seconds", result->seconds, "kernel_seconds", result->kernel_seconds,
-		"read_rate", result->read_rate, "write_rate", result->write_rate, "sync_rate", result->sync_rate,
-		"untimed_kernels", (json_int_t)result->untimed, "untimed_tokens", (json_int_t)calibration_tokens(run)));
+		"read_rate", result->read_rate, "write_rate", result->write_rate, "sync_rate", result->sync_rate, "disk",
+		(json_int_t)run->schedule.net.disk, "untimed_kernels", (json_int_t)result->untimed, "untimed_tokens",
+		(json_int_t)calibration_tokens(run)));
 }
 
 static void show_text(const Run *run, const DryRun *result)
 {
-	char read[32], written[32], size[32], peak[32], limit[32];
+	char read[32], written[32], size[32], peak[32], limit[32], disk[32];
 	format_bytes(read, result->bytes_read);
 	format_bytes(written, result->bytes_written);
 	format_bytes(size, run->layout->total_bytes);
 	format_bytes(peak, run->schedule.peak);
 	format_bytes(limit, run->schedule.limit);
+	format_bytes(disk, run->schedule.net.disk);
 	if (run->program->plan_text)
 		printf("%s\n", run->program->plan_text);
 	printf("on this machine, %s -> %s:\n", run->model->path, run->destination.path);
@@ -261,6 +263,8 @@ static void show_text(const Run *run, const DryRun *result)
 	if (result->sync_rate > 0)
 		printf(", then to the disk at %.0f MB/s", result->sync_rate / 1e6);
 	printf("\n  memory   at most %s%s%s\n", peak, run->schedule.limit ? " of " : "", run->schedule.limit ? limit : "");
+	if (run->schedule.net.disk)
+		printf("  disk     %s while it runs, beside the result\n", disk);
 	printf("  threads  %" PRId64 "\n", run->schedule.threads);
 	printf("  time     about %.2f s, of which kernels %.2f s\n", result->seconds, result->kernel_seconds);
 	if (result->untimed)

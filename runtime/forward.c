@@ -77,22 +77,6 @@ static bool check_net(const CmprtProgram *program, const CmprtNet *net, CmprtErr
 
 /* ---- memory ---- */
 
-int64_t forward_state_bytes(const Forward *forward, int64_t state, int64_t sample)
-{
-	const CmprtState *of = &forward->net->states[state];
-	return of->is_ragged ? of->bytes / forward->net->longest * samples_length(&forward->samples, sample) : of->bytes;
-}
-
-/* Of all samples; what the data gives is made anew for each. */
-static int64_t all_bytes(const Forward *forward, int64_t state)
-{
-	int64_t bytes = 0;
-	bool is_kept = forward->net->states[state].given < 0 && !forward->net->states[state].is_passing;
-	for (int64_t i = 0; i < forward->samples.count && is_kept; i++)
-		bytes += align_up(forward_state_bytes(forward, state, i), 64);
-	return bytes;
-}
-
 static int64_t statistic_bytes(const Forward *forward, const CmprtStatistic *statistic)
 {
 	int64_t bytes = forward->threads * align_up(statistic->scratch_bytes, 64) + align_up(statistic->elements * 4, 64);
@@ -107,10 +91,11 @@ static bool is_in_place(const CmprtOperand *operand)
 	return operand->piece_count == 1 && operand->pieces->value > 0;
 }
 
-static int64_t operand_bytes(const CmprtNet *net, const CmprtOperand *operand)
+/* What the call's memory holds of it: states that are in memory stay where they are. */
+static int64_t operand_bytes(const Forward *forward, const CmprtOperand *operand)
 {
-	int64_t bytes =
-		operand->state >= 0 && net->states[operand->state].given >= 0 ? net->states[operand->state].bytes : 0;
+	const CmprtState *state = operand->state >= 0 ? &forward->net->states[operand->state] : NULL;
+	int64_t bytes = state && (state->given >= 0 || forward->is_spilled) ? state->bytes : 0;
 	for (int64_t i = 0; i < operand->piece_count && !is_in_place(operand); i++)
 		bytes += operand->pieces[i].bytes;
 	return bytes;
@@ -145,7 +130,7 @@ static int64_t call_bytes(const Forward *forward, const CmprtCall *call)
 	int64_t bytes = 0, behind = forward->threads * align_up(call->scratch_bytes, 64);
 	for (int64_t i = 0; i < call->operand_count; i++) {
 		const CmprtOperand *operand = &call->operands[i];
-		bytes += align_up(operand_bytes(net, operand), 64);
+		bytes += align_up(operand_bytes(forward, operand), 64);
 		for (int64_t p = 0; p < operand->piece_count; p++) {
 			int64_t own = operand->pieces[p].decode_count ? decode_bytes(forward, operand->pieces[p].decodes) : 0;
 			behind = own > behind ? own : behind;
@@ -186,56 +171,30 @@ static int64_t call_heap(const Forward *forward, const CmprtCall *call)
 	return most;
 }
 
-static void count_bytes(Forward *forward)
+void forward_fit(Forward *forward, int64_t threads, bool is_spilled)
 {
 	const CmprtNet *net = forward->net;
-	for (int64_t i = 0; i < net->state_count; i++)
-		forward->state_bytes += all_bytes(forward, i);
+	forward->threads = threads;
+	forward->is_spilled = is_spilled;
+	forward->state_bytes = is_spilled ? 0 : states_bytes(forward);
+	forward->call_bytes = forward->heap_bytes = 0;
 	for (int64_t i = 0; i < net->call_count; i++) {
 		const CmprtCall *call = &net->calls[i];
 		int64_t bytes = call_bytes(forward, call), heap = call_heap(forward, call);
 		forward->call_bytes = bytes > forward->call_bytes ? bytes : forward->call_bytes;
 		forward->heap_bytes = heap > forward->heap_bytes ? heap : forward->heap_bytes;
 	}
+	forward->call_bytes += threads * BLAS_THREAD_BYTES;
 }
 
-int64_t forward_bytes(const Forward *forward)
-{
-	return forward->state_bytes + forward->call_bytes + forward->heap_bytes;
-}
-
-bool forward_allocate(Forward *forward, CmprtError *error)
-{
-	const CmprtNet *net = forward->net;
-	forward->states = calloc((size_t)net->state_count + 1, sizeof *forward->states);
-	forward->arena = aligned_alloc(64, (size_t)align_up(forward->call_bytes, 64) + 64);
-	if (!forward->states || !forward->arena)
-		return error_out_of_memory(error);
-	for (int64_t i = 0; i < net->state_count; i++) {
-		forward->states[i] = aligned_alloc(64, (size_t)all_bytes(forward, i) + 64);
-		if (!forward->states[i])
-			return error_out_of_memory(error);
-	}
-	return true;
-}
-
-/* What BLAS packs panels into on each thread, as memory.c counts it. */
-#define BLAS_THREAD_BYTES ((int64_t)4 << 20)
 #define SLACK_BYTES ((int64_t)2 << 20)
 
 static bool check_memory(const Forward *forward, CmprtError *error)
 {
 	int64_t limit = forward->run->options->memory;
-	int64_t peak = memory_resident(false) + SLACK_BYTES + forward->threads * BLAS_THREAD_BYTES + forward_bytes(forward);
+	int64_t peak =
+		memory_resident(false) + SLACK_BYTES + forward->state_bytes + forward->call_bytes + forward->heap_bytes;
 	return limit <= 0 || peak <= limit || error_memory_too_small(error, limit, align_up(peak, 1 << 20) + (1 << 20));
-}
-
-char *forward_state(const Forward *forward, int64_t state, int64_t sample)
-{
-	char *at = forward->states[state];
-	for (int64_t i = 0; i < sample; i++)
-		at += align_up(forward_state_bytes(forward, state, i), 64);
-	return at;
 }
 
 /* ---- calls ---- */
@@ -256,6 +215,7 @@ static bool read_pieces(Forward *forward, const CmprtOperand *operand, char *to,
 			memcpy(to, forward->run->values[piece->value - 1], (size_t)piece->bytes);
 		else if (piece->tensor >= 0 && !input_read(forward->run, piece->tensor, to, piece->bytes, 0, error))
 			return false;
+		forward->run->bytes_read += piece->tensor < 0 ? 0 : piece->bytes;
 		to += piece->bytes;
 	}
 	return true;
@@ -310,7 +270,7 @@ static bool lay_call(Forward *forward, const CmprtCall *call, void **buffers, ch
 			*buffers = forward->run->values[operand->pieces->value - 1];
 			continue;
 		}
-		*buffers = take(memory, operand_bytes(net, operand)); /* of a state that is kept: run_sample says where */
+		*buffers = take(memory, operand_bytes(forward, operand)); /* of a state in memory: run_sample says where */
 		if (!read_pieces(forward, operand, *buffers, error))
 			return false;
 	}
@@ -330,7 +290,10 @@ static bool check_finite(
 	if (strcmp(of->dtype, "<f4") || forward->run->options->nonfinite == CMPRT_NONFINITE_KEEP)
 		return true;
 	int64_t at = nonfinite_find("F32", from, bytes);
-	return at == FINITE || error_nonfinite_state(error, call->label, of->name, sample, at);
+	if (at == FINITE)
+		return true;
+	forward->run->has_nonfinite = true;
+	return error_nonfinite_state(error, call->label, of->name, sample, at);
 }
 
 static bool keep_states(Forward *forward, const CmprtCall *call, int64_t sample, void *const *left, CmprtError *error)
@@ -339,8 +302,8 @@ static bool keep_states(Forward *forward, const CmprtCall *call, int64_t sample,
 		int64_t state = call->left[i];
 		if (!check_finite(forward, call, state, sample, left[i], error))
 			return false;
-		if (!forward->net->states[state].is_passing)
-			memcpy(forward_state(forward, state, sample), left[i], (size_t)forward_state_bytes(forward, state, sample));
+		if (!forward->net->states[state].is_passing && !state_store(forward, state, sample, left[i], error))
+			return false;
 	}
 	return true;
 }
@@ -394,8 +357,8 @@ static bool run_sample(
 			continue;
 		if (net->states[operand->state].given >= 0)
 			samples_fill(&forward->samples, sample, (Given)net->states[operand->state].given, buffers[i]);
-		else
-			buffers[i] = forward_state(forward, operand->state, sample);
+		else if (!state_load(forward, operand->state, sample, &buffers[i], error))
+			return false;
 	}
 	for (int64_t i = 0; i < call->left_count; i++)
 		if (net->states[call->left[i]].is_padded)
@@ -419,6 +382,8 @@ bool forward_call(Forward *forward, const CmprtCall *call, CmprtError *error)
 	for (int64_t i = 0; i < forward->samples.count && is_done; i++)
 		is_done = run_sample(forward, call, i, buffers, memory, error);
 	free(buffers);
+	if (is_done)
+		states_turn(forward, call);
 	return is_done;
 }
 
@@ -443,18 +408,20 @@ static bool check_tokens(const Forward *forward, CmprtError *error)
 
 bool forward_open(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error)
 {
-	*forward = (Forward){.run = run, .net = net, .threads = omp_get_max_threads()};
+	*forward = (Forward){.run = run, .net = net};
 	if (!check_net(run->program, net, error) ||
 		!samples_open(net->data, run->sources[0].checkpoint, &forward->samples, error) || !check_tokens(forward, error))
 		return false;
-	count_bytes(forward);
+	forward_fit(forward, omp_get_max_threads(), false);
 	return true;
 }
 
 bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error)
 {
-	bool is_done =
-		forward_open(run, net, forward, error) && check_memory(forward, error) && forward_allocate(forward, error);
+	if (!forward_open(run, net, forward, error) || !check_memory(forward, error))
+		return false;
+	forward->arena = forward->own_arena = aligned_alloc(64, (size_t)align_up(forward->call_bytes, 64) + 64);
+	bool is_done = (forward->arena || error_out_of_memory(error)) && states_open(forward, error);
 	for (int64_t i = 0; i < net->call_count && is_done; i++)
 		is_done = forward_call(forward, &net->calls[i], error);
 	return is_done;
@@ -462,9 +429,7 @@ bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *er
 
 void forward_free(Forward *forward)
 {
-	for (int64_t i = 0; forward->states && i < forward->net->state_count; i++)
-		free(forward->states[i]);
-	free(forward->states);
-	free(forward->arena);
+	states_close(forward);
+	free(forward->own_arena);
 	samples_close(&forward->samples);
 }

@@ -9,27 +9,48 @@
 #include "run.h"
 #include "samples.h"
 
+typedef struct StateFile StateFile;
+
 typedef struct Forward {
 	Run *run;
 	const CmprtNet *net;
 	Samples samples;
 	int64_t threads;
-	int64_t state_bytes;            /* of all states */
+	bool is_spilled;                /* states are in the file alone */
+	int64_t state_bytes;            /* of all states in memory */
 	int64_t call_bytes, heap_bytes; /* of the calls that need most of the arena and of the heap */
 	char **states;                  /* of each, for all samples */
-	char *arena;                    /* of the call in hand */
+	StateFile *file;                /* NULL: there is none */
+	char *arena;                    /* of the call in hand: call_bytes */
+	char *own_arena;                /* NULL: it is the run's */
 } Forward;
 
 /* After inputs_open: reads the samples, allocates nothing else. Free what it made, whether it failed or not. */
 bool forward_open(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error);
-int64_t forward_bytes(const Forward *forward); /* that running it takes, at most */
-bool forward_allocate(Forward *forward, CmprtError *error);
+void forward_fit(Forward *forward, int64_t threads, bool is_spilled); /* counts what that takes */
+/* After states_open, with an arena. */
 bool forward_call(Forward *forward, const CmprtCall *call, CmprtError *error);
 /* All calls, within the memory that the options allow. */
 bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error);
 int64_t forward_operand_reads(const CmprtProgram *program, const CmprtOperand *operand); /* bytes of tensors */
 void forward_free(Forward *forward);
+
+/* ---- states.c ---- */
+
+int64_t states_bytes(const Forward *forward);      /* of all samples, in memory */
+int64_t states_file_bytes(const Forward *forward); /* of the file that a run with a journal has */
+bool states_open(Forward *forward, CmprtError *error);
+void states_close(Forward *forward);
+/* Calls of the program's net of that number that need not be made, their states being there; -1: failed. */
+int64_t states_resume(Forward *forward, int64_t net, CmprtError *error);
+/* All samples went through the call: what it left counts from now on. */
+void states_turn(Forward *forward, const CmprtCall *call);
+/* The call and its jobs are done, which the journal says too. */
+bool states_mark(Forward *forward, int64_t net, int64_t call, CmprtError *error);
 int64_t forward_state_bytes(const Forward *forward, int64_t state, int64_t sample);
-char *forward_state(const Forward *forward, int64_t state, int64_t sample);
+char *forward_state(const Forward *forward, int64_t state, int64_t sample); /* of states in memory */
+/* *buffer has room for it where states are spilled, else it is set. */
+bool state_load(const Forward *forward, int64_t state, int64_t sample, void **buffer, CmprtError *error);
+bool state_store(Forward *forward, int64_t state, int64_t sample, const void *from, CmprtError *error);
 
 #endif

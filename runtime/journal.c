@@ -167,6 +167,7 @@ static bool make_key(const Run *run, uint64_t key[2], CmprtError *error)
 	add_int(state, run->options->nonfinite);
 	add_program(state, run->program);
 	add_layout(state, run->layout, run->program->output_count);
+	add_int(state, (int64_t)calibration_sum(run));
 	bool is_known = add_inputs(state, run, error);
 	XXH128_hash_t hash = XXH3_128bits_digest(state);
 	XXH3_freeState(state);
@@ -295,6 +296,11 @@ bool journal_open(Run *run, CmprtError *error)
 bool journal_resumes(const Journal *journal)
 {
 	return journal->resumes;
+}
+
+const uint64_t *journal_key(const Journal *journal)
+{
+	return journal->head.key;
 }
 
 void journal_forget(Run *run)

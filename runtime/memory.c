@@ -7,6 +7,8 @@
  *   peak = base + slack + heap + max over tasks of what the task needs in the arena
  *   streamed task: threads * (panels in and out + scratch + work buffers + errors of an open segment or counts of keys)
  *   whole task:    all its tensors + work buffers + threads * (scratch + what BLAS takes + counts of keys)
+ *   part of a net: its weights, one sample, partial statistics, threads * (scratch + what BLAS takes)
+ *   base:          with a net, what its parts hand on too, unless the limit has room for that in a file alone
  *   heap:          max over tasks of what the kernel takes from malloc; not in turn with the arena: its pages stay
  */
 #include "run.h"
@@ -23,10 +25,6 @@
 #define SLACK_BYTES ((int64_t)2 << 20)
 /* A thread's stack, its libgomp and malloc state; measured: under 100 KiB. */
 #define THREAD_SLACK_BYTES ((int64_t)256 << 10)
-
-/* What OpenBLAS and LAPACK pack panels into on each thread of a whole job; measured: 0.8 MiB for sgemm on tiles of 512,
- * 2.8 MiB for spotrf of 2048. */
-#define WHOLE_THREAD_BYTES ((int64_t)4 << 20)
 
 int64_t memory_resident(bool is_peak)
 {
@@ -60,7 +58,7 @@ static int64_t thread_bytes(const Task *task, int64_t rows)
 int64_t memory_whole(const Task *task, int64_t threads)
 {
 	const CmprtJob *job = task->job;
-	int64_t bytes = threads * (align_up(job->scratch_bytes, 64) + WHOLE_THREAD_BYTES);
+	int64_t bytes = threads * (align_up(job->scratch_bytes, 64) + BLAS_THREAD_BYTES);
 	bytes += task->has_keys ? threads * resolve_thread_bytes() : 0;
 	for (int64_t i = 0; i < job->port_in_count; i++)
 		bytes += align_up(job->ports_in[i].rows * job->ports_in[i].row_bytes, 64);
@@ -112,13 +110,14 @@ static int64_t least_arena(const Run *run, int64_t threads)
 		*largest = bytes > *largest ? bytes : *largest;
 	}
 	streamed = threads * (streamed + run->schedule.thread_extra);
+	whole = whole > run->schedule.net.arena ? whole : run->schedule.net.arena;
 	return streamed > whole ? streamed : whole;
 }
 
 /* One thread runs what is no loop over rows while the others wait. */
 static int64_t heap_bytes(const Run *run, int64_t threads)
 {
-	int64_t most = 0;
+	int64_t most = run->schedule.net.heap;
 	for (int64_t i = 0; i < task_count(run); i++) {
 		const CmprtJob *job = task_at(run, i)->job;
 		int64_t bytes = threads * job->thread_heap_bytes;
@@ -132,14 +131,21 @@ static int64_t heap_bytes(const Run *run, int64_t threads)
 static int64_t fixed_bytes(const Run *run, int64_t threads)
 {
 	return run->schedule.base + SLACK_BYTES + threads * THREAD_SLACK_BYTES + heap_bytes(run, threads) +
-		   calibration_bytes(run);
+		   run->schedule.net.states;
+}
+
+/* What is resident at least. */
+static int64_t least_bytes(Run *run, int64_t threads, bool is_spilled)
+{
+	run->schedule.net = calibration_bytes(run, threads, is_spilled);
+	return fixed_bytes(run, threads) + least_arena(run, threads);
 }
 
 /* Gives every streamed task the rows that a thread's share of `bytes` allows. Sets thread_bytes and arena_bytes. */
 static void fit_panels(Run *run, int64_t bytes)
 {
 	Schedule *schedule = &run->schedule;
-	int64_t share = bytes / schedule->threads - schedule->thread_extra, whole = 0;
+	int64_t share = bytes / schedule->threads - schedule->thread_extra, whole = schedule->net.arena;
 	schedule->thread_bytes = 0;
 	for (int64_t i = 0; i < task_count(run); i++) {
 		Task *task = task_at(run, i);
@@ -178,9 +184,13 @@ bool memory_schedule(Run *run, CmprtError *error)
 		schedule->thread_extra = resolve_thread_bytes();
 
 	int64_t limit = schedule->limit > 0 ? schedule->limit : INT64_MAX;
-	while (schedule->threads > 1 && fixed_bytes(run, schedule->threads) + least_arena(run, schedule->threads) > limit)
-		schedule->threads--;
-	int64_t smallest = fixed_bytes(run, schedule->threads) + least_arena(run, schedule->threads);
+	bool is_spilled = false;
+	int64_t smallest = least_bytes(run, schedule->threads, is_spilled);
+	while (smallest > limit && (schedule->threads > 1 || !is_spilled)) {
+		schedule->threads -= is_spilled;
+		is_spilled = true;
+		smallest = least_bytes(run, schedule->threads, is_spilled);
+	}
 	int64_t header_peak = memory_resident(true);
 	if (smallest < header_peak)
 		smallest = header_peak;

@@ -30,13 +30,15 @@ char *output_path(const Run *run, int64_t file)
 static int64_t allocated_bytes(const Run *run)
 {
 	int64_t bytes = 0;
+	struct stat info;
 	for (int64_t i = 0; i < run->layout->file_count; i++) {
 		char *path = output_path(run, i);
-		struct stat info;
 		if (path && stat(path, &info) == 0)
 			bytes += (int64_t)info.st_blocks * 512;
 		free(path);
 	}
+	if (stat(run->destination.states, &info) == 0)
+		bytes += (int64_t)info.st_blocks * 512;
 	return bytes;
 }
 
@@ -44,7 +46,7 @@ bool output_check_space(Run *run, CmprtError *error)
 {
 	const CkLayout *layout = run->layout;
 	struct statvfs info;
-	int64_t needed = 0;
+	int64_t needed = run->schedule.net.disk;
 	for (int64_t i = 0; i < layout->file_count; i++)
 		needed += layout->files[i].bytes;
 	for (int64_t i = 0; i < layout->side_count; i++)
@@ -57,7 +59,7 @@ bool output_check_space(Run *run, CmprtError *error)
 
 /* ---- writing and reading in place ---- */
 
-static bool write_all(int fd, const char *path, const void *from, int64_t bytes, int64_t offset, CmprtError *error)
+bool file_write(int fd, const char *path, const void *from, int64_t bytes, int64_t offset, CmprtError *error)
 {
 	while (bytes > 0) {
 		ssize_t count = pwrite(fd, from, (size_t)bytes, (off_t)offset);
@@ -101,7 +103,7 @@ bool output_write(Run *run, const CmprtPort *port, const void *from, int64_t byt
 {
 	for (int64_t done = 0; done < bytes;) {
 		Stretch to = find_stretch(run, port, offset + done, bytes - done);
-		if (!write_all(to.fd, run->destination.path, (const char *)from + done, to.bytes, to.at, error))
+		if (!file_write(to.fd, run->destination.path, (const char *)from + done, to.bytes, to.at, error))
 			return false;
 		done += to.bytes;
 	}
@@ -138,7 +140,7 @@ static bool write_constants(Run *run, int64_t number, int fd, const char *path, 
 	for (int64_t i = 0; i < run->program->output_count; i++) {
 		const CmprtOutput *output = &run->program->outputs[i];
 		if (output->word_count && run->layout->tensor_file[i] == number &&
-			!write_all(fd, path, output->words, output->bytes, run->layout->tensor_offset[i], error))
+			!file_write(fd, path, output->words, output->bytes, run->layout->tensor_offset[i], error))
 			return false;
 	}
 	return true;
@@ -154,7 +156,7 @@ static bool open_file(Run *run, int64_t number, bool is_new, CmprtError *error)
 	run->output_fds[number] = fd;
 	bool is_open = fd >= 0 || error_system(error, is_new ? "create" : "open", path, errno);
 	is_open = is_open && (!is_new || reserve(fd, path, file->bytes, error)) &&
-			  write_all(fd, path, file->head, file->head_bytes, 0, error) &&
+			  file_write(fd, path, file->head, file->head_bytes, 0, error) &&
 			  write_constants(run, number, fd, path, error);
 	free(path);
 	return is_open;
@@ -170,7 +172,7 @@ static bool copy_file(int from, int to, const char *source, const char *path, Cm
 			return error_system(error, "read", source, errno);
 		if (count == 0)
 			return true;
-		if (!write_all(to, path, chunk, count, offset, error))
+		if (!file_write(to, path, chunk, count, offset, error))
 			return false;
 		offset += count;
 	}
@@ -189,7 +191,7 @@ static bool write_side(Run *run, const CkSide *side, CmprtError *error)
 		is_written = (from >= 0 || error_system(error, "read", side->copy_from, errno)) &&
 					 copy_file(from, to, side->copy_from, path, error);
 	else if (is_written)
-		is_written = write_all(to, path, side->text, side->bytes, 0, error);
+		is_written = file_write(to, path, side->text, side->bytes, 0, error);
 	if (is_written && !run->options->no_sync && fsync(to) < 0)
 		is_written = error_system(error, "write", path, errno);
 	if (from >= 0)

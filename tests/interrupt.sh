@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Executables killed at every part of their run lose nothing: one that writes a GGUF file, one that writes a folder of
-# three safetensors files.
+# three safetensors files, one that runs a network for its passes.
 #
 # tests/interrupt.sh [KILLS [SIZE]]: without arguments a few kills on a small checkpoint, where only what must never
 # happen is an error; with them also how many kills came before the end and how many of the runs after them read less.
@@ -37,6 +37,18 @@ pipeline folder of m {
   save "folder"
 }
 END
+cat >"$work/net.cmp" <<END
+model m from "$tests/../examples/tiny-llama"
+data d from "$work/net.npy"
+pipeline net of m {
+  prune.wanda(sparsity: 50%, data: d) on linear
+  quantize.rtn(dtype: q8_0) on rest
+  save "net"
+}
+END
+"$python" -c "import numpy
+numpy.save('$work/net.npy', numpy.random.default_rng(1).integers(0, 512, (8, 64)).astype(numpy.int32))"
 check file .gguf
 check folder ""
+check net ""
 exit $failed
