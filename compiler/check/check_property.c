@@ -55,6 +55,7 @@ static const struct {
 	{N_DATA, "per", PROPERTY_PER},
 	{N_DATA, "tokenizer", PROPERTY_STRING},
 	{N_DATA, "labels", PROPERTY_STRING},
+	{N_DATA, "one_shot", PROPERTY_BOOL},
 };
 enum { PROPERTIES = sizeof properties / sizeof *properties };
 

@@ -194,8 +194,8 @@ static bool take_kernels(Calibration *work, size_t first)
 	return true;
 }
 
-/* The call in front of the part's jobs. */
-static bool ask_part(Calibration *work, size_t instance)
+/* The call in front of the part's jobs. is_handed_on: later parts are to read what the original weights make. */
+static bool ask_part(Calibration *work, size_t instance, bool is_handed_on)
 {
 	Net *net = work->net;
 	Arena *arena = work->plan->c->arena;
@@ -206,7 +206,7 @@ static bool ask_part(Calibration *work, size_t instance)
 			int64_t member = weight->is_stack ? work->askers.at[i].member - weight->members.at : -1;
 			vec_push(arena, &asks, ((NetAsk){node_array(weight->line->kids[0])->name, !weight->is_transposed, member}));
 		}
-	if (!net_ask(net, instance, &asks, work->options))
+	if (!net_ask(net, instance, &asks, is_handed_on, work->options))
 		return false;
 	NetCall *call = &net->calls.at[net->calls.count - 1];
 	const NetKernel *built = &net->kernels.at[call->kernel].built;
@@ -217,8 +217,9 @@ static bool ask_part(Calibration *work, size_t instance)
 			continue;
 		if (!add_statistics(work, call, asker->tensor, built->asked.at[ask++]))
 			return false;
-		asker->tensor->values = asker->member->value =
-			take_value(work, asker->tensor->rows * asker->tensor->cols * (int64_t)sizeof(float));
+		if (!work->plan->is_one_shot)
+			asker->tensor->values = asker->member->value =
+				take_value(work, asker->tensor->rows * asker->tensor->cols * (int64_t)sizeof(float));
 		vec_push(arena, &call->jobs, asker->tensor - work->plan->tensors.at);
 	}
 	return true;
@@ -246,7 +247,10 @@ bool plan_calibration(Plan *plan)
 		bool is_asked = false;
 		for (size_t a = 0; a < work.askers.count; a++)
 			is_asked |= work.askers.at[a].instance == i;
-		if ((is_asked && !ask_part(&work, i)) || (i < last && !net_hand_on(plan->net, i, NULL, work.options)))
+		bool is_once = is_asked && plan->is_one_shot;
+		if (is_asked && !ask_part(&work, i, is_once && i < last))
+			return false;
+		if (i < last && !is_once && !net_hand_on(plan->net, i, NULL, work.options))
 			return false;
 	}
 	for (size_t i = 0; i < work.bytes.count; i++)

@@ -145,5 +145,7 @@ bool plan_data(Plan *plan)
 	const Decl *net = net_of_model(plan->p, plan->model, plan->checkpoint, plan->model_facts);
 	plan->net =
 		net ? net_fit(plan->p, net, plan->checkpoint, plan->model_path, plan->model_facts, plan->data, longest) : NULL;
+	Value one_shot = property(plan->p, data, "one_shot");
+	plan->is_one_shot = one_shot.kind == VALUE_BOOL && one_shot.is_true;
 	return plan->net != NULL;
 }

@@ -155,7 +155,7 @@ static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, boo
 		.wants_error = plan->wants_error};
 	if (tensor_asks_input(tensor)) {
 		kernel->chain.input_rows = plan->input_rows;
-		kernel->chain.wants_values = !wanted->is_places;
+		kernel->chain.wants_values = !wanted->is_places && !plan->is_one_shot;
 	}
 	kernel->is_whole = is_whole;
 }

@@ -124,8 +124,8 @@ CmprtDecode net_decode_table(const Net *net, const StoredTensor *tensor);
 bool net_build(Net *net, Name result, const ScheduleOptions *options);
 /* One call: what the instance hands on to later ones, or what of it is `result`; NULL: no such. */
 bool net_hand_on(Net *net, size_t instance, Name result, const ScheduleOptions *options);
-/* One call: the rows that meet these weights. */
-bool net_ask(Net *net, size_t instance, const NetAskVec *asks, const ScheduleOptions *options);
+/* One call: the rows that meet these weights; with hands_on what later instances read too. */
+bool net_ask(Net *net, size_t instance, const NetAskVec *asks, bool hands_on, const ScheduleOptions *options);
 typedef VEC(Kernel *) KernelVec;
 void net_kernels(const Net *net, KernelVec *to); /* each once: what the caller makes code of; not those of statistics */
 /* Of calls, of what decodes their weights, and of their statistics, in the order of the tables. */

@@ -121,8 +121,8 @@ static void report_missing(void *context)
 	net_report_missing(context);
 }
 
-/* Kernels differ by the lines, and by the types and shapes of the layer's weights. */
-static const char *key_of(const Net *net, const NetInstance *instance, const NetAskVec *asks)
+/* Kernels differ by the lines, by the types and shapes of the layer's weights, and by what they leave. */
+static const char *key_of(const Net *net, const NetInstance *instance, const NameVec *leaves, const NetAskVec *asks)
 {
 	Text key = {.arena = net->c->arena};
 	text_printf(&key, "%u", instance->layer ? instance->layer->loc.begin : instance->first);
@@ -139,17 +139,27 @@ static const char *key_of(const Net *net, const NetInstance *instance, const Net
 		for (int64_t d = 0; file && d < file->rank; d++)
 			text_printf(&key, " %lld", (long long)file->shape[d]);
 	}
+	for (size_t i = 0; i < leaves->count; i++)
+		text_printf(&key, "; leaves %s", leaves->at[i]);
 	for (size_t i = 0; asks && i < asks->count; i++)
 		text_printf(
 			&key, "; rows for %s %u of %lld", asks->at[i].name, asks->at[i].columns, (long long)asks->at[i].member);
 	return key.at;
 }
 
-static void remember_states(Net *net, const NetArrayVec *left)
+static bool is_of_rows(const NetKernel *built, size_t output)
 {
-	for (size_t i = 0; i < left->count; i++)
-		if (!is_state(net, left->at[i].name))
-			vec_push(net->c->arena, &net->states, left->at[i]);
+	for (size_t i = 0; i < built->rows.count; i++)
+		if (built->rows.at[i].output == output)
+			return true;
+	return false;
+}
+
+static void remember_states(Net *net, const NetKernel *built)
+{
+	for (size_t i = 0; i < built->outputs.count; i++)
+		if (!is_of_rows(built, i) && !is_state(net, built->outputs.at[i].name))
+			vec_push(net->c->arena, &net->states, built->outputs.at[i]);
 }
 
 static bool build_part(Net *net, size_t number, const NameVec *leaves, const NetAskVec *asks,
@@ -225,7 +235,7 @@ static bool add_call(
 	Net *net, size_t number, const NameVec *leaves, const NetAskVec *asks, const ScheduleOptions *options)
 {
 	const NetInstance *instance = &net->instances.at[number];
-	NetBuilt made = {.key = key_of(net, instance, asks)};
+	NetBuilt made = {.key = key_of(net, instance, leaves, asks)};
 	bool reads_number = instance->layer && node_mentions(instance->layer->kids[1], instance->layer->name);
 	if (reads_number) {
 		if (!build_part(net, number, leaves, asks, options, &made))
@@ -242,8 +252,7 @@ static bool add_call(
 		if (!net_fix_extents(kernel, net->node->loc, net->longest) || !kernel_verify(kernel))
 			return false;
 		vec_push(net->c->arena, &net->kernels, made);
-		if (!asks)
-			remember_states(net, &made.built.outputs);
+		remember_states(net, &made.built);
 	}
 	vec_push(net->c->arena, &net->calls, call);
 	return add_decoders(net, &call, options);
@@ -257,11 +266,13 @@ bool net_hand_on(Net *net, size_t instance, Name result, const ScheduleOptions *
 	return !leaves.count || add_call(net, instance, &leaves, NULL, options);
 }
 
-bool net_ask(Net *net, size_t instance, const NetAskVec *asks, const ScheduleOptions *options)
+bool net_ask(Net *net, size_t instance, const NetAskVec *asks, bool hands_on, const ScheduleOptions *options)
 {
-	NameVec none = {0};
+	NameVec leaves = {0};
+	if (hands_on)
+		leaves = names_left(net, instance, NULL);
 	net->is_behind = false;
-	return add_call(net, instance, &none, asks, options);
+	return add_call(net, instance, &leaves, asks, options);
 }
 
 bool net_build(Net *net, Name result, const ScheduleOptions *options)
@@ -376,14 +387,6 @@ const int64_t *net_work_bytes(const Net *net, const Kernel *kernel, int64_t rows
 			vec_push(net->c->arena, &work, buffer_bytes(kernel->buffers.at[i], rows));
 	*count = (int64_t)work.count;
 	return work.at;
-}
-
-static bool is_of_rows(const NetKernel *built, size_t output)
-{
-	for (size_t i = 0; i < built->rows.count; i++)
-		if (built->rows.at[i].output == output)
-			return true;
-	return false;
 }
 
 static CmprtStatistic make_statistic(const Net *net, const NetKernel *built, const NetStatistic *from)

@@ -221,6 +221,7 @@ struct Plan {
 	struct Net *net; /* of the model; NULL: no pass asks for it */
 	CmprtData *data;
 	int64_t input_rows; /* tokens of all samples */
+	bool is_one_shot;   /* the net reads the original throughout */
 	/* calibrate.c */
 	VEC(int64_t) input_values; /* bytes of the Values that are its own */
 	/* kernels.c */

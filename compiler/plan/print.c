@@ -245,6 +245,8 @@ static void print_data(const Plan *plan, Text *to)
 		text_printf(&properties, " per line");
 	if (*data->tokenizer)
 		text_printf(&properties, " tokenizer \"%s\"", data->tokenizer);
+	if (plan->is_one_shot)
+		text_printf(&properties, " one_shot true");
 	text_printf(to, "data %s from \"%s\"", data->name, data->path);
 	if (properties.count)
 		text_printf(to, " {%s }", properties.at);

@@ -102,17 +102,18 @@ def forward(tensors, config, tokens):
     return rms_norm(x, tensors["model.norm.weight"], config["rms_norm_eps"]) @ head.T
 
 
-def calibrate(tensors, config, samples, change):
-    """Layer by layer the matrices become change(w, rows that meet it), and later layers see that. Gives all tensors."""
+def calibrate(tensors, config, samples, change, is_one_shot=False):
+    """Layer by layer the matrices become change(w, rows that meet it), and later layers see that, unless it is all done
+    in one shot. Gives all tensors."""
     tensors = dict(tensors)
     states = [tensors["model.embed_tokens.weight"][tokens] for tokens in samples]
     for layer in range(config["num_hidden_layers"]):
         w = layer_weights(tensors, layer)
-        rows = [run_layer(w, config, x)[1] for x in states]
+        outputs, rows = zip(*(run_layer(w, config, x) for x in states))
         for name in rows[0]:
             w[name] = change(w[name], numpy.concatenate([r[name] for r in rows]))
             tensors[f"model.layers.{layer}.{name}"] = w[name]
-        states = [run_layer(w, config, x)[0] for x in states]
+        states = outputs if is_one_shot else [run_layer(w, config, x)[0] for x in states]
     return tensors
 
 
