@@ -162,6 +162,12 @@ static Kernel *kernel_named(const Compilation *k, const char *name)
 	return NULL;
 }
 
+static double cycles_of(const Compilation *k, Kernel *kernel, int64_t rows)
+{
+	KCost cost = kernel_cost(kernel, rows, k->plan->options->lanes);
+	return cost.spread + cost.serial;
+}
+
 /* How much memory and work a kernel takes is known when its code is made: the jobs that run it are told. */
 static const CmprtJob *jobs_with_costs(
 	Compilation *k, const CmprtJob *from, int64_t count, const char *const *kernel_names)
@@ -173,9 +179,8 @@ static const CmprtJob *jobs_with_costs(
 		if (!kernel)
 			continue;
 		KHeap heap = kernel_heap(kernel, jobs[i].rows);
-		KCost cost = kernel_cost(kernel, jobs[i].rows, k->plan->options->lanes);
 		jobs[i].scratch_bytes = (int64_t)kernel->scratch_bytes;
-		jobs[i].cycles = cost.spread + cost.serial;
+		jobs[i].cycles = cycles_of(k, kernel, jobs[i].rows);
 		jobs[i].call_heap_bytes = heap.call;
 		jobs[i].thread_heap_bytes = heap.thread;
 	}
@@ -209,18 +214,22 @@ static const CmprtOperand *operands_with_memory(Compilation *k, const CmprtCall 
 	return operands;
 }
 
-/* The calls of a net and their statistics are told what memory they take. */
-static const CmprtCall *calls_with_memory(Compilation *k, const CmprtNet *net, const char *const **kernel_names)
+/* The same for the calls of a net and their statistics. */
+static const CmprtCall *calls_with_costs(Compilation *k, const CmprtNet *net, const char *const **kernel_names)
 {
 	CmprtCall *calls = arena_array(k->c->arena, CmprtCall, net->call_count + 1);
 	for (int64_t i = 0; i < net->call_count; i++) {
 		CmprtStatistic *statistics = arena_array(k->c->arena, CmprtStatistic, net->calls[i].statistic_count + 1);
 		calls[i] = net->calls[i];
-		calls[i].scratch_bytes = (int64_t)kernel_named(k, *(*kernel_names)++)->scratch_bytes;
+		Kernel *kernel = kernel_named(k, *(*kernel_names)++);
+		calls[i].scratch_bytes = (int64_t)kernel->scratch_bytes;
+		calls[i].cycles = cycles_of(k, kernel, net->longest);
 		calls[i].operands = operands_with_memory(k, &calls[i], kernel_names);
 		for (int64_t s = 0; s < calls[i].statistic_count; s++) {
 			statistics[s] = calls[i].statistics[s];
-			statistics[s].scratch_bytes = (int64_t)kernel_named(k, *(*kernel_names)++)->scratch_bytes;
+			kernel = kernel_named(k, *(*kernel_names)++);
+			statistics[s].scratch_bytes = (int64_t)kernel->scratch_bytes;
+			statistics[s].cycles = cycles_of(k, kernel, net->longest);
 		}
 		calls[i].statistics = statistics;
 	}
@@ -245,7 +254,7 @@ static void take_costs(Compilation *k)
 	CmprtNet *nets = arena_array(k->c->arena, CmprtNet, program->net_count + 1);
 	for (int64_t i = 0; i < program->net_count; i++) {
 		nets[i] = program->nets[i];
-		nets[i].calls = calls_with_memory(k, &nets[i], &kernel_names);
+		nets[i].calls = calls_with_costs(k, &nets[i], &kernel_names);
 	}
 	program->nets = nets;
 	program->unfused = jobs_with_costs(k, program->unfused, program->unfused_count, kernel_names);

@@ -18,7 +18,7 @@ static bool is_for_jobs(const CmprtNet *net)
 	return net->result < 0;
 }
 
-static int64_t net_count(const Run *run)
+static int64_t count_nets(const Run *run)
 {
 	int64_t count = 0;
 	for (int64_t i = 0; i < run->program->net_count; i++)
@@ -26,10 +26,15 @@ static int64_t net_count(const Run *run)
 	return count;
 }
 
+int64_t calibration_count(const Run *run)
+{
+	return run->forwards ? count_nets(run) : 0;
+}
+
 bool calibration_open(Run *run, CmprtError *error)
 {
 	int64_t opened = 0;
-	run->forwards = calloc((size_t)net_count(run) + 1, sizeof *run->forwards);
+	run->forwards = calloc((size_t)count_nets(run) + 1, sizeof *run->forwards);
 	if (!run->forwards)
 		return error_out_of_memory(error);
 	for (int64_t i = 0; i < run->program->net_count; i++)
@@ -41,7 +46,7 @@ bool calibration_open(Run *run, CmprtError *error)
 
 void calibration_close(Run *run)
 {
-	for (int64_t i = 0; run->forwards && i < net_count(run); i++)
+	for (int64_t i = 0; i < calibration_count(run); i++)
 		if (run->forwards[i].net)
 			forward_free(&run->forwards[i]);
 	free(run->forwards);
@@ -51,7 +56,7 @@ void calibration_close(Run *run)
 static int64_t largest(const Run *run, int64_t (*bytes)(const Forward *forward))
 {
 	int64_t most = 0;
-	for (int64_t i = 0; run->forwards && i < net_count(run); i++) {
+	for (int64_t i = 0; i < calibration_count(run); i++) {
 		int64_t own = bytes(&run->forwards[i]);
 		most = own > most ? own : most;
 	}
@@ -75,7 +80,7 @@ static int64_t heap_bytes(const Forward *forward)
 
 CalibrationBytes calibration_bytes(Run *run, int64_t threads, bool is_spilled)
 {
-	for (int64_t i = 0; run->forwards && i < net_count(run); i++)
+	for (int64_t i = 0; i < calibration_count(run); i++)
 		forward_fit(&run->forwards[i], threads, is_spilled);
 	return (CalibrationBytes){.states = largest(run, state_bytes),
 		.arena = largest(run, call_bytes),
@@ -86,10 +91,12 @@ CalibrationBytes calibration_bytes(Run *run, int64_t threads, bool is_spilled)
 uint64_t calibration_sum(const Run *run)
 {
 	uint64_t sum = 0;
-	for (int64_t i = 0; run->forwards && i < net_count(run); i++) {
+	for (int64_t i = 0; i < calibration_count(run); i++) {
 		const Samples *samples = &run->forwards[i].samples;
 		sum = XXH3_64bits_withSeed(samples->first, (size_t)(samples->count + 1) * sizeof *samples->first, sum);
 		sum = XXH3_64bits_withSeed(samples->token, (size_t)samples->token_count * sizeof *samples->token, sum);
+		int64_t pixels = samples->count * samples->extents[0] * samples->extents[1] * samples->extents[2];
+		sum = pixels ? XXH3_64bits_withSeed(samples->pixels, (size_t)pixels, sum) : sum;
 	}
 	return sum;
 }
@@ -97,7 +104,7 @@ uint64_t calibration_sum(const Run *run)
 int64_t calibration_tokens(const Run *run)
 {
 	int64_t tokens = 0;
-	for (int64_t i = 0; run->forwards && i < net_count(run); i++)
+	for (int64_t i = 0; i < calibration_count(run); i++)
 		tokens += run->forwards[i].samples.token_count;
 	return tokens;
 }
@@ -105,7 +112,7 @@ int64_t calibration_tokens(const Run *run)
 int64_t calibration_reads(const Run *run)
 {
 	int64_t bytes = 0;
-	for (int64_t i = 0; run->forwards && i < net_count(run); i++)
+	for (int64_t i = 0; i < calibration_count(run); i++)
 		for (int64_t k = 0; k < run->forwards[i].net->call_count; k++) {
 			const CmprtCall *call = &run->forwards[i].net->calls[k];
 			for (int64_t o = 0; o < call->operand_count; o++)
@@ -147,6 +154,7 @@ static bool run_net(Run *run, int64_t number, CmprtError *error)
 		return true;
 	forward->arena = run->arena;
 	int64_t first = states_open(forward, error) ? states_resume(forward, number, error) : -1;
+	progress_net(run, first * forward->samples.count, net->call_count * forward->samples.count);
 	for (int64_t i = first; i >= 0 && i < net->call_count; i++) {
 		const CmprtCall *call = &net->calls[i];
 		if (!forward_call(forward, call, error) || !run_jobs(run, call, error))
@@ -160,12 +168,13 @@ static bool run_net(Run *run, int64_t number, CmprtError *error)
 bool calibrate(Run *run, CmprtError *error)
 {
 	bool is_done = true;
-	for (int64_t i = 0; i < net_count(run) && is_done; i++) {
+	for (int64_t i = 0; i < calibration_count(run) && is_done; i++) {
 		is_done = run_net(run, i, error) && journal_flush(run, error);
+		progress_net(run, 0, 0);
 		forward_free(&run->forwards[i]);
 		run->forwards[i].net = NULL;
 	}
-	if (is_done && net_count(run))
+	if (is_done && calibration_count(run))
 		unlink(run->destination.states);
 	return is_done;
 }

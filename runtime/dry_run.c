@@ -241,7 +241,7 @@ static void show_json(const Run *run, const DryRun *result)
 		(json_int_t)result->bytes_read, "bytes_written", (json_int_t)result->bytes_written, "output_bytes",
 		(json_int_t)run->layout->total_bytes, "seconds", result->seconds, "kernel_seconds", result->kernel_seconds,
 		"read_rate", result->read_rate, "write_rate", result->write_rate, "sync_rate", result->sync_rate, "disk",
-		(json_int_t)run->schedule.net.disk, "untimed_kernels", (json_int_t)result->untimed, "untimed_tokens",
+		(json_int_t)run->schedule.net.disk, "untimed_kernels", (json_int_t)result->untimed, "net_tokens",
 		(json_int_t)calibration_tokens(run)));
 }
 
@@ -269,9 +269,6 @@ static void show_text(const Run *run, const DryRun *result)
 	printf("  time     about %.2f s, of which kernels %.2f s\n", result->seconds, result->kernel_seconds);
 	if (result->untimed)
 		printf("           %" PRId64 " kernels take too long to be timed: counted instead\n", result->untimed);
-	if (calibration_tokens(run))
-		printf("           and what the network takes for %" PRId64 " tokens, which is not known before\n",
-			calibration_tokens(run));
 }
 
 void dry_run(Run *run)

@@ -11,6 +11,10 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* Most arrays that a statistic's kernel works in. */
+enum { STATISTIC_WORK = 64 };
 
 static bool check_decode(const CmprtProgram *program, const CmprtDecode *decode)
 {
@@ -40,8 +44,8 @@ static bool check_operand(const CmprtProgram *program, const CmprtNet *net, cons
 
 static bool check_statistic(const CmprtProgram *program, const CmprtCall *call, const CmprtStatistic *statistic)
 {
-	return statistic->left >= 0 && statistic->left < call->left_count && statistic->value > 0 &&
-		   statistic->value <= program->value_count && statistic->elements >= 0 &&
+	return statistic->work_count <= STATISTIC_WORK && statistic->left >= 0 && statistic->left < call->left_count &&
+		   statistic->value > 0 && statistic->value <= program->value_count && statistic->elements >= 0 &&
 		   statistic->elements <= program->values[statistic->value - 1].bytes / 4;
 }
 
@@ -231,6 +235,7 @@ static bool decode_tensor(const Forward *forward, const CmprtDecode *decode, voi
 		buffers[count] = take(&memory, bytes);
 		if (!input_read(forward->run, decode->parts[i], buffers[count++], bytes, 0, error))
 			return false;
+		forward->run->bytes_read += bytes;
 	}
 	buffers[count++] = to;
 	for (int64_t i = 0; i < decode->work_count; i++)
@@ -332,7 +337,7 @@ static void fold_statistic(
 	const Forward *forward, const CmprtStatistic *statistic, int64_t sample, void *rows, char *memory)
 {
 	int64_t length = samples_length(&forward->samples, sample);
-	void *buffers[2 + 64] = {rows, take(&memory, statistic->elements * 4)};
+	void *buffers[2 + STATISTIC_WORK] = {rows, take(&memory, statistic->elements * 4)};
 	for (int64_t i = 0; i < statistic->work_count; i++)
 		buffers[2 + i] = take(&memory, statistic->work_bytes[i]);
 	CmprtFrame frame = {buffers, &length, memory, NULL};
@@ -379,12 +384,77 @@ bool forward_call(Forward *forward, const CmprtCall *call, CmprtError *error)
 	char *memory = forward->arena;
 	bool is_done = buffers || error_out_of_memory(error);
 	is_done = is_done && lay_call(forward, call, buffers, &memory, error);
-	for (int64_t i = 0; i < forward->samples.count && is_done; i++)
+	for (int64_t i = 0; i < forward->samples.count && is_done; i++) {
 		is_done = run_sample(forward, call, i, buffers, memory, error);
+		progress_sample(forward->run, call->label, i, forward->samples.count);
+	}
 	free(buffers);
 	if (is_done)
 		states_turn(forward, call);
 	return is_done;
+}
+
+/* ---- how long it takes ---- */
+
+/* Numbers like weights; the tokens are all 0. */
+static void *take_made_up(const Forward *forward, const CmprtOperand *operand, char **memory)
+{
+	char *at = *memory;
+	if (operand->state >= 0) {
+		const CmprtState *state = &forward->net->states[operand->state];
+		if (state->given < 0)
+			dry_run_fill(at, state->bytes, strcmp(state->dtype, "<f4") ? "I32" : "F32");
+		return take(memory, state->bytes);
+	}
+	int64_t bytes = 0;
+	for (int64_t i = 0; i < operand->piece_count; i++) {
+		const CmprtPiece *piece = &operand->pieces[i];
+		dry_run_fill(at + bytes, piece->bytes, piece->tensor < 0 ? "F32" : forward->run->inputs[piece->tensor]->dtype);
+		bytes += piece->bytes;
+	}
+	return take(memory, bytes);
+}
+
+/* Of all operands, wherever a run has them. */
+static int64_t made_up_bytes(const Forward *forward, const CmprtCall *call)
+{
+	int64_t bytes = forward->call_bytes;
+	for (int64_t i = 0; i < call->operand_count; i++) {
+		const CmprtOperand *operand = &call->operands[i];
+		int64_t own = operand->state >= 0 ? forward->net->states[operand->state].bytes : 0;
+		for (int64_t k = 0; k < operand->piece_count; k++)
+			own += operand->pieces[k].bytes;
+		bytes += align_up(own, 64);
+	}
+	return bytes;
+}
+
+bool forward_try(const Forward *forward, const CmprtCall *call, const CmprtStatistic *statistic, Sampler *sampler)
+{
+	int64_t count = call->operand_count + call->left_count + call->work_count + 2 + STATISTIC_WORK;
+	int64_t length = forward->samples.longest;
+	size_t bytes = (size_t)made_up_bytes(forward, call) + 64;
+	void **buffers = calloc((size_t)count, sizeof *buffers), **buffer = buffers;
+	char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!buffers || memory == MAP_FAILED)
+		return false;
+	if (statistic) {
+		int64_t rows = forward->net->states[call->left[statistic->left]].bytes;
+		dry_run_fill(*buffer++ = take(&memory, rows), rows, "F32");
+		*buffer++ = take(&memory, statistic->elements * 4);
+	}
+	for (int64_t i = 0; i < call->operand_count && !statistic; i++)
+		*buffer++ = take_made_up(forward, &call->operands[i], &memory);
+	for (int64_t i = 0; i < call->left_count && !statistic; i++)
+		*buffer++ = take(&memory, forward->net->states[call->left[i]].bytes);
+	const int64_t *work = statistic ? statistic->work_bytes : call->work_bytes;
+	for (int64_t i = 0; i < (statistic ? statistic->work_count : call->work_count); i++)
+		*buffer++ = take(&memory, work[i]);
+	CmprtFrame frame = {buffers, &length, memory, sampler};
+	sample_begin(sampler);
+	(statistic ? statistic->kernel : call->kernel)(&frame, 0, length);
+	sample_end(sampler);
+	return true;
 }
 
 static bool check_tokens(const Forward *forward, CmprtError *error)

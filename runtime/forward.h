@@ -7,6 +7,7 @@
 #define CMPRT_FORWARD_H
 
 #include "run.h"
+#include "sampler.h"
 #include "samples.h"
 
 typedef struct StateFile StateFile;
@@ -34,6 +35,9 @@ bool forward_call(Forward *forward, const CmprtCall *call, CmprtError *error);
 bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error);
 int64_t forward_operand_reads(const CmprtProgram *program, const CmprtOperand *operand); /* bytes of tensors */
 void forward_free(Forward *forward);
+/* For a process that ends behind it: the call's kernel, or that of one of its statistics, on made-up numbers, a sample
+ * as long as any. false: no memory. */
+bool forward_try(const Forward *forward, const CmprtCall *call, const CmprtStatistic *statistic, Sampler *sampler);
 
 /* ---- states.c ---- */
 

@@ -51,9 +51,30 @@ void progress_start(Run *run)
 	progress->done = progress->skipped;
 }
 
+void progress_net(Run *run, int64_t done, int64_t total)
+{
+	Progress *progress = &run->progress;
+	progress->net_done = progress->net_first = done;
+	progress->net_total = total;
+	progress->net_started = clock_seconds();
+}
+
+/* While a net is run its parts and samples, which take about as long as each other, say more than bytes. */
+static double seconds_left(const Progress *progress, double now, double rate)
+{
+	int64_t made = progress->net_done - progress->net_first;
+	if (progress->net_total)
+		return made > 0
+				   ? (now - progress->net_started) / (double)made * (double)(progress->net_total - progress->net_done)
+				   : 0;
+	return rate > 0 ? (double)(progress->total - progress->done) / rate : 0;
+}
+
 static void draw(const Progress *progress, const char *label, double rate, double left)
 {
-	double percent = progress->total ? 100.0 * (double)progress->done / (double)progress->total : 100;
+	int64_t done = progress->net_total ? progress->net_done : progress->done;
+	int64_t total = progress->net_total ? progress->net_total : progress->total;
+	double percent = total ? 100.0 * (double)done / (double)total : 100;
 	int length = (int)strlen(label);
 	const char *shown = length > 40 ? label + length - 40 : label; /* the end of a name tells more */
 	fprintf(stderr, "\r%5.1f%%  %-40s  %6.0f MB/s  %02d:%02d left\033[K", percent, shown, rate / 1e6, (int)left / 60,
@@ -61,24 +82,36 @@ static void draw(const Progress *progress, const char *label, double rate, doubl
 	fflush(stderr);
 }
 
-void progress_add(Run *run, const Task *task, int64_t bytes)
+/* what: "tensor" or "part" */
+static void show(Run *run, const char *what, const char *label)
 {
 	Progress *progress = &run->progress;
-	progress->done += bytes;
-	if (!progress->is_shown)
-		return;
 	double now = clock_seconds();
-	if (now - progress->last < REDRAW_SECONDS)
+	if (!progress->is_shown || now - progress->last < REDRAW_SECONDS)
 		return;
 	progress->last = now;
 	double rate = (double)(progress->done - progress->skipped) / (now - progress->started);
-	double left = rate > 0 ? (double)(progress->total - progress->done) / rate : 0;
+	double left = seconds_left(progress, now, rate);
 	if (progress->is_json)
-		json_line(json_pack("{s:s, s:o, s:I, s:I, s:f, s:f}", "event", "progress", "tensor",
-			json_text(task->job->label), "bytes_done", (json_int_t)progress->done, "bytes_total",
-			(json_int_t)progress->total, "bytes_per_second", rate, "seconds_left", left));
+		json_line(json_pack("{s:s, s:o, s:I, s:I, s:f, s:f}", "event", "progress", what, json_text(label), "bytes_done",
+			(json_int_t)progress->done, "bytes_total", (json_int_t)progress->total, "bytes_per_second", rate,
+			"seconds_left", left));
 	else
-		draw(progress, task->job->label, rate, left);
+		draw(progress, label, rate, left);
+}
+
+void progress_add(Run *run, const Task *task, int64_t bytes)
+{
+	run->progress.done += bytes;
+	show(run, "tensor", task->job->label);
+}
+
+void progress_sample(Run *run, const char *part, int64_t sample, int64_t samples)
+{
+	char label[128];
+	run->progress.net_done++;
+	snprintf(label, sizeof label, "%s, sample %" PRId64 " of %" PRId64, part, sample + 1, samples);
+	show(run, "part", label);
 }
 
 void progress_end(Run *run)

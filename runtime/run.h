@@ -213,8 +213,9 @@ bool calibrate(Run *run, CmprtError *error);
 void calibration_close(Run *run);
 CalibrationBytes calibration_bytes(Run *run, int64_t threads, bool is_spilled); /* of nets so run, from here on */
 uint64_t calibration_sum(const Run *run);                                       /* of what they read */
-int64_t calibration_tokens(const Run *run);                                     /* that its nets read */
-int64_t calibration_reads(const Run *run);                                      /* bytes of weights for its nets */
+int64_t calibration_count(const Run *run);  /* how many of run->forwards there are */
+int64_t calibration_tokens(const Run *run); /* that its nets read */
+int64_t calibration_reads(const Run *run);  /* bytes of weights for its nets */
 
 /* ---- progress.c ---- */
 
@@ -223,6 +224,9 @@ typedef struct Progress {
 	double started, last; /* seconds on the monotonic clock */
 	int64_t total, done;  /* bytes read and written by panels; done counts what a resumed run need not do */
 	int64_t skipped;      /* of done: by the run that was interrupted */
+	/* samples through the calls of the net in hand; total 0: none is; first: what an interrupted run had done */
+	int64_t net_done, net_total, net_first;
+	double net_started;
 } Progress;
 
 /* Bytes that system calls of this process have moved, as the system counts them. */
@@ -234,6 +238,8 @@ double clock_seconds(void);
 bool transfers_count(Transfers *to); /* false: the system does not count */
 void progress_start(Run *run);
 void progress_add(Run *run, const Task *task, int64_t bytes); /* one thread at a time */
+void progress_net(Run *run, int64_t done, int64_t total);     /* a net begins; 0, 0: it is done */
+void progress_sample(Run *run, const char *part, int64_t sample, int64_t samples);
 void progress_end(Run *run);
 
 /* ---- threads.c ---- */

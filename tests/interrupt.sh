@@ -37,18 +37,18 @@ pipeline folder of m {
   save "folder"
 }
 END
-cat >"$work/net.cmp" <<END
+cat >"$work/network.cmp" <<END
 model m from "$tests/../examples/tiny-llama"
-data d from "$work/net.npy"
-pipeline net of m {
+data d from "$work/network.npy"
+pipeline network of m {
   prune.wanda(sparsity: 50%, data: d) on linear
   quantize.rtn(dtype: q8_0) on rest
-  save "net"
+  save "network"
 }
 END
 "$python" -c "import numpy
-numpy.save('$work/net.npy', numpy.random.default_rng(1).integers(0, 512, (8, 64)).astype(numpy.int32))"
+numpy.save('$work/network.npy', numpy.random.default_rng(1).integers(0, 512, (8, 64)).astype(numpy.int32))"
 check file .gguf
 check folder ""
-check net ""
+check network ""
 exit $failed

@@ -89,6 +89,22 @@ def check_wanda(folder, model, rows):
     return after
 
 
+def check_one_shot(folder, model, rows):
+    """The masks are those of the original's inputs in all layers; each part is run once."""
+    tensors, config = llama.read_checkpoint(model)
+    write_program(folder, "once", model, WANDA, data='tokens.npy" { one_shot true } # "')
+    done = run(CMPC, "run", "once.cmp", folder=folder)
+    check(done.returncode == 0, f"one shot: {done.stderr}")
+    found, _ = llama.read_checkpoint(os.path.join(folder, "once"))
+    wanted, other = (llama.calibrate(tensors, config, rows, wanda, is_one_shot) for is_one_shot in (True, False))
+    differ, apart = (sum((found[n] != w[n]).sum() for n in tensors) for w in (wanted, other))
+    count = sum(v.size for v in tensors.values())
+    check(differ <= 0.0001 * count < apart, f"one shot: {differ} of {count} weights differ, {apart} layer by layer")
+    done = run(CMPC, "plan", "once.cmp", folder=folder)
+    check("4 calls of its parts leave 12 statistics" in done.stdout, f"one shot: {done.stdout[-600:]}")
+    check("one_shot true" in done.stdout, f"one shot: {done.stdout[:600]}")
+
+
 def check_bytes(folder):
     """An executable, other threads, a run that is not fused and one with little memory give what `cmpc run` gave."""
     wanted = bytes_of(folder, "wanda")
@@ -133,12 +149,12 @@ def check_text(folder, model):
 
 
 def check_dry_run(folder):
-    """It tells what it reads for the net, and that the net's own time is not in it."""
+    """It tells what it reads for the net, and what the net's kernels take."""
     done = run("./exe", "--dry-run", "--json", folder=folder)
     check(done.returncode == 0, f"dry run: {done.stderr}")
     said = json.loads(done.stdout)
     tokens = numpy.load(os.path.join(folder, "tokens.npy"))
-    check(said["untimed_tokens"] == (tokens >= 0).sum(), f"dry run: {said['untimed_tokens']} tokens")
+    check(said["net_tokens"] == (tokens >= 0).sum(), f"dry run: {said['net_tokens']} tokens")
     plan = run(CMPC, "plan", "wanda.cmp", folder=folder).stdout
     more = re.search(r"for which (\d+) bytes of weights are read", plan)
     once = re.search(r"weights are read once, (\d+) bytes", plan)
@@ -244,6 +260,7 @@ def main():
         write_rows(folder, rows)
         check_wanda(folder, model, rows)
         check_shared(folder)
+        check_one_shot(folder, model, rows)
         check_bytes(folder)
         check_text(folder, model)
         check_dry_run(folder)

@@ -127,6 +127,9 @@ def main():
         status, _, said = cmpc("build", "p.cmp", "-o", "exe")
         check(status == 0, "build", said)
         full = run("--threads", "2")
+        events = [json.loads(line) for line in call("./exe", "--no-sync", "--json", "--force").strip().split("\n")]
+        parts = [event for event in events if re.match(r"layer [0-2], sample \d+ of 40$", event.get("part", ""))]
+        check(parts and all(event["seconds_left"] >= 0 for event in parts), "no progress of the net", str(events[:3]))
         wanted = bytes_of("out")
         plan = planned()
         check(full["bytes_read"] == plan["bytes_read"], f"{full['bytes_read']} bytes are read, not {plan}")
