@@ -52,7 +52,7 @@ check stranger.ll kernel_0 -- "$loose" "$one_loop" '@cmprt_' '<16 x float>'
 check stranger.s kernel_0 -- 'vfm' 'vfnm' zmm call
 check global_magnitude.ll kernel_0 -- "$loose" "$one_loop" '@cmprt_' masked
 check global_magnitude.s kernel_0 -- zmm call
-check gptq_from_h.ll 'kernel_2[.a-z0-9]*' -p gguf -- "$loose" '@cmprt_'
-check gptq_from_h.s 'kernel_2[.a-z0-9]*' -p gguf -- 'vfm' 'vfnm' zmm
+check gptq_from_h.ll 'kernel_3[.a-z0-9]*' -p gguf -- "$loose" '@cmprt_'
+check gptq_from_h.s 'kernel_3[.a-z0-9]*' -p gguf -- 'vfm' 'vfnm' zmm
 check para.ll 'kernel_[078]' -- "$loose" '@cmprt_qr' '@cmprt_svd' '@cmprt_gemm' '@cmprt_order'
 exit $failed

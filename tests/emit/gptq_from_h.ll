@@ -1,14 +1,13 @@
 q8_0 on [64, 256]: LAPACK and BLAS are called for whole matrices, from the kernel itself, never from inside rows.
 
-CHECK-LABEL: define void @kernel_2(
-CHECK:       call void @cmprt_gemm_f32({{.*}}, i64 256, i64 256, i64 16)
+CHECK-LABEL: define void @kernel_3(
+CHECK:       call void @cmprt_syrk_f32({{.*}}, i64 256, i64 256, i64 16)
 CHECK:       fdiv <32 x float> %{{.*}}, <float 1.600000e+01, float 1.600000e+01,{{.*}}>
 CHECK-NEXT:  fmul <32 x float> <float 2.000000e+00, float 2.000000e+00,{{.*}}>,
 CHECK:       [[DEAD:%.*]] = fcmp oeq <32 x float> %{{.*}}, zeroinitializer
 CHECK-NEXT:  zext <32 x i1> [[DEAD]] to <32 x i8>
-CHECK:       call void @cmprt_inverse(ptr %frame, ptr %A, ptr %inverse, i64 256, i64 0)
-CHECK-NEXT:  call void @cmprt_cholesky(ptr %frame, ptr %inverse, ptr %factor, i64 256, i64 1, i64 0)
-CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_2.rows0, i64 0, i64 64, i64 0)
+CHECK:       call void @cmprt_inverse_factor(ptr %frame, ptr %A, ptr %factor, i64 256, i64 1, i64 0)
+CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_3.rows0, i64 0, i64 64, i64 0)
 
 1% of the mean of the diagonal, where i == j
 
@@ -19,22 +18,22 @@ CHECK:       select <32 x i1> [[DIAGONAL]], <32 x float> %{{.*}}, <32 x float> z
 two turns of 128 columns: rows, then one product for the columns beyond, as many as are left
 
 CHECK:       icmp slt i64 %{{loop.*}}, 2
-CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_2.rows1, i64 0, i64 64, i64 0)
+CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_3.rows1, i64 0, i64 64, i64 0)
 CHECK:       call void @cmprt_gemm_f32({{.*}}, i64 64, i64 %trips, i64 %trips{{[0-9]+}})
-CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_2.rows2, i64 0, i64 64, i64 0)
-CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_2.rows3, i64 0, i64 64, i64 0)
+CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_3.rows2, i64 0, i64 64, i64 0)
+CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_3.rows3, i64 0, i64 64, i64 0)
 CHECK-NEXT:  ret void
 
 w := if dead then 0 else w, and the first grids
 
-CHECK-LABEL: define internal void @kernel_2.rows0(
+CHECK-LABEL: define internal void @kernel_3.rows0(
 CHECK:       icmp ne <32 x i8> %{{.*}}, zeroinitializer
 CHECK:       fdiv float %{{.*}}, 1.270000e+02
 CHECK:       store float %{{.*}}, ptr %{{.*}}, align 4, !alias.scope
 
 a column: the code, its error over the diagonal, the columns right of it: whole vectors, then what is left
 
-CHECK-LABEL: define internal void @kernel_2.rows1(
+CHECK-LABEL: define internal void @kernel_3.rows1(
 CHECK:       srem i32 %{{.*}}, 32
 CHECK:       fdiv float
 CHECK:       fmul <32 x float>
@@ -45,12 +44,12 @@ CHECK-NEXT:  fsub float
 
 the columns beyond
 
-CHECK-LABEL: define internal void @kernel_2.rows2(
+CHECK-LABEL: define internal void @kernel_3.rows2(
 CHECK:       fsub <32 x float>
 CHECK:       {{^}}rest
 CHECK:       fsub float
 
 34 bytes a block: the scale, the codes
 
-CHECK-LABEL: define internal void @kernel_2.rows3(
+CHECK-LABEL: define internal void @kernel_3.rows3(
 CHECK:       fptrunc

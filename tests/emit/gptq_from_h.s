@@ -1,20 +1,19 @@
 Nothing is called from inside rows.
 
-CHECK-LABEL: kernel_2:
-CHECK:       callq cmprt_gemm_f32@PLT
-CHECK:       callq cmprt_inverse@PLT
-CHECK:       callq cmprt_cholesky@PLT
+CHECK-LABEL: kernel_3:
+CHECK:       callq cmprt_syrk_f32@PLT
+CHECK:       callq cmprt_inverse_factor@PLT
 CHECK:       callq cmprt_parallel@PLT
-CHECK:       {{^}}kernel_2.rows0:
+CHECK:       {{^}}kernel_3.rows0:
 CHECK-NOT:   call
-CHECK:       {{^}}kernel_2.rows1:
+CHECK:       {{^}}kernel_3.rows1:
 CHECK-NOT:   call
 CHECK:       vmulps {{.*}}%ymm
 CHECK-NOT:   call
 CHECK:       vsubps {{.*}}%ymm
 CHECK-NOT:   call
-CHECK:       {{^}}kernel_2.rows2:
+CHECK:       {{^}}kernel_3.rows2:
 CHECK-NOT:   call
-CHECK:       {{^}}kernel_2.rows3:
+CHECK:       {{^}}kernel_3.rows3:
 CHECK-NOT:   call
 CHECK:       Lfunc_end
