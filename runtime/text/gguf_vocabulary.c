@@ -157,16 +157,15 @@ static void add_merges(Vocabularian *v, json_t *merges)
 	json_t *merge, *out = json_array();
 	size_t i, left_length, right_length;
 	const char *left, *right;
+	Bytes text = {v->pool, NULL, 0, 0};
 	json_array_foreach(merges, i, merge)
 	{
-		Pool *pool = pool_new();
-		Bytes text = {pool, NULL, 0, 0};
+		text.count = 0;
 		sides_of(merge, &left, &left_length, &right, &right_length);
 		append_side(&text, left, left_length);
 		bytes_text(&text, " ");
 		append_side(&text, right, right_length);
 		json_array_append_new(out, json_stringn(text.at, text.count));
-		pool_free(pool);
 	}
 	add_array(v, PREFIX "merges", "[string]", out);
 }
