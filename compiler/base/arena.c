@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * arena.c: the memory of a compilation: chunks that only grow and are freed
- * together. Every allocation is zeroed and aligned to 16 bytes. When the system
- * has no more memory the process ends with one line: no caller handles NULL.
+ * together. Every allocation is aligned to 16 bytes, and zeroed unless its user
+ * fills it. When the system has no more memory the process ends with one line: no
+ * caller handles NULL.
  *
  * Most of what a compilation writes it writes once, so that the first touch of a
  * page is a good part of its cost: large chunks are whole huge pages, small ones
@@ -92,7 +93,7 @@ static size_t round_up(size_t bytes)
 	return bytes ? (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT : ALIGNMENT;
 }
 
-void *arena_alloc(Arena *arena, size_t bytes)
+void *arena_room(Arena *arena, size_t bytes)
 {
 	if (bytes > SIZE_MAX / 2)
 		fail(SIZE_MAX); /* the size overflowed */
@@ -105,14 +106,20 @@ void *arena_alloc(Arena *arena, size_t bytes)
 	}
 	void *memory = chunk->bytes + chunk->used;
 	chunk->used += bytes;
-	return memset(memory, 0, bytes);
+	return memory;
+}
+
+void *arena_alloc(Arena *arena, size_t bytes)
+{
+	return memset(arena_room(arena, bytes), 0, bytes);
 }
 
 char *arena_copy(Arena *arena, const char *text, size_t length)
 {
-	char *copy = arena_alloc(arena, length + 1);
+	char *copy = arena_room(arena, length + 1);
 	if (length)
 		memcpy(copy, text, length);
+	copy[length] = 0;
 	return copy;
 }
 

@@ -24,6 +24,7 @@ Arena *arena_new(void);
 Arena *arena_new_large(void); /* for megabytes */
 void arena_free(Arena *arena);
 void *arena_alloc(Arena *arena, size_t bytes); /* zeroed, 16-byte aligned */
+void *arena_room(Arena *arena, size_t bytes);  /* the same with any contents */
 char *arena_copy(Arena *arena, const char *text, size_t length); /* adds a NUL */
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(Arena *arena, const char *format, va_list arguments) __attribute__((format(printf, 2, 0), nonnull(2)));
@@ -89,7 +90,13 @@ uint32_t source_add(Compiler *c, const char *path, const char *text, size_t leng
 const Source *source_of(const Compiler *c, uint32_t file);
 const char *path_beside(Compiler *c, Loc loc, const char *path); /* a path is relative to the file that says it, at loc */
 void source_place(const Compiler *c, Loc loc, uint32_t *line, uint32_t *column); /* both from 1; column in UTF-8 characters, a tab is one */
-Loc loc_join(Loc first, Loc last);
+static inline Loc loc_join(Loc first, Loc last)
+{
+	return first.file != last.file ? first
+								   : (Loc){.file = first.file,
+										 .begin = first.begin < last.begin ? first.begin : last.begin,
+										 .end = first.end > last.end ? first.end : last.end};
+}
 
 /* ---- diag.c: everything the user is told about the program ----
  *

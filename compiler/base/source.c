@@ -118,14 +118,3 @@ void source_place(const Compiler *c, Loc loc, uint32_t *line, uint32_t *column)
 	*line = (uint32_t)low + 1;
 	*column = characters + 1;
 }
-
-Loc loc_join(Loc first, Loc last)
-{
-	if (first.file != last.file)
-		return first;
-	return (Loc){
-		.file = first.file,
-		.begin = first.begin < last.begin ? first.begin : last.begin,
-		.end = first.end > last.end ? first.end : last.end,
-	};
-}
