@@ -206,7 +206,7 @@ static Node *make_sharing(Parser *parser, Node *subject, const Token *what)
 %nonassoc NO_STRING
 %nonassoc STRING
 
-%type <token> plain_word declaring_word word selecting_word subject_word
+%type <token> plain_keyword plain_word declaring_word keyword word selecting_word subject_word
 %type <node> declarations declaration entries entry shared_declaration dotted_name model_body data_body
 %type <node> params param_list param param_axes type default results result_list
 %type <node> subject members member subject_arrays subject_array
@@ -216,7 +216,7 @@ static Node *make_sharing(Parser *parser, Node *subject, const Token *what)
 %type <node> export_rows export_row export_name exported subscripted_name
 %type <node> statements statement apply application applied selection selected_except selected_list selected_and
 %type <node> selected layers
-%type <node> expression condition comparison operation postfix primary arguments argument_list argument
+%type <node> expression condition operation postfix arguments argument_list argument
 %type <node> subscripts subscript expressions of_target of_host
 
 %%
@@ -249,18 +249,26 @@ entry:
 
 /* ---- words: keywords are names where the grammar allows it ---- */
 
-plain_word:
-	NAME | BLOCK | FOLD | FROM | HOST | KEEP | LAYOUT | OF | PLANES
+plain_keyword:
+	BLOCK | FOLD | FROM | HOST | KEEP | LAYOUT | OF | PLANES
 |	WEIGHT %prec NO_STRING
+;
+
+plain_word:
+	NAME | plain_keyword
 ;
 
 declaring_word:
 	DATA | DTYPE | EXPORT | FN | MODEL | PASS | PIPELINE | RECIPE | ROLES | TARGET
 ;
 
-word:
-	plain_word | declaring_word
+keyword:
+	plain_keyword | declaring_word
 |	ALL | AS | AXIS | IMPORT | LAYER | LET | OTHERS | REPORT | REQUIRE | SAVE | SHARING | STEP
+;
+
+word:
+	NAME | keyword
 ;
 
 selecting_word:
@@ -682,14 +690,10 @@ expression:
 ;
 
 condition:
-	comparison
+	operation
 |	condition OR condition			{ $$ = make_binary(parser, @$, "or", $1, $3); }
 |	condition AND condition			{ $$ = make_binary(parser, @$, "and", $1, $3); }
 |	NOT condition				{ $$ = make_unary(parser, @$, "not", $2); }
-;
-
-comparison:
-	operation
 |	operation EQUAL operation		{ $$ = make_binary(parser, @$, "==", $1, $3); }
 |	operation UNEQUAL operation		{ $$ = make_binary(parser, @$, "!=", $1, $3); }
 |	operation '<' operation			{ $$ = make_binary(parser, @$, "<", $1, $3); }
@@ -716,18 +720,15 @@ operation:
 ;
 
 postfix:
-	primary
-|	postfix '.' NAME			{ $$ = make_named(parser, N_FIELD, @$, $3, 1, $1); }
+	postfix '.' NAME			{ $$ = make_named(parser, N_FIELD, @$, $3, 1, $1); }
 |	postfix INDEX_BRACKET subscripts ']'	{ $$ = take(parser, make(parser, N_INDEX, @$, 1, $1), $3); }
 |	postfix CALL_PAREN arguments ')'	{ $$ = take(parser, make(parser, N_CALL, @$, 1, $1), $3); }
-;
-
-primary:
-	NUMBER					{ $$ = make_number(parser, $1); }
+|	NUMBER					{ $$ = make_number(parser, $1); }
 |	RATIO					{ $$ = make_text(parser, N_RATIO, $1); }
 |	STRING					{ $$ = make_text(parser, N_STRING, $1); }
 |	REGEX					{ $$ = make_text(parser, N_REGEX, $1); }
-|	word					{ $$ = make_word(parser, $1); }
+|	NAME					{ $$ = make_word(parser, $1); }
+|	keyword					{ $$ = make_word(parser, $1); }
 |	'(' expression ')'			{ $$ = $2; }
 |	'[' ']'					{ $$ = make(parser, N_LIST, @$, 0); }
 |	'[' expressions ']'			{ $$ = $2; $$->loc = @$; }
@@ -835,9 +836,9 @@ static Node *parse_tokens(Parser *parser)
 /* The tree keeps nothing of the token list, which is larger than it. */
 static Node *parse(Parser *parser)
 {
-	parser->tokens.arena = arena_new();
+	parser->tokens.arena = parser->c->scratch;
 	Node *tree = parse_tokens(parser);
-	arena_free(parser->tokens.arena);
+	arena_clear(parser->c->scratch);
 	return tree;
 }
 
