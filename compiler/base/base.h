@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct Arena Arena;
 typedef struct Compiler Compiler;
@@ -22,15 +23,43 @@ typedef struct Compiler Compiler;
 
 Arena *arena_new(void);
 Arena *arena_new_large(void); /* for megabytes */
+Arena *arena_inside(Arena *outer, size_t bytes); /* its first chunk is of another, which outlives it */
 void arena_free(Arena *arena);
-void *arena_alloc(Arena *arena, size_t bytes); /* zeroed, 16-byte aligned */
-void *arena_room(Arena *arena, size_t bytes);  /* the same with any contents */
+void arena_clear(Arena *arena); /* ends all that was allocated; its last chunk serves again */
+static inline void *arena_alloc(Arena *arena, size_t bytes); /* zeroed, 16-byte aligned */
+static inline void *arena_room(Arena *arena, size_t bytes);  /* the same with any contents */
 char *arena_copy(Arena *arena, const char *text, size_t length); /* adds a NUL */
 char *arena_printf(Arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(Arena *arena, const char *format, va_list arguments) __attribute__((format(printf, 2, 0), nonnull(2)));
 
 #define arena_new_of(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
 #define arena_array(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))
+
+/* Here for the two below, which are called too often to be calls; all else is arena.c's. */
+struct Arena {
+	unsigned char *at, *end; /* the room left in the newest chunk, a multiple of 16 bytes */
+	bool is_zero;            /* that room is */
+	struct Chunk *newest;
+	size_t next_size; /* of the next chunk, with its head */
+};
+
+void *arena_room_in_new(Arena *arena, size_t bytes); /* the room left is too small, or `bytes` beyond all sizes */
+
+static inline void *arena_room(Arena *arena, size_t bytes)
+{
+	size_t least = bytes ? bytes : 1;
+	if (least > (size_t)(arena->end - arena->at))
+		return arena_room_in_new(arena, least);
+	void *memory = arena->at;
+	arena->at += (least + 15) / 16 * 16;
+	return memory;
+}
+
+static inline void *arena_alloc(Arena *arena, size_t bytes)
+{
+	void *memory = arena_room(arena, bytes);
+	return arena->is_zero ? memory : memset(memory, 0, bytes);
+}
 
 /* A vector of T in an arena: `VEC(int) v = {0}; vec_push(arena, &v, 3);` reads as v.at[i], v.count. */
 #define VEC(T)                                                                                     \
@@ -144,6 +173,7 @@ typedef struct Options {
 
 struct Compiler {
 	Arena *arena;
+	Arena *scratch; /* what one parse needs until it ends */
 	struct NameTable *names;
 	VEC(Source) sources;
 	DiagVec diags;
