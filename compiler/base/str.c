@@ -173,15 +173,18 @@ void text_printf(Text *text, const char *format, ...)
 	va_list arguments, again;
 	va_start(arguments, format);
 	va_copy(again, arguments);
-	int length = vsnprintf(NULL, 0, format, arguments);
+	if (!text->capacity)
+		text_reserve(text, 0);
+	size_t room = text->capacity - text->count;
+	int length = vsnprintf(text->at + text->count, room, format, arguments);
 	va_end(arguments);
-	text_reserve(text, length > 0 ? (size_t)length : 0);
-	text->at[text->count] = '\0';
-	if (length > 0) {
+	if (length >= 0 && (size_t)length >= room) {
+		text_reserve(text, (size_t)length);
 		vsnprintf(text->at + text->count, (size_t)length + 1, format, again);
-		text->count += (size_t)length;
 	}
 	va_end(again);
+	text->count += length > 0 ? (size_t)length : 0;
+	text->at[text->count] = '\0';
 }
 
 void text_number(Text *text, double value)

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_BYTES = 64 * 1024, ALIGNMENT = 16 };
+enum { FIRST_BLOCK = 4 * 1024, LAST_BLOCK = 64 * 1024, ALIGNMENT = 16 };
 
 typedef struct Block Block;
 struct Block {
@@ -22,7 +22,8 @@ struct Block {
 };
 
 struct Pool {
-	Block *blocks; /* the first has room */
+	Block *blocks;    /* the first has room */
+	size_t next_size; /* of the next block: doubles up to LAST_BLOCK */
 };
 
 static _Noreturn void fail_memory(size_t bytes)
@@ -36,6 +37,7 @@ Pool *pool_new(void)
 	Pool *pool = calloc(1, sizeof *pool);
 	if (!pool)
 		fail_memory(sizeof *pool);
+	pool->next_size = FIRST_BLOCK;
 	return pool;
 }
 
@@ -65,7 +67,7 @@ void *pool_alloc(Pool *pool, size_t bytes)
 		fail_memory(bytes);
 	bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 	Block *first = pool->blocks;
-	if (bytes > BLOCK_BYTES / 4) { /* a block of its own, behind the one that has room */
+	if (bytes > pool->next_size / 4) { /* a block of its own, behind the one that has room */
 		Block *block = block_new(bytes);
 		block->used = bytes;
 		if (first) {
@@ -77,7 +79,8 @@ void *pool_alloc(Pool *pool, size_t bytes)
 		return block->data;
 	}
 	if (!first || first->size - first->used < bytes) {
-		first = block_new(BLOCK_BYTES);
+		first = block_new(pool->next_size);
+		pool->next_size = pool->next_size < LAST_BLOCK ? pool->next_size * 2 : LAST_BLOCK;
 		first->next = pool->blocks;
 		pool->blocks = first;
 	}
@@ -96,14 +99,20 @@ char *pool_copy(Pool *pool, const void *bytes, size_t count)
 
 char *pool_printf(Pool *pool, const char *format, ...)
 {
-	va_list args;
+	char most[256]; /* are shorter, and printed once */
+	va_list args, again;
 	va_start(args, format);
-	int length = vsnprintf(NULL, 0, format, args);
+	va_copy(again, args);
+	int length = vsnprintf(most, sizeof most, format, args);
 	va_end(args);
-	char *text = pool_alloc(pool, (size_t)length + 1);
-	va_start(args, format);
-	vsnprintf(text, (size_t)length + 1, format, args);
-	va_end(args);
+	char *text;
+	if ((size_t)length < sizeof most) {
+		text = pool_copy(pool, most, (size_t)length);
+	} else {
+		text = pool_alloc(pool, (size_t)length + 1);
+		vsnprintf(text, (size_t)length + 1, format, again);
+	}
+	va_end(again);
 	return text;
 }
 
@@ -153,14 +162,16 @@ void bytes_text(Bytes *bytes, const char *text)
 
 void bytes_printf(Bytes *bytes, const char *format, ...)
 {
-	va_list args;
+	va_list args, again;
 	va_start(args, format);
-	int length = vsnprintf(NULL, 0, format, args);
+	va_copy(again, args);
+	size_t room = bytes->capacity - bytes->count;
+	int length = vsnprintf(room ? bytes->at + bytes->count : NULL, room, format, args);
 	va_end(args);
 	char *at = bytes_room(bytes, (size_t)length);
-	va_start(args, format);
-	vsnprintf(at, (size_t)length + 1, format, args);
-	va_end(args);
+	if ((size_t)length >= room)
+		vsnprintf(at, (size_t)length + 1, format, again);
+	va_end(again);
 }
 
 void bytes_json(Bytes *bytes, const char *text)
