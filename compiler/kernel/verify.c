@@ -20,6 +20,8 @@ typedef struct Verifier {
 	const KIndex **by_id;
 	VEC(const KIndex *) scope; /* indices that have a value here */
 	VEC(const KStep *) loops;  /* the loops around, outermost first */
+	KExprMap met;              /* the walk that met an expression last */
+	uintptr_t walk;            /* number of this one, from 1 */
 	bool is_good;
 } Verifier;
 
@@ -119,12 +121,19 @@ static void check_operation(Verifier *v, const KExpr *e)
 		fail(v, "%s has no storage type", text);
 }
 
-static void check_node(Verifier *v, KExprMap *seen, const KExpr *e)
+/* Has this walk met e before? */
+static bool is_met(Verifier *v, const KExpr *e)
 {
-	void **place = kexprmap_at(seen, e);
-	if (*place)
+	void **place = kexprmap_at(&v->met, e);
+	bool is_known = (uintptr_t)*place == v->walk;
+	*place = (void *)v->walk;
+	return is_known;
+}
+
+static void check_node(Verifier *v, const KExpr *e)
+{
+	if (e->op != OP_CONST && is_met(v, e))
 		return;
-	*place = (void *)e;
 	switch (e->op) {
 	case OP_CONST:
 		return;
@@ -139,19 +148,19 @@ static void check_node(Verifier *v, KExprMap *seen, const KExpr *e)
 	case OP_LOAD:
 		check_load(v, e);
 		for (uint32_t i = 0; i < e->buffer->rank; i++)
-			check_node(v, seen, e->subs[i]);
+			check_node(v, e->subs[i]);
 		return;
 	default:
 		check_operation(v, e);
 		for (uint32_t i = 0; i < kop_arity(e->op); i++)
-			check_node(v, seen, e->args[i]);
+			check_node(v, e->args[i]);
 	}
 }
 
 static void check_expr(Verifier *v, const KExpr *e)
 {
-	KExprMap seen = {.arena = v->arena};
-	check_node(v, &seen, e);
+	v->walk++;
+	check_node(v, e);
 }
 
 /* ---- indices ---- */
@@ -256,17 +265,15 @@ static bool reads_precede(const KStep *step, const KExpr *load)
 	return is_same;
 }
 
-static void check_reads(Verifier *v, KExprMap *seen, const KExpr *e)
+static void check_reads(Verifier *v, const KExpr *e)
 {
-	void **place = kexprmap_at(seen, e);
-	if (*place || !e->loads)
+	if (!e->loads || is_met(v, e))
 		return;
-	*place = (void *)e;
 	if (e->op == OP_LOAD && e->buffer == v->step->dst && !reads_precede(v->step, e))
 		fail(v, "reads an element of its target that another turn writes");
 	uint32_t count = e->op == OP_LOAD ? e->buffer->rank : kop_arity(e->op);
 	for (uint32_t i = 0; i < count; i++)
-		check_reads(v, seen, e->op == OP_LOAD ? e->subs[i] : e->args[i]);
+		check_reads(v, e->op == OP_LOAD ? e->subs[i] : e->args[i]);
 }
 
 static void check_fold(Verifier *v)
@@ -315,11 +322,12 @@ static void check_element_step(Verifier *v)
 	if (has_over)
 		check_fold(v);
 	check_expr(v, step->value);
-	KExprMap seen = {.arena = v->arena};
-	check_reads(v, &seen, step->value);
+	v->walk++;
+	check_reads(v, step->value);
 	if (step->key) {
 		check_expr(v, step->key);
-		check_reads(v, &seen, step->key);
+		v->walk++;
+		check_reads(v, step->key);
 	}
 }
 
@@ -438,6 +446,7 @@ static void check_declaration(Verifier *v, const KBuffer *buffer, uint32_t id)
 bool kernel_verify(Kernel *k)
 {
 	Verifier v = {.k = k, .arena = arena_new(), .is_good = true};
+	v.met.arena = v.arena;
 	v.by_id = arena_array(v.arena, const KIndex *, k->index_count);
 	size_t inputs = 0, outputs = 0;
 	for (size_t i = 0; i < k->buffers.count; i++) {
