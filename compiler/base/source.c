@@ -42,14 +42,15 @@ static const char *read_file(int file, Arena *arena, char **to, size_t *length)
 		return strerror(errno);
 	if (S_ISDIR(status.st_mode))
 		return "it is a folder";
-	size_t room = S_ISREG(status.st_mode) && status.st_size > 0 ? (size_t)status.st_size + 1 : 4096;
+	size_t whole = S_ISREG(status.st_mode) && status.st_size > 0 ? (size_t)status.st_size : 0;
+	size_t room = whole ? whole + 1 : 4096;
 	char *text = room <= LARGEST_SOURCE ? arena_alloc(arena, room) : NULL;
 	for (*length = 0; text;) {
 		ssize_t count = read(file, text + *length, room - *length);
 		if (count < 0 && errno != EINTR)
 			return strerror(errno);
 		*length += count > 0 ? (size_t)count : 0;
-		if (count == 0 && *length < room) {
+		if (*length < room && (count == 0 || *length == whole)) {
 			*to = text;
 			return NULL; /* a zeroed byte is behind it */
 		}
