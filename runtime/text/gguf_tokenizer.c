@@ -232,11 +232,15 @@ static bool read_byte_level(Tokenizer *t, const Checkpoint *checkpoint, const in
 
 /* ---- "bert" ---- */
 
+static bool add_word_steps(Tokenizer *t)
+{
+	return steps_add_bert(t, true, true, true, true) && steps_add_bert_words(t);
+}
+
 /* Beginnings of words are marked here, not what goes on in them. */
 static bool read_words(Tokenizer *t, const Checkpoint *checkpoint, const int32_t *types)
 {
-	if (!steps_add_bert(t, true, true, true, true) || !steps_add_bert_words(t) ||
-		!find_special(t, checkpoint, PREFIX "unknown_token_id", 100, &t->model.unknown))
+	if (!add_word_steps(t) || !find_special(t, checkpoint, PREFIX "unknown_token_id", 100, &t->model.unknown))
 		return false;
 	take_special(t, types);
 	vocabulary_index(&t->model.vocabulary);
@@ -258,13 +262,13 @@ static const char probe[] =
 	"\xd9\xa3\xd9\xa4\xd9\xa5\xd9\xa6 \xf0\x9f\x99\x82   end \n ";
 
 /* Pieces of the probe, to t->from. */
-static bool split_probe(Tokenizer *t)
+static bool split_probe(Tokenizer *t, bool normalizes)
 {
 	pieces_clear(&t->from);
 	if (!pieces_append(t, &t->from, probe, (int64_t)strlen(probe)))
 		return false;
 	pieces_end(&t->from);
-	return steps_run(t, &t->splitter, true);
+	return (!normalizes || steps_run(t, &t->normalizer, true)) && steps_run(t, &t->splitter, true);
 }
 
 static bool same_pieces(const Pieces *a, const Pieces *b)
@@ -277,18 +281,31 @@ const char *gguf_splitter_name(Tokenizer *t, CmprtError *error)
 {
 	const char *found = NULL;
 	t->error = error;
-	if (!split_probe(t))
+	if (!split_probe(t, false))
 		return NULL;
 	for (int row = 0; row < SPLITTERS && !found; row++) {
 		Tokenizer *other = tokenizer_new(t->path, error);
-		if (splitters[row].whole_first == t->model.bpe.whole_first && add_splitter(other, row) && split_probe(other) &&
-			same_pieces(&t->from, &other->from))
+		if (splitters[row].whole_first == t->model.bpe.whole_first && add_splitter(other, row) &&
+			split_probe(other, false) && same_pieces(&t->from, &other->from))
 			found = splitters[row].name;
 		tokenizer_close(other);
 	}
 	if (!found)
 		error_set(error, t->path, "pre_tokenizer: GGUF files have no name for how it splits a text, among those known");
 	return found;
+}
+
+bool gguf_splits_words(Tokenizer *t, CmprtError *error)
+{
+	Tokenizer *other = tokenizer_new(t->path, error);
+	t->error = error;
+	bool is_split = add_word_steps(other) && split_probe(t, true) && split_probe(other, true);
+	if (is_split && !same_pieces(&t->from, &other->from))
+		is_split = error_set(error, t->path,
+			"normalizer and pre_tokenizer: GGUF files have words without case and accents only, split as "
+			"BertPreTokenizer does");
+	tokenizer_close(other);
+	return is_split;
 }
 
 /* ---- which ---- */

@@ -4,7 +4,8 @@
  * of a folder and the tokenizer_config.json and config.json beside it. Byte pair
  * encodings have a form there: of bytes ("gpt2": merges, and the name of a pattern),
  * and of characters with bytes for those that are not known ("llama": scores, the
- * earlier a token's merge the higher). Any other tokenizer is refused by name.
+ * earlier a token's merge the higher). So have words, without case and accents ("bert":
+ * beginnings of words are marked, not what goes on in them). Any other tokenizer is refused by name.
  */
 #include "tokenizer_parts.h"
 
@@ -96,17 +97,31 @@ static json_t *text_of_added(const char *text)
 	return out;
 }
 
+/* A piece of a word without its prefix, the beginning of one behind a blank; special tokens as they are. */
+static json_t *text_of_piece(const Vocabularian *v, const char *text)
+{
+	const char *given = member_text(json_object_get(v->root, "model"), "continuing_subword_prefix");
+	const char *prefix = given ? given : "##";
+	size_t length = strlen(text);
+	if (length > 1 && *text == '[' && text[length - 1] == ']')
+		return json_string(text);
+	if (!strncmp(text, prefix, strlen(prefix)))
+		return json_string(text + strlen(prefix));
+	return json_pack("s+", SPACE, text);
+}
+
 static bool add_tokens(Vocabularian *v, bool has_bytes)
 {
 	const char *text;
 	json_t *id, *row, *model = json_object_get(v->root, "model");
+	bool are_words = v->t->model.kind == MODEL_WORDPIECE;
 	size_t i;
 	v->texts = json_array();
 	v->types = json_array();
 	fill_unused(v);
 	json_object_foreach(json_object_get(model, "vocab"), text, id)
 	{
-		json_t *key = json_string(text);
+		json_t *key = are_words ? text_of_piece(v, text) : json_string(text);
 		bool is_set = set_token(v, json_integer_value(id), key, has_bytes && is_byte(text) ? TYPE_BYTE : TYPE_NORMAL);
 		json_decref(key);
 		if (!is_set)
@@ -242,18 +257,21 @@ static bool add_special(Vocabularian *v, const char *kind, bool otherwise)
 static void add_specials(Vocabularian *v)
 {
 	/* the separator's key is written so by all who read it */
-	static const struct {
+	const Tokens *front = &v->t->front, *back = &v->t->back, none = {0};
+	bool are_words = v->t->model.kind == MODEL_WORDPIECE;
+	const struct {
 		const char *kind, *key;
-	} kinds[] = {{"bos", PREFIX "bos_token_id"}, {"eos", PREFIX "eos_token_id"}, {"unk", PREFIX "unknown_token_id"},
-		{"sep", PREFIX "seperator_token_id"}, {"pad", PREFIX "padding_token_id"}, {"cls", PREFIX "cls_token_id"},
-		{"mask", PREFIX "mask_token_id"}};
-	const Tokens *front = &v->t->front, *back = &v->t->back;
+		const Tokens *otherwise; /* the first of these */
+	} kinds[] = {{"bos", PREFIX "bos_token_id", front}, {"eos", PREFIX "eos_token_id", back},
+		{"unk", PREFIX "unknown_token_id", &none}, {"sep", PREFIX "seperator_token_id", are_words ? back : &none},
+		{"pad", PREFIX "padding_token_id", &none}, {"cls", PREFIX "cls_token_id", are_words ? front : &none},
+		{"mask", PREFIX "mask_token_id", &none}};
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
 		int64_t id = special_id(v, kinds[i].kind);
-		if (id < 0 && i == 0 && front->count)
-			id = front->at[0];
-		if (id < 0 && i == 1 && back->count)
-			id = back->at[0];
+		if (id < 0 && kinds[i].otherwise->count)
+			id = kinds[i].otherwise->at[0];
+		if (id < 0 && !strcmp(kinds[i].kind, "unk"))
+			id = v->t->model.unknown;
 		char number[24];
 		snprintf(number, sizeof number, "%lld", (long long)id);
 		if (id >= 0)
@@ -303,19 +321,22 @@ static bool add_model(Vocabularian *v)
 	Tokenizer *t = v->t;
 	json_t *model = json_object_get(v->root, "model"), *merges = json_object_get(model, "merges");
 	bool is_scored = t->model.kind == MODEL_BPE && !t->is_bytes && t->model.has_bytes;
-	if (!is_scored && (t->model.kind != MODEL_BPE || !t->is_bytes))
-		return error_set(
-			v->error, t->path, "has no form in GGUF: a BPE of bytes has, and a BPE of characters with byte_fallback");
-	const char *splitter = is_scored ? "default" : gguf_splitter_name(t, v->error);
+	bool is_merged = t->model.kind == MODEL_BPE && t->is_bytes, are_words = t->model.kind == MODEL_WORDPIECE;
+	if (!is_scored && !is_merged && !are_words)
+		return error_set(v->error, t->path,
+			"has no form in GGUF: a BPE of bytes has, a BPE of characters with byte_fallback, and WordPiece");
+	if (are_words && !gguf_splits_words(t, v->error))
+		return false;
+	const char *splitter = is_merged ? gguf_splitter_name(t, v->error) : "default";
 	if (!splitter || !add_tokens(v, is_scored))
 		return false;
-	add(v, PREFIX "model", "string", is_scored ? "llama" : "gpt2");
+	add(v, PREFIX "model", "string", is_scored ? "llama" : are_words ? "bert" : "gpt2");
 	add(v, PREFIX "pre", "string", splitter);
 	add_array(v, PREFIX "tokens", "[string]", json_incref(v->texts));
 	if (is_scored)
 		add_scores(v, json_object_get(model, "vocab"), merges);
 	add_array(v, PREFIX "token_type", "[i32]", json_incref(v->types));
-	if (!is_scored)
+	if (is_merged)
 		add_merges(v, merges);
 	add_specials(v);
 	if (is_scored)

@@ -228,6 +228,8 @@ bool bytes_of_alphabet(const char *text, int64_t length, char *to, int32_t *coun
 /* gguf_tokenizer.c: the name that GGUF files have for how the tokenizer splits a text; NULL: none is known, reported.
  */
 const char *gguf_splitter_name(Tokenizer *t, CmprtError *error);
+/* Whether it normalizes and splits a text as words in GGUF files are; else reported. */
+bool gguf_splits_words(Tokenizer *t, CmprtError *error);
 
 /* tokenizer.c */
 Tokenizer *tokenizer_new(const char *path, CmprtError *error);
