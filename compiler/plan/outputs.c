@@ -93,7 +93,8 @@ static bool add_member(Plan *plan, Tables *t, PlanTensor *tensor, CmprtOutput ou
 	return false;
 }
 
-/* The tensor as one output of a type; bytes: its own. */
+/* The tensor as one output of a type; bytes: its own. Other containers' readers know a matrix of one row as a vector.
+ */
 static bool add_whole(Plan *plan, Tables *t, PlanTensor *tensor, const char *dtype, int64_t code, int64_t bytes)
 {
 	const CkTensor *file = tensor->file;
@@ -104,11 +105,12 @@ static bool add_whole(Plan *plan, Tables *t, PlanTensor *tensor, const char *dty
 		shape[rank - 2] = tensor->rows;
 		shape[rank - 1] = tensor->cols;
 	}
+	bool is_vector = place->name && rank == 2 && shape[0] == 1;
 	CmprtOutput output = {.name = output_name(tensor),
 		.container_dtype = dtype,
 		.container_code = code,
-		.rank = rank,
-		.shape = plan_ints(plan, shape, rank),
+		.rank = rank - is_vector,
+		.shape = plan_ints(plan, shape + is_vector, rank - is_vector),
 		.bytes = bytes};
 	if (place->members)
 		return add_member(plan, t, tensor, output);

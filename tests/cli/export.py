@@ -295,6 +295,128 @@ def test_experts(folder):
     check('is of 11 tensors that become "blk.0.ffn_up_exps.weight", but 10 are there' in errors, errors)
 
 
+def moe_shapes():
+    shapes = {name: shape for name, shape in llama_shapes().items() if ".mlp." not in name}
+    mlp = "model.layers.0.mlp."
+    shapes |= {f"model.layers.0.self_attn.{name}_proj.bias": size for name, size in (("q", 64), ("k", 32), ("v", 32))}
+    shapes |= {"lm_head.weight": (512, 64), f"{mlp}gate.weight": (4, 64), f"{mlp}shared_expert_gate.weight": (1, 64)}
+    for at, size in [(f"experts.{expert}", 32) for expert in range(4)] + [("shared_expert", 96)]:
+        shapes |= {f"{mlp}{at}.gate_proj.weight": (size, 64), f"{mlp}{at}.up_proj.weight": (size, 64),
+                   f"{mlp}{at}.down_proj.weight": (64, size)}
+    return shapes
+
+
+MOE = {"model_type": "qwen2_moe", "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
+       "shared_expert_intermediate_size": 96}
+
+
+def test_shared_expert(folder):
+    rows = random_tensors(7, moe_shapes())
+    source = os.path.join(folder, "qwen2moe")
+    write_model(source, {**CONFIG, **MOE}, rows)
+    old, new = "model.layers.0.", "blk.0."
+    wanted = {"token_embd.weight": rows["model.embed_tokens.weight"], "output_norm.weight": rows["model.norm.weight"],
+              "output.weight": rows["lm_head.weight"], new + "attn_norm.weight": rows[old + "input_layernorm.weight"],
+              new + "ffn_norm.weight": rows[old + "post_attention_layernorm.weight"],
+              new + "ffn_gate_inp.weight": rows[old + "mlp.gate.weight"],
+              new + "ffn_gate_inp_shexp.weight": rows[old + "mlp.shared_expert_gate.weight"][0]}
+    for name, theirs in (("q", "attn_q"), ("k", "attn_k"), ("v", "attn_v")):
+        wanted |= {f"{new}{theirs}.{kind}": rows[f"{old}self_attn.{name}_proj.{kind}"] for kind in ("weight", "bias")}
+    wanted[new + "attn_output.weight"] = rows[old + "self_attn.o_proj.weight"]
+    for name in ("gate", "up", "down"):
+        wanted[f"{new}ffn_{name}_shexp.weight"] = rows[f"{old}mlp.shared_expert.{name}_proj.weight"]
+        wanted[f"{new}ffn_{name}_exps.weight"] = numpy.stack(
+            [rows[f"{old}mlp.experts.{i}.{name}_proj.weight"] for i in range(4)])
+    out, _ = convert(source)
+    keys, tensors = read_gguf(out)
+    check_tensors("qwen2_moe", tensors, wanted)
+    counts = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 32,
+              "expert_shared_feed_forward_length": 96, "feed_forward_length": 96, "attention.head_count_kv": 2}
+    for key, value in counts.items():
+        check(keys.get("qwen2moe." + key) == (U32, value), f"qwen2_moe: {key}: {keys.get('qwen2moe.' + key)}")
+    write_text(os.path.join(folder, "text.txt"), "In the beginning God created the heaven and the earth.\n" * 20)
+    ours, theirs = perplexity(folder, source), perplexity(folder, out)
+    check(ours == theirs, f"perplexity of qwen2_moe {ours}, of the GGUF {theirs}")
+
+
+# ---- bert: an encoder, words ----
+
+
+def words_tokenizer(lowercase=True):
+    texts = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "light", "##s", "##ing", "heaven", ",", "##"]
+    added = [{"id": i, "content": texts[i], "special": True, "normalized": False, "single_word": False, "lstrip": False,
+              "rstrip": False} for i in range(5)]
+    single = [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
+              {"SpecialToken": {"id": "[SEP]", "type_id": 0}}]
+    special = {text: {"id": text, "ids": [texts.index(text)], "tokens": [text]} for text in ("[CLS]", "[SEP]")}
+    return {"version": "1.0", "added_tokens": added,
+            "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+                           "strip_accents": None, "lowercase": lowercase},
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {"type": "TemplateProcessing", "single": single, "pair": single, "special_tokens": special},
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                      "max_input_chars_per_word": 100, "vocab": {text: i for i, text in enumerate(texts)}}}, texts
+
+
+# Of the tensors {old: new}; those that are not written have no new name.
+def bert_names():
+    names = {"embeddings.word_embeddings.weight": "token_embd.weight",
+             "embeddings.position_embeddings.weight": "position_embd.weight",
+             "embeddings.token_type_embeddings.weight": "token_types.weight", "pooler.dense.weight": None}
+    parts = {"attention.self.query": "attn_q", "attention.self.key": "attn_k", "attention.self.value": "attn_v",
+             "attention.output.dense": "attn_output", "attention.output.LayerNorm": "attn_output_norm",
+             "intermediate.dense": "ffn_up", "output.dense": "ffn_down", "output.LayerNorm": "layer_output_norm"}
+    for kind in ("weight", "bias"):
+        names[f"embeddings.LayerNorm.{kind}"] = f"token_embd_norm.{kind}"
+        names |= {f"encoder.layer.0.{old}.{kind}": f"blk.0.{new}.{kind}" for old, new in parts.items()}
+    return {"bert." + old: new for old, new in names.items()}
+
+
+def bert_shape(name):
+    if name.endswith("_embeddings.weight"):
+        return {"word": 16, "position": 32, "token_type": 2}[name.split(".")[-2].removesuffix("_embeddings")], 64
+    rows, columns = (128, 64) if "intermediate" in name else (64, 128) if ".output.dense" in name and "attention" not in name else (64, 64)
+    return rows if name.endswith("bias") or "LayerNorm" in name else (rows, columns)
+
+
+def test_bert(folder):
+    names = bert_names()
+    rows = random_tensors(8, {name: bert_shape(name) for name in names})
+    source = os.path.join(folder, "bert")
+    write_model(source, {"model_type": "bert", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1,
+                         "num_attention_heads": 4, "vocab_size": 16, "max_position_embeddings": 32, "type_vocab_size": 2,
+                         "layer_norm_eps": 1e-12, "pad_token_id": 0}, rows)
+    tokenizer, texts = words_tokenizer()
+    path = os.path.join(source, "tokenizer.json")
+    write_text(path, json.dumps(tokenizer))
+    out, _ = convert(source)
+    keys, tensors = read_gguf(out)
+    check_tensors("bert", tensors, {names[old]: array for old, array in rows.items() if names[old]})
+    numbers = {"block_count": 1, "context_length": 32, "embedding_length": 64, "feed_forward_length": 128,
+               "attention.head_count": 4}
+    pieces = texts[:5] + ["\u2581a", "\u2581light", "s", "ing", "\u2581heaven", "\u2581,", ""]
+    check_keys("bert", keys, {
+        "general.architecture": (STRING, "bert"), "general.type": (STRING, "model"),
+        "general.file_type": (U32, 0), "general.quantization_version": (U32, 2),
+        **{f"bert.{key}": (U32, value) for key, value in numbers.items()},
+        "bert.attention.layer_norm_epsilon": (F32, float(numpy.float32(1e-12))), "bert.attention.causal": (BOOL, False),
+        "tokenizer.ggml.token_type_count": (U32, 2),
+        "tokenizer.ggml.model": (STRING, "bert"), "tokenizer.ggml.pre": (STRING, "default"),
+        "tokenizer.ggml.tokens": (ARRAY, (STRING, pieces + [f"[PAD{i}]" for i in range(12, 16)])),
+        "tokenizer.ggml.token_type": (ARRAY, (5, [3] * 5 + [1] * 7 + [5] * 4)),
+        "tokenizer.ggml.bos_token_id": (U32, 2), "tokenizer.ggml.cls_token_id": (U32, 2),
+        "tokenizer.ggml.eos_token_id": (U32, 3), "tokenizer.ggml.seperator_token_id": (U32, 3),
+        "tokenizer.ggml.unknown_token_id": (U32, 1), "tokenizer.ggml.padding_token_id": (U32, 0),
+        "tokenizer.ggml.add_bos_token": (BOOL, True), "tokenizer.ggml.add_eos_token": (BOOL, True)})
+    print_tokens = os.path.join(os.environ["TOP_BUILDDIR"], "tests", "unit", "print_tokens")
+    write_text(os.path.join(folder, "words.txt"), "A Lights, light-ing h\u00e9aven\nlights heavens [MASK] a,a\n")
+    ours, theirs = (call(print_tokens, file, os.path.join(folder, "words.txt")) for file in (path, out))
+    check(ours == theirs and "2 5 6 7 10 6 1" in ours, f"tokens of the folder {ours!r}, of the GGUF {theirs!r}")
+    write_text(path, json.dumps(words_tokenizer(lowercase=False)[0]))
+    _, errors = convert(source, wants=1)
+    check("GGUF files have words without case and accents only" in errors and errors.count("error:") == 1, errors)
+
+
 def test_positions(folder):
     old = "model.layers.0.self_attn."
     rows = random_tensors(3, llama_shapes() | {f"{old}{name}_proj.bias": size for name, size in
@@ -398,6 +520,8 @@ def test_refusals(folder):
         ("[]", "tokenizer.json: line 1: is no JSON object"),
         (text.replace('"model"', '"module"', 1), "tokenizer.json: it has no model"),
         (text.replace('"type": "BPE"', '"type": "WordPiece"').replace('"unk_token": null', '"unk_token": "<s>"'),
+         "tokenizer.json: normalizer and pre_tokenizer: GGUF files have words without case"),
+        (json.dumps({"model": {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0]]}}),
          "tokenizer.json: has no form in GGUF"),
     ):
         write_text(path, content)
@@ -429,7 +553,7 @@ def test_refusals(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(TINY, os.path.join(folder, "tiny"))
-        for test in (test_llama, test_same_bytes, test_gpt2, test_experts, test_positions, test_scored, test_splitters,
+        for test in (test_llama, test_same_bytes, test_gpt2, test_experts, test_shared_expert, test_bert, test_positions, test_scored, test_splitters,
                      test_refusals):
             test(folder)
     finish("export")
