@@ -139,10 +139,10 @@ static int64_t product_tile(int64_t m, int64_t n)
 }
 
 void cmprt_gemm_f32(void *frame, void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, void *b,
-	int64_t b_row, int64_t b_column, int64_t m, int64_t n, int64_t depth)
+	int64_t b_row, int64_t b_column, int64_t m, int64_t n, int64_t depth, int64_t is_taken_off)
 {
 	if (((CmprtFrame *)frame)->sampler &&
-		sample_gemm(frame, c, c_row, a, a_row, a_column, b, b_row, b_column, m, n, depth))
+		sample_gemm(frame, c, c_row, a, a_row, a_column, b, b_row, b_column, m, n, depth, is_taken_off))
 		return;
 	const Blas *blas = &precisions[0];
 	Operand left = operand_of(a, m, depth, a_row, a_column), right = operand_of(b, depth, n, b_row, b_column);
@@ -152,9 +152,9 @@ void cmprt_gemm_f32(void *frame, void *c, int64_t c_row, void *a, int64_t a_row,
 		int64_t row = tile / columns * side, column = tile % columns * side;
 		const float *l = left.at + row * (left.is_turned ? 1 : left.stride);
 		const float *r = right.at + column * (right.is_turned ? right.stride : 1);
-		product(blas, part_size(m, row, side), part_size(n, column, side), (int)depth, blas->one, l, (int)left.stride,
-			left.is_turned, r, (int)right.stride, right.is_turned, blas->zero, at(blas, c, row, column, c_row),
-			(int)c_row);
+		product(blas, part_size(m, row, side), part_size(n, column, side), (int)depth,
+			is_taken_off ? blas->minus : blas->one, l, (int)left.stride, left.is_turned, r, (int)right.stride,
+			right.is_turned, is_taken_off ? blas->one : blas->zero, at(blas, c, row, column, c_row), (int)c_row);
 	}
 	cmprt_release(left.copy);
 	cmprt_release(right.copy);
@@ -292,7 +292,8 @@ void cmprt_cholesky(void *frame, void *in, void *out, int64_t n, int64_t upper, 
 	}
 	const Blas *blas = &precisions[is_double != 0];
 	void *l = upper ? cmprt_allocate(n * n * blas->bytes) : out;
-	memcpy(l, in, (size_t)(n * n * blas->bytes));
+	if (l != in)
+		memcpy(l, in, (size_t)(n * n * blas->bytes));
 	if (!factor_lower(blas, l, n))
 		fill_nan(blas, l, n * n);
 	if (!upper)

@@ -56,9 +56,9 @@ bool sample_rows(CmprtFrame *frame, CmprtKernel *body, int64_t begin, int64_t en
 /* ---- sampler_blas.c: the calls of blas.c; false: it is small, do it ---- */
 
 bool sample_gemm(CmprtFrame *frame, void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, void *b,
-	int64_t b_row, int64_t b_column, int64_t m, int64_t n, int64_t depth);
-bool sample_syrk(CmprtFrame *frame, void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, int64_t n,
-	int64_t depth);
+	int64_t b_row, int64_t b_column, int64_t m, int64_t n, int64_t depth, int64_t is_taken_off);
+bool sample_syrk(
+	CmprtFrame *frame, void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, int64_t n, int64_t depth);
 void sample_cholesky(Sampler *sampler, void *out, int64_t n, int64_t upper, int64_t is_double);
 void sample_inverse(Sampler *sampler, void *out, int64_t n, int64_t is_double);
 void sample_inverse_factor(Sampler *sampler, void *out, int64_t n, int64_t upper, int64_t is_double);

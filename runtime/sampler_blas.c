@@ -176,7 +176,7 @@ static int64_t at_most(int64_t value, int64_t most)
 
 /* A tile for each thread, along the longer side. */
 bool sample_gemm(CmprtFrame *frame, void *c, int64_t c_row, void *a, int64_t a_row, int64_t a_column, void *b,
-	int64_t b_row, int64_t b_column, int64_t m, int64_t n, int64_t depth)
+	int64_t b_row, int64_t b_column, int64_t m, int64_t n, int64_t depth, int64_t is_taken_off)
 {
 	Sampler *sampler = frame->sampler;
 	int64_t side = omp_get_max_threads() * GEMM_TILE;
@@ -191,7 +191,7 @@ bool sample_gemm(CmprtFrame *frame, void *c, int64_t c_row, void *a, int64_t a_r
 	CmprtFrame whole = {.sampler = NULL};
 	while (call->spent < CALL_SECONDS) {
 		double started = clock_seconds();
-		cmprt_gemm_f32(&whole, c, c_row, a, a_row, a_column, b, b_row, b_column, key.m, key.n, key.depth);
+		cmprt_gemm_f32(&whole, c, c_row, a, a_row, a_column, b, b_row, b_column, key.m, key.n, key.depth, is_taken_off);
 		take_time(call, started);
 	}
 	double times = (double)m * (double)n * (double)depth / part;

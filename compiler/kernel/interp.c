@@ -119,6 +119,12 @@ static bool visit_hand_out(Interp *in, ReadyStep *ready)
 	return write_element(in, ready, in->results.at[in->written++]);
 }
 
+static KValue take_off(KType type, KValue minuend, KValue sum)
+{
+	KValue args[] = {minuend, sum};
+	return scalar_apply(OP_SUB, type, type, (Store){0}, args);
+}
+
 static bool visit_fold(Interp *in, ReadyStep *ready)
 {
 	const KValue *slots = ready->code.slots;
@@ -131,8 +137,12 @@ static bool visit_fold(Interp *in, ReadyStep *ready)
 	if (!walk(in, ready, ready->domain_count, ready->loop_count, visit_collect))
 		return false;
 	KValue limit = slots[ready->limit];
-	if (ready->step->kind == STEP_REDUCE)
-		return write_element(in, ready, fold_reduce(in, ready->step, extents, limit));
+	if (ready->step->kind == STEP_REDUCE) {
+		KValue folded = fold_reduce(in, ready->step, extents, limit);
+		if (ready->step->minuend)
+			folded = take_off(ready->step->minuend->type, slots[ready->minuend], folded);
+		return write_element(in, ready, folded);
+	}
 	fold_scan(in, ready->step, limit);
 	in->written = 0;
 	return walk(in, ready, ready->domain_count, ready->loop_count, visit_hand_out);

@@ -45,7 +45,7 @@ typedef struct ReadyStep {
 	const KIndex *loops[STEP_LEVELS]; /* domain, then over */
 	uint32_t domain_count, loop_count;
 	uint32_t lo[STEP_LEVELS], hi[STEP_LEVELS];    /* slots of the bounds; of the index of a LOOP: lo[0], hi[0] */
-	uint32_t value, key, limit, subs[K_MAX_RANK]; /* slots */
+	uint32_t value, key, limit, minuend, subs[K_MAX_RANK]; /* slots */
 	const BufferState *dst;
 	struct ReadyStep *body;
 	size_t body_count;

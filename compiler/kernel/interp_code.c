@@ -119,6 +119,8 @@ void code_compile_step(Interp *in, ReadyStep *ready)
 		ready->key = compile(&c, step->key);
 	if (step->limit)
 		ready->limit = compile(&c, step->limit);
+	if (step->minuend)
+		ready->minuend = compile(&c, step->minuend);
 	finish(&c, &ready->code);
 }
 

@@ -165,6 +165,7 @@ typedef enum KScan {
 } KScan;
 
 typedef enum KLinalg {
+	/* of these three, in and out may be one buffer */
 	LINALG_CHOLESKY, /* in: A [n, n]; out: U [n, n] upper with A = U'U. `upper` false: L */
 	LINALG_INVERSE,  /* in: A [n, n] symmetric positive definite; out: inverse */
 	LINALG_INVERSE_FACTOR, /* the Cholesky factor of the inverse of A: scheduled kernels have it for the two in a row */
@@ -199,6 +200,7 @@ struct KStep {
 	KExpr *value;         /* MAP, REDUCE, SCAN; IF: the condition */
 	KExpr *key;           /* SCAN_PREFIX in the order of a key, else NULL */
 	KExpr *limit;         /* SCAN_SMALLEST, REDUCE_QUANTILE */
+	KExpr *minuend;       /* scheduled contraction: what the sum is taken off from, read before dst is written; else NULL */
 
 	KLinalg linalg;       /* LINALG */
 	bool upper;

@@ -346,6 +346,10 @@ static void print_element_step(Printer *p, const KStep *step)
 	text_printf(p->to, "%s ", verbs[step->kind]);
 	print_target(p, step);
 	text_printf(p->to, " = ");
+	if (step->minuend) {
+		print_expr(p, step->minuend, BIND_SUM);
+		text_printf(p->to, " - ");
+	}
 	if (step->kind == STEP_MAP)
 		print_expr(p, step->value, BIND_ANY);
 	else

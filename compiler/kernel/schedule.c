@@ -35,6 +35,7 @@ void access_collect(Kernel *k, KStep *step, AccessVec *to)
 	collect_expr(k, step, step->value, to);
 	collect_expr(k, step, step->key, to);
 	collect_expr(k, step, step->limit, to);
+	collect_expr(k, step, step->minuend, to);
 	if (step->dst) {
 		Access access = {step->dst, step->dst_subs, step, true};
 		vec_push(k->c->arena, to, access);
@@ -78,7 +79,7 @@ bool access_conflict(const AccessVec *a, const AccessVec *b)
 
 void step_rewrite(KStep *step, KExpr *(*map)(void *context, KExpr *e), void *context)
 {
-	KExpr **fields[] = {&step->value, &step->key, &step->limit};
+	KExpr **fields[] = {&step->value, &step->key, &step->limit, &step->minuend};
 	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
 		if (*fields[i])
 			*fields[i] = map(context, *fields[i]);

@@ -3,6 +3,7 @@
  * schedule.h: shared by the schedule_*.c files, which turn a flat kernel into a
  * scheduled one in four moves, each a file:
  *   schedule_clean.c  steps that nothing reads go; a map read once goes into its reader
+ *   schedule_contract.c  of which: products of matrices count from zero, are taken off in place
  *   schedule_split.c  a row index becomes block and element where a reader works on blocks
  *   schedule_nest.c   indices that steps have in common become loops around them
  *   schedule_shape.c  buffers lose the axes of loops they live in; loops and steps choose lanes
@@ -52,6 +53,7 @@ bool radix_of(
 	Kernel *k, const KStep *step, KIndex *const *loops, uint32_t loop_count, KExpr *sub, int64_t extent, Radix *r);
 
 void schedule_clean(Kernel *k, bool inline_maps);
+void schedule_contract(Kernel *k);
 void schedule_split(Kernel *k);
 void schedule_nest(Kernel *k);
 void schedule_shape(Kernel *k, const ScheduleOptions *options);

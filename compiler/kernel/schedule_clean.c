@@ -289,6 +289,55 @@ static void compose_factorizations(Kernel *k, KStepVec *steps, const Use *uses)
 	steps->count = kept;
 }
 
+/* ---- factorizations in place ---- */
+
+/* Reads and writes of a buffer in steps [from, to). */
+static size_t count_touches(Kernel *k, const KStepVec *steps, size_t from, size_t to, const KBuffer *buffer)
+{
+	AccessVec all = {0};
+	size_t count = 0;
+	for (size_t i = from; i < to; i++)
+		access_collect(k, steps->at[i], &all);
+	for (size_t i = 0; i < all.count; i++)
+		count += all.at[i].buffer == buffer;
+	return count;
+}
+
+/* The map of `steps` before number `at` that makes the buffer; NULL: there is none. */
+static KStep *find_maker(const KStepVec *steps, size_t at, const KBuffer *buffer)
+{
+	for (size_t i = 0; i < at; i++)
+		if (steps->at[i]->kind == STEP_MAP && steps->at[i]->dst == buffer && !find_load(steps->at[i]->value, buffer))
+			return steps->at[i];
+	return NULL;
+}
+
+/* Is what is factored here read by nothing else, and its result not there before? */
+static bool may_overwrite(Kernel *k, const KStepVec *steps, size_t at, const Use *uses)
+{
+	const KStep *step = steps->at[at];
+	if (step->kind != STEP_LINALG || !linalg_is_definite(step->linalg))
+		return false;
+	const KBuffer *in = step->ins[0], *out = step->outs[0];
+	size_t all = k->steps.count;
+	return in != out && in->kind == BUFFER_TEMP && out->kind == BUFFER_TEMP && store_equal(in->store, out->store) &&
+		   uses[in->id].reads == 1 && uses[in->id].writes == 1 && find_maker(steps, at, in) &&
+		   count_touches(k, &k->steps, 0, all, out) == count_touches(k, steps, at, steps->count, out);
+}
+
+/* A matrix that was made for a factorization lies where the factor goes. */
+static void factor_in_place(Kernel *k, const KStepVec *steps, const Use *uses)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		factor_in_place(k, &steps->at[i]->body, uses);
+		if (!may_overwrite(k, steps, i, uses))
+			continue;
+		KBuffer *in = steps->at[i]->ins[0];
+		find_maker(steps, i, in)->dst = steps->at[i]->outs[0];
+		steps->at[i]->ins[0] = steps->at[i]->outs[0];
+	}
+}
+
 /* LAPACK reads it: there it must lie as a whole. */
 static bool is_factored(const KStepVec *steps, const KBuffer *buffer)
 {
@@ -376,44 +425,14 @@ static void drop_unused_buffers(Kernel *k)
 		k->buffers.at[b]->id = (uint32_t)b;
 }
 
-/* index from lo on becomes lo + one that counts from 0. */
-static KIndex *count_from_zero(Kernel *k, KStep *step, KIndex *index)
-{
-	int64_t lo;
-	if (index->step != 1 || (kexpr_is_const(index->lo, &lo) && lo == 0))
-		return index;
-	KExpr *zero = kexpr_int(k, index->lo->type, 0);
-	KIndex *made = kindex_new(k, index->name, zero, kexpr_binary(k, OP_SUB, index->hi, index->lo), 1);
-	step_substitute(k, step, index, kexpr_binary(k, OP_ADD, kexpr_index(k, made), index->lo));
-	return made;
-}
-
-/* The ranges of a contraction count from 0, as those of a product of matrices do. */
-static void rebase_contractions(Kernel *k, const KStepVec *steps)
-{
-	for (size_t i = 0; i < steps->count; i++) {
-		KStep *step = steps->at[i];
-		rebase_contractions(k, &step->body);
-		if (!step->is_contraction)
-			continue;
-		KIndex **domain = arena_array(k->c->arena, KIndex *, step->domain_count + 1);
-		KIndex **over = arena_array(k->c->arena, KIndex *, step->over_count + 1);
-		for (uint32_t d = 0; d < step->domain_count; d++)
-			domain[d] = count_from_zero(k, step, step->domain[d]);
-		for (uint32_t d = 0; d < step->over_count; d++)
-			over[d] = count_from_zero(k, step, step->over[d]);
-		step->domain = domain;
-		step->over = over;
-	}
-}
-
 void schedule_clean(Kernel *k, bool inline_maps)
 {
 	drop_all_dead(k);
 	compose_factorizations(k, &k->steps, find_uses(k));
 	if (inline_maps)
 		inline_maps_of(k, &k->steps, find_uses(k));
+	factor_in_place(k, &k->steps, find_uses(k));
 	drop_single_indices(k, &k->steps);
-	rebase_contractions(k, &k->steps);
+	schedule_contract(k);
 	drop_unused_buffers(k);
 }

@@ -69,7 +69,7 @@ static void add_axis(Flattener *f, const KStepVec *steps)
 {
 	for (size_t i = 0; i < steps->count; i++) {
 		KStep *step = steps->at[i];
-		KExpr **fields[] = {&step->value, &step->key, &step->limit};
+		KExpr **fields[] = {&step->value, &step->key, &step->limit, &step->minuend};
 		for (size_t n = 0; n < sizeof fields / sizeof *fields; n++)
 			if (*fields[n])
 				*fields[n] = with_axis(f, *fields[n]);

@@ -93,8 +93,8 @@ static void drop_in_steps(Dropper *drop, const KStepVec *steps)
 {
 	for (size_t i = 0; i < steps->count; i++) {
 		KStep *step = steps->at[i];
-		KExpr **fields[] = {&step->value, &step->key, &step->limit};
-		for (size_t f = 0; f < 3; f++)
+		KExpr **fields[] = {&step->value, &step->key, &step->limit, &step->minuend};
+		for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
 			if (*fields[f])
 				*fields[f] = drop_in_loads(drop, *fields[f]);
 		if (step->dst == drop->buffer) {

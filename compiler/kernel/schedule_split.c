@@ -312,8 +312,8 @@ static void cut_steps(Cutter *cut, const KStepVec *steps)
 	for (size_t i = 0; i < steps->count; i++) {
 		KStep *step = steps->at[i];
 		cut->step = step;
-		KExpr **fields[] = {&step->value, &step->key, &step->limit};
-		for (size_t f = 0; f < 3; f++)
+		KExpr **fields[] = {&step->value, &step->key, &step->limit, &step->minuend};
+		for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
 			if (*fields[f])
 				*fields[f] = cut_loads(cut, *fields[f]);
 		if (step->dst == cut->buffer)

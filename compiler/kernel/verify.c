@@ -295,6 +295,8 @@ static void check_fold(Verifier *v)
 		fail(v, "has a key that it does not take");
 	if (step->is_contraction && !(is_reduce && step->reduce == REDUCE_SUM))
 		fail(v, "is called a contraction and is no sum");
+	if (step->minuend && (!step->is_contraction || step->minuend->type != type))
+		fail(v, "is taken off from what it cannot be");
 }
 
 static void check_element_step(Verifier *v)
@@ -313,6 +315,8 @@ static void check_element_step(Verifier *v)
 			fail(v, "a bound of what it folds depends on what it folds");
 	if (step->limit)
 		check_expr(v, step->limit);
+	if (step->minuend)
+		check_expr(v, step->minuend);
 	if (step->kind != STEP_SCAN)
 		check_target(v);
 	for (uint32_t i = 0; has_over && i < step->over_count; i++)
@@ -324,6 +328,10 @@ static void check_element_step(Verifier *v)
 	check_expr(v, step->value);
 	v->walk++;
 	check_reads(v, step->value);
+	if (step->minuend) {
+		v->walk++;
+		check_reads(v, step->minuend);
+	}
 	if (step->key) {
 		check_expr(v, step->key);
 		v->walk++;
@@ -358,7 +366,8 @@ static void check_linalg(Verifier *v)
 	for (uint32_t i = 0; i < linalg_outs(step->linalg); i++) {
 		const KBuffer *out = step->outs[i];
 		check_matrix(v, out, step->linalg == LINALG_SVD && i == 1 ? 1 : 2);
-		if (out && (out == in || out->kind == BUFFER_INPUT || out->kind == BUFFER_TABLE))
+		if (out && ((out == in && !linalg_is_definite(step->linalg)) || out->kind == BUFFER_INPUT ||
+					   out->kind == BUFFER_TABLE))
 			fail(v, "overwrites what it must not");
 		for (size_t l = 0; out && l < v->loops.count; l++)
 			if (v->loops.at[l]->mode != LOOP_SEQUENTIAL && !out->scope)

@@ -518,7 +518,7 @@ KExpr *expr_only_load(KExpr *x)
 
 void step_each_load(Kernel *k, KStep *step, ExprVisit *visit, void *context)
 {
-	KExpr *own[] = {step->value, step->key, step->limit};
+	KExpr *own[] = {step->value, step->key, step->limit, step->minuend};
 	for (size_t i = 0; i < sizeof own / sizeof *own; i++)
 		if (own[i])
 			expr_each_load(k, own[i], visit, context);

@@ -205,6 +205,8 @@ static void emit_member(Emitter *e, Member *m, LLVMValueRef position, uint32_t p
 	} else if (step->kind == STEP_REDUCE) {
 		LLVMValueRef v = emit_reduction(e, step);
 		memo_forget(e);
+		if (step->minuend)
+			v = LLVMBuildFSub(e->builder, emit_expr(e, step->minuend), v, "");
 		sink_put(e, &m->sink, v, reduce_type(step), result_range(e, step));
 	} else {
 		LLVMValueRef v = !is_integer_store(step->store)   ? emit_expr(e, step->value)

@@ -189,7 +189,7 @@ static void emit_product(Emitter *e, const Product *p, uint32_t at, Operand *to,
 		e->index_values[index->id] = NULL;
 		return;
 	}
-	if (is_square_of_one(p, left, right)) {
+	if (!step->minuend && is_square_of_one(p, left, right)) {
 		LLVMValueRef own[] = {e->frame, operand_pointer(e, to), const_int(i64, to->along_free),
 			operand_pointer(e, left), const_int(i64, left->along_free), const_int(i64, left->along_other),
 			emit_trip_count(e, p->row), emit_depth(e, step)};
@@ -199,16 +199,31 @@ static void emit_product(Emitter *e, const Product *p, uint32_t at, Operand *to,
 	LLVMValueRef args[] = {e->frame, operand_pointer(e, to), const_int(i64, to->along_free), operand_pointer(e, left),
 		const_int(i64, left->along_free), const_int(i64, left->along_other), operand_pointer(e, right),
 		const_int(i64, right->along_other), const_int(i64, right->along_free), emit_trip_count(e, p->row),
-		emit_trip_count(e, p->column), emit_depth(e, step)};
+		emit_trip_count(e, p->column), emit_depth(e, step), const_int(i64, step->minuend != NULL)};
 	emit_runtime_call(e, "cmprt_gemm_f32", args);
+}
+
+/* What it is taken off from, if anything, is what lies where it goes. */
+static bool is_in_place(const KStep *step)
+{
+	const KExpr *from = step->minuend;
+	if (!from)
+		return true;
+	bool is_same = from->op == OP_LOAD && from->buffer == step->dst && store_equal(from->store, step->store);
+	for (uint32_t i = 0; is_same && i < step->dst->rank; i++) {
+		int64_t difference;
+		is_same = kexpr_difference(from->subs[i], step->dst_subs[i], &difference) && difference == 0;
+	}
+	return is_same;
 }
 
 bool emit_contraction(Emitter *e, KStep *step)
 {
 	Product p;
 	Operand to, left, right;
-	if (!find_product(step, &p) || !operand_of(e, step->dst, step->dst_subs, p.row, &p.column, 1, &to) ||
-		to.along_other != 1 || !operand_of(e, p.a->buffer, p.a->subs, p.row, step->over, step->over_count, &left) ||
+	if (!is_in_place(step) || !find_product(step, &p) ||
+		!operand_of(e, step->dst, step->dst_subs, p.row, &p.column, 1, &to) || to.along_other != 1 ||
+		!operand_of(e, p.a->buffer, p.a->subs, p.row, step->over, step->over_count, &left) ||
 		!operand_of(e, p.b->buffer, p.b->subs, p.column, step->over, step->over_count, &right))
 		return false;
 	emit_product(e, &p, 0, &to, &left, &right);

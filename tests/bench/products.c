@@ -64,7 +64,7 @@ static void run_own(const Shape *shape, const Matrices *in)
 		cmprt_syrk_f32(&frame, in->c, shape->columns, in->x, 1, shape->rows, shape->rows, shape->depth);
 	else
 		cmprt_gemm_f32(&frame, in->c, shape->columns, in->x, shape->depth, 1, in->w, 1, shape->depth, shape->rows,
-			shape->columns, shape->depth);
+			shape->columns, shape->depth, 0);
 }
 
 static double seconds_of(clockid_t clock)

@@ -6,7 +6,7 @@ CHECK:       fdiv <32 x float> %{{.*}}, <float 1.600000e+01, float 1.600000e+01,
 CHECK-NEXT:  fmul <32 x float> <float 2.000000e+00, float 2.000000e+00,{{.*}}>,
 CHECK:       [[DEAD:%.*]] = fcmp oeq <32 x float> %{{.*}}, zeroinitializer
 CHECK-NEXT:  zext <32 x i1> [[DEAD]] to <32 x i8>
-CHECK:       call void @cmprt_inverse_factor(ptr %frame, ptr %A, ptr %factor, i64 256, i64 1, i64 0)
+CHECK:       call void @cmprt_inverse_factor(ptr %frame, ptr %factor, ptr %factor, i64 256, i64 1, i64 0)
 CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_3.rows0, i64 0, i64 64, i64 0)
 
 1% of the mean of the diagonal, where i == j
@@ -19,9 +19,8 @@ two turns of 128 columns: rows, then one product for the columns beyond, as many
 
 CHECK:       icmp slt i64 %{{loop.*}}, 2
 CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_3.rows1, i64 0, i64 64, i64 0)
-CHECK:       call void @cmprt_gemm_f32({{.*}}, i64 64, i64 %trips, i64 %trips{{[0-9]+}})
+CHECK:       call void @cmprt_gemm_f32({{.*}}, i64 64, i64 %trips, i64 %trips{{[0-9]+}}, i64 1)
 CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_3.rows2, i64 0, i64 64, i64 0)
-CHECK:       call void @cmprt_parallel(ptr %{{.*}}, ptr @kernel_3.rows3, i64 0, i64 64, i64 0)
 CHECK-NEXT:  ret void
 
 w := if dead then 0 else w, and the first grids
@@ -42,14 +41,7 @@ CHECK:       {{^}}rest
 CHECK:       fmul float
 CHECK-NEXT:  fsub float
 
-the columns beyond
-
-CHECK-LABEL: define internal void @kernel_3.rows2(
-CHECK:       fsub <32 x float>
-CHECK:       {{^}}rest
-CHECK:       fsub float
-
 34 bytes a block: the scale, the codes
 
-CHECK-LABEL: define internal void @kernel_3.rows3(
+CHECK-LABEL: define internal void @kernel_3.rows2(
 CHECK:       fptrunc

@@ -14,6 +14,4 @@ CHECK:       vsubps {{.*}}%ymm
 CHECK-NOT:   call
 CHECK:       {{^}}kernel_3.rows2:
 CHECK-NOT:   call
-CHECK:       {{^}}kernel_3.rows3:
-CHECK-NOT:   call
 CHECK:       Lfunc_end
