@@ -121,11 +121,48 @@ int64_t calibration_reads(const Run *run)
 	return bytes;
 }
 
-static bool run_jobs(Run *run, const CmprtCall *call, CmprtError *error)
+static bool is_job_of(const CmprtJob *job, int64_t tensor)
 {
-	for (int64_t i = 0; i < call->job_count; i++)
-		if (!journal_flush(run, error) || !whole_task(run, call->jobs[i], true, error))
+	return job->port_in_count > 0 && !job->ports_in->value && job->ports_in->tensor == tensor;
+}
+
+static bool run_job(Run *run, int64_t number, CmprtError *error)
+{
+	if (run->tasks[number].is_streamed)
+		return stream_tasks(run, number, number + 1, true, error);
+	return whole_task(run, number, true, error);
+}
+
+/* Of these tensors; of those that are done too, for what the net reads of them. */
+static bool run_jobs(Run *run, const int64_t *tensors, int64_t count, CmprtError *error)
+{
+	for (int64_t i = 0; i < count; i++)
+		for (int64_t job = 0; job < run->program->job_count; job++)
+			if (is_job_of(&run->program->jobs[job], tensors[i]) &&
+				!(journal_flush(run, error) && run_job(run, job, error)))
+				return false;
+	return true;
+}
+
+static bool are_done(const Run *run, const int64_t *tensors, int64_t count)
+{
+	for (int64_t i = 0; i < count; i++)
+		for (int64_t job = 0; job < run->program->job_count; job++) {
+			const Task *task = &run->tasks[job];
+			for (int64_t s = 0; is_job_of(task->job, tensors[i]) && s < task->segment_count; s++)
+				if (!run->done[task->segment_first + s])
+					return false;
+		}
+	return true;
+}
+
+bool calibration_is_done(const Run *run, const CmprtNet *net, int64_t calls)
+{
+	for (int64_t i = 0; i < calls; i++) {
+		const CmprtCall *call = &net->calls[i];
+		if (!are_done(run, call->made, call->made_count) || !are_done(run, call->asked, call->asked_count))
 			return false;
+	}
 	return true;
 }
 
@@ -137,27 +174,19 @@ static bool leaves_states(const CmprtNet *net, const CmprtCall *call)
 	return is_left;
 }
 
-static bool are_jobs_done(const Run *run, const CmprtNet *net)
-{
-	for (int64_t i = 0; i < net->call_count; i++)
-		for (int64_t k = 0; k < net->calls[i].job_count; k++)
-			if (!run->done[run->tasks[net->calls[i].jobs[k]].segment_first])
-				return false;
-	return true;
-}
-
 static bool run_net(Run *run, int64_t number, CmprtError *error)
 {
 	Forward *forward = &run->forwards[number];
 	const CmprtNet *net = forward->net;
-	if (are_jobs_done(run, net))
+	if (calibration_is_done(run, net, net->call_count))
 		return true;
 	forward->arena = run->arena;
 	int64_t first = states_open(forward, error) ? states_resume(forward, number, error) : -1;
 	progress_net(run, first * forward->samples.count, net->call_count * forward->samples.count);
 	for (int64_t i = first; i >= 0 && i < net->call_count; i++) {
 		const CmprtCall *call = &net->calls[i];
-		if (!forward_call(forward, call, error) || !run_jobs(run, call, error))
+		if (!run_jobs(run, call->made, call->made_count, error) || !forward_call(forward, call, error) ||
+			!run_jobs(run, call->asked, call->asked_count, error))
 			return false;
 		if (leaves_states(net, call) && !(journal_flush(run, error) && states_mark(forward, number, i, error)))
 			return false;

@@ -79,7 +79,7 @@ static int64_t clamp(int64_t value, int64_t least, int64_t most)
 /* Rows that `bytes` hold, at least one, at most a segment. */
 static int64_t rows_in(const Task *task, int64_t bytes)
 {
-	int64_t row = task->row_in + (task->job->kernel ? task->row_out : 0);
+	int64_t row = task->row_in + (task->job->kernel ? task->row_out + task->row_values : 0);
 	return clamp(row ? bytes / row : task->segment_rows, 1, task->segment_rows);
 }
 

@@ -56,7 +56,7 @@ static bool run_tasks(Run *run, CmprtError *error)
 	for (int64_t first = 0, end; first < count; first = end) {
 		for (end = first; end < count && run->tasks[end].is_streamed;)
 			end++;
-		if (end > first && !stream_tasks(run, first, end, error))
+		if (end > first && !stream_tasks(run, first, end, false, error))
 			return false;
 		if (end == first && !(journal_flush(run, error) && whole_task(run, end++, false, error)))
 			return false;

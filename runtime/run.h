@@ -25,7 +25,7 @@ typedef struct Task {
 	const CmprtJob *job;
 	bool is_streamed;                     /* any panel will do: a copy, or a kernel that works row by row */
 	int64_t rows;                         /* job->rows; of a copy: its bytes */
-	int64_t row_in, row_out;              /* streamed: bytes that a row has in all tensors read, in all written */
+	int64_t row_in, row_out, row_values;  /* streamed: bytes of a row in all tensors read, all written, in Values */
 	int64_t bytes;                        /* read and written by the whole task */
 	int64_t segment_rows;                 /* the last segment may be shorter */
 	int64_t segment_first, segment_count; /* numbers of its segments in the run */
@@ -184,8 +184,8 @@ void *panel_buffers(const Task *task, char *memory, void **buffers);
 void *whole_buffers(const Task *task, char *memory, void **buffers);
 /* And for a run of it; reads its inputs and runs its kernel. params: param_count + 1 */
 bool whole_compute(Run *run, const Task *task, char *memory, void **buffers, int64_t *params, CmprtError *error);
-bool stream_tasks(Run *run, int64_t first, int64_t end, CmprtError *error);
-/* needs_values: of a task that is done too, for the Values that it leaves */
+/* needs_values: of tasks that are done too, for the Values that they leave */
+bool stream_tasks(Run *run, int64_t first, int64_t end, bool needs_values, CmprtError *error);
 bool whole_task(Run *run, int64_t number, bool needs_values, CmprtError *error);
 /* Reads rows [begin, begin + count) of an input port and treats what is not finite as the options say. */
 bool panel_read(Run *run, const Task *task, int64_t port, void *to, int64_t begin, int64_t count, CmprtError *error);
@@ -211,6 +211,8 @@ bool resolve_selects(Run *run, CmprtError *error);
 bool calibration_open(Run *run, CmprtError *error); /* reads the samples; after inputs_open and extents_open */
 bool calibrate(Run *run, CmprtError *error);
 void calibration_close(Run *run);
+/* Are all jobs of the net's first calls in the journal? */
+bool calibration_is_done(const Run *run, const CmprtNet *net, int64_t calls);
 CalibrationBytes calibration_bytes(Run *run, int64_t threads, bool is_spilled); /* of nets so run, from here on */
 uint64_t calibration_sum(const Run *run);                                       /* of what they read */
 int64_t calibration_count(const Run *run);  /* how many of run->forwards there are */

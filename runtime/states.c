@@ -274,17 +274,6 @@ static bool load_states(Forward *forward, CmprtError *error)
 	return true;
 }
 
-/* A mark is no better than the journal, which may have lost what jobs wrote. */
-static bool are_jobs_done(const Forward *forward, int64_t calls)
-{
-	const Run *run = forward->run;
-	for (int64_t i = 0; i < calls; i++)
-		for (int64_t k = 0; k < forward->net->calls[i].job_count; k++)
-			if (!run->done[run->tasks[forward->net->calls[i].jobs[k]].segment_first])
-				return false;
-	return true;
-}
-
 int64_t states_resume(Forward *forward, int64_t net, CmprtError *error)
 {
 	StateFile *file = forward->file;
@@ -295,7 +284,8 @@ int64_t states_resume(Forward *forward, int64_t net, CmprtError *error)
 	for (int64_t slot = 0; slot < SLOTS && journal_resumes(forward->run->journal); slot++)
 		call[slot] = read_mark(forward, net, slot);
 	for (int64_t tried = 0, slot = call[1] > call[0]; tried < SLOTS; tried++, slot = 1 - slot) {
-		if (call[slot] == NOWHERE || !are_jobs_done(forward, call[slot] + 1))
+		/* a mark is no better than the journal, which may have lost what jobs wrote */
+		if (call[slot] == NOWHERE || !calibration_is_done(forward->run, forward->net, call[slot] + 1))
 			continue;
 		read_mark(forward, net, slot);
 		if (!load_states(forward, &damaged))

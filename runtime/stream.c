@@ -31,6 +31,7 @@ typedef struct Stream {
 	Slot *slots;                /* (threads) */
 	omp_lock_t lock;
 	bool has_failed;
+	bool needs_values;               /* of what is done too: that is run, and not written again */
 	int64_t failed_task, failed_row; /* the first failure in the order of the work is the one told */
 	CmprtError *error;
 } Stream;
@@ -106,7 +107,7 @@ static bool next_segment(Stream *stream)
 		const Task *task = &run->tasks[stream->task];
 		int64_t end = task->segment_first + task->segment_count;
 		stream->segment = stream->segment < 0 ? task->segment_first : stream->segment + 1;
-		while (stream->segment < end && run->done[stream->segment])
+		while (stream->segment < end && run->done[stream->segment] && !stream->needs_values)
 			stream->segment++;
 		if (stream->segment < end) {
 			stream->row = task_segment_begin(task, stream->segment);
@@ -143,15 +144,17 @@ static bool close_segment(Stream *stream, const Task *task, Slot *slot, CmprtErr
 		record.error[1] += slot->errors[2 * row + 1];
 	}
 	slot->segment = -1;
-	return journal_add(stream->run, record, error);
+	return stream->run->done[record.segment] || journal_add(stream->run, record, error);
 }
 
 static bool finish_panel(Stream *stream, const Panel *panel, uint64_t sum, CmprtError *error)
 {
 	panel->slot->sum += sum;
-	progress_add(stream->run, panel->task, panel->count * (panel->task->row_in + panel->task->row_out));
-	stream->run->bytes_read += panel->count * panel->task->row_in;
-	stream->run->bytes_written += panel->count * panel->task->row_out;
+	if (!stream->run->done[panel->slot->segment]) {
+		progress_add(stream->run, panel->task, panel->count * (panel->task->row_in + panel->task->row_out));
+		stream->run->bytes_read += panel->count * panel->task->row_in;
+		stream->run->bytes_written += panel->count * panel->task->row_out;
+	}
 	return --panel->slot->left > 0 || close_segment(stream, panel->task, panel->slot, error);
 }
 
@@ -213,10 +216,16 @@ static bool run_panel(Worker *worker, const Panel *panel, uint64_t *sum, CmprtEr
 		CmprtFrame frame = {worker->buffers, worker->params, worker->scratch, NULL};
 		job->kernel(&frame, 0, panel->count);
 	}
-	for (int64_t i = 0; i < job->port_out_count; i++)
-		if (task_is_tensor(task, i) && !panel_write(worker->run, task, i, worker->buffers[job->port_in_count + i],
-										   panel->begin, panel->count, sum, error))
+	for (int64_t i = 0; i < job->port_out_count; i++) {
+		const CmprtPort *port = &job->ports_out[i];
+		const void *from = worker->buffers[job->port_in_count + i];
+		if (port->value > 0)
+			memcpy(worker->run->values[port->value - 1] + port->offset + panel->begin * port->row_bytes, from,
+				(size_t)(panel->count * port->row_bytes));
+		if (task_is_tensor(task, i) && !worker->run->done[panel->slot->segment] &&
+			!panel_write(worker->run, task, i, from, panel->begin, panel->count, sum, error))
 			return false;
+	}
 	return true;
 }
 
@@ -248,7 +257,7 @@ static void widest(const Run *run, int64_t *buffers, int64_t *params)
 	}
 }
 
-bool stream_tasks(Run *run, int64_t first, int64_t end, CmprtError *error)
+bool stream_tasks(Run *run, int64_t first, int64_t end, bool needs_values, CmprtError *error)
 {
 	const Schedule *schedule = &run->schedule;
 	int64_t threads = schedule->threads, buffer_count, param_count;
@@ -266,7 +275,13 @@ bool stream_tasks(Run *run, int64_t first, int64_t end, CmprtError *error)
 			.buffers = buffers + i * buffer_count,
 			.params = params + i * param_count};
 	}
-	Stream stream = {.run = run, .task = first, .end_task = end, .segment = -1, .slots = slots, .error = error};
+	Stream stream = {.run = run,
+		.task = first,
+		.end_task = end,
+		.segment = -1,
+		.slots = slots,
+		.needs_values = needs_values,
+		.error = error};
 	if (is_ready) {
 		omp_init_lock(&stream.lock);
 #pragma omp parallel num_threads((int)threads)

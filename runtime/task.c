@@ -85,8 +85,8 @@ void task_panel_params(const Run *run, const Task *task, int64_t begin, int64_t 
 static bool check_value(const CmprtProgram *program, const CmprtJob *job, const CmprtPort *port, CmprtError *error)
 {
 	int64_t bytes = port->value <= program->value_count ? program->values[port->value - 1].bytes : 0;
-	if (!job->whole || port->offset < 0 || port->row_bytes < 0 || port->rows != 1 ||
-		port->row_bytes > bytes - port->offset)
+	if (port->offset < 0 || port->row_bytes < 0 || port->rows != (job->whole ? 1 : job->rows) ||
+		(port->row_bytes > 0 && port->rows > (bytes - port->offset) / port->row_bytes))
 		return error_bad_table(error, job->label, "a port beyond its array");
 	return true;
 }
@@ -208,8 +208,9 @@ static void build_task(Task *task, const CmprtJob *job, bool has_keys)
 		task->bytes += job->ports_in[i].value ? 0 : job->ports_in[i].rows * job->ports_in[i].row_bytes;
 	}
 	for (int64_t i = 0; i < job->port_out_count; i++) {
+		int64_t *row = job->ports_out[i].value > 0 ? &task->row_values : &task->row_out;
 		if (task_is_panel(task, i))
-			task->row_out += task_row_bytes(task, &job->ports_out[i]);
+			*row += task_row_bytes(task, &job->ports_out[i]);
 		if (task_is_tensor(task, i))
 			task->bytes += job->ports_out[i].rows * job->ports_out[i].row_bytes;
 	}

@@ -359,7 +359,7 @@ static bool write_result(Elab *el, const Chain *chain, Entity *subject, KExpr *r
 		vec_push(el->c->arena, el->out, step);
 		return true;
 	}
-	if (subject->factors && (chain->values_only || chain->wants_error))
+	if (subject->factors && (chain->values_only || chain->wants_values || chain->wants_error))
 		subject->view = factors_product(el, subject->factors);
 	if (chain->values_only) {
 		KBuffer *to = matrix(el, BUFFER_OUTPUT, "out", store_of_type(T_F32), rows, cols);

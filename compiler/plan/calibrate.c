@@ -3,97 +3,68 @@
  * calibrate.c: the network in between the passes. For every part with a weight whose
  * input(w) a pass asks for: a call that leaves the rows that meet such weights, the
  * kernels that fold these into statistics, shared where rows and equations are the
- * same, the jobs that read them, and a call with their new weights for later parts.
+ * same, the jobs that read them, and a call with their new weights for later parts;
+ * before that call the jobs of its other tensors that passes change.
  * On entry the tensors' kernels are built.
  */
 #include "net.h"
 
 #include <string.h>
 
-/* A tensor and what it is in the net. */
-typedef struct Asker {
+/* A tensor whose new weights the net reads, or whose input is asked for. */
+typedef struct Changed {
 	PlanTensor *tensor;
-	NetWeight *weight;
-	NetMember *member; /* of it */
-	size_t instance;
-} Asker;
+	NetReader reader;
+	size_t part; /* in which its jobs are run */
+	bool asks;   /* for its input in that part */
+} Changed;
+
+/* A Value that is of use while a part is run, or several. In the order of the parts. */
+typedef struct Wish {
+	size_t part;
+	bool is_of_several;
+	int64_t bytes, number;
+} Wish;
 
 typedef struct Calibration {
 	Plan *plan;
 	Net *net;
-	VEC(Asker) askers;
-	int64_t first_value;            /* number of the first Value that is ours */
-	VEC(int64_t) bytes;             /* of our Values: parts use them in turn */
-	size_t taken;                   /* of them, by the part in hand */
+	VEC(Changed) changed;
+	VEC(Wish) wishes;               /* number i + 1 stands for the Value until number_values */
 	const ScheduleOptions *options; /* NULL: kernels stay flat */
 } Calibration;
 
 /* ---- where the weights are read ---- */
 
-/* Does a line other than its own read it? */
-static bool lines_read(const Node *body, uint32_t first, uint32_t end, const NetWeight *weight)
+static void find_changed(Calibration *work)
 {
-	for (uint32_t i = first; i < end; i++)
-		if (body->kids[i] != weight->line && body->kids[i]->kind != N_LAYER &&
-			node_mentions(body->kids[i], node_array(weight->line->kids[0])->name))
-			return true;
-	return false;
-}
-
-static bool instance_reads(const Net *net, const NetInstance *instance, const NetWeight *weight)
-{
-	if (!instance->layer)
-		return weight->layer < 0 && lines_read(net->node->kids[0], instance->first, instance->end, weight);
-	const Node *body = instance->layer->kids[1];
-	bool is_own = false;
-	for (uint32_t i = 0; i < body->kid_count; i++)
-		is_own |= body->kids[i] == weight->line;
-	return (weight->layer < 0 || (is_own && weight->layer == instance->number)) &&
-		   lines_read(body, 0, body->kid_count, weight);
-}
-
-static bool find_asker(Calibration *work, PlanTensor *tensor)
-{
-	Plan *plan = work->plan;
-	Asker asker = {.tensor = tensor};
-	size_t count = 0;
-	for (size_t i = 0; i < work->net->weights.count && !asker.weight; i++)
-		for (size_t m = 0; m < work->net->weights.at[i].members.count && !asker.weight; m++)
-			if (member_is_of(&work->net->weights.at[i].members.at[m], tensor->file)) {
-				asker.weight = &work->net->weights.at[i];
-				asker.member = &asker.weight->members.at[m];
-			}
-	for (size_t i = 0; i < work->net->instances.count && asker.weight; i++)
-		if (instance_reads(work->net, &work->net->instances.at[i], asker.weight)) {
-			asker.instance = i;
-			count++;
-		}
-	if (count == 1) {
-		asker.weight->is_transposed = tensor->is_transposed;
-		vec_push(plan->c->arena, &work->askers, asker);
-		return true;
+	for (size_t i = 0; i < work->plan->tensors.count; i++) {
+		PlanTensor *tensor = &work->plan->tensors.at[i];
+		Changed changed = {.tensor = tensor, .asks = tensor_asks_input(tensor)};
+		if (!changed.asks && !tensor->is_seen)
+			continue;
+		NetReader *reader = &changed.reader;
+		*reader = net_reader(work->net, tensor->file);
+		changed.part = !changed.asks ? reader->first : reader->products ? reader->product : reader->last;
+		reader->weight->is_transposed = tensor->is_transposed;
+		vec_push(work->plan->c->arena, &work->changed, changed);
 	}
-	diag_error(plan->c, tensor->links.at[0].statement->loc,
-		count ? "several parts of net %s read \"%s\": which rows are its input is not clear"
-			  : "net %s does not read \"%s\": nothing is known of its input",
-		work->net->node->name, tensor->file->name);
-	return false;
 }
 
 /* What comes after a part reads a stack all new or all as it was. */
 static bool check_stacks(const Calibration *work)
 {
-	for (size_t i = 0; i < work->askers.count; i++) {
-		const NetWeight *weight = work->askers.at[i].weight;
+	for (size_t i = 0; i < work->changed.count; i++) {
+		const NetWeight *weight = work->changed.at[i].reader.weight;
 		size_t count = 0;
-		for (size_t k = 0; k < work->askers.count; k++)
-			count += work->askers.at[k].weight == weight;
+		for (size_t k = 0; k < work->changed.count; k++)
+			count += work->changed.at[k].reader.weight == weight;
 		if (count == weight->members.count)
 			continue;
-		const PlanTensor *tensor = work->askers.at[i].tensor;
+		const PlanTensor *tensor = work->changed.at[i].tensor;
 		diag_error(work->plan->c, tensor->links.at[0].statement->loc,
-			"\"%s\" is one of %zu tensors that net %s reads as one, and input(..) is asked of %zu of them",
-			tensor->file->name, weight->members.count, work->net->node->name, count);
+			"\"%s\" is one of %zu tensors that net %s reads as one, and passes change %zu of them", tensor->file->name,
+			weight->members.count, work->net->node->name, count);
 		diag_help(work->plan->c, "select all of them, or none");
 		return false;
 	}
@@ -102,13 +73,26 @@ static bool check_stacks(const Calibration *work)
 
 /* ---- Values ---- */
 
-static int64_t take_value(Calibration *work, int64_t bytes)
+static int64_t wish_value(Calibration *work, size_t part, bool is_of_several, int64_t bytes)
 {
-	if (work->taken == work->bytes.count)
-		vec_push(work->plan->c->arena, &work->bytes, 0);
-	int64_t *known = &work->bytes.at[work->taken++];
-	*known = bytes > *known ? bytes : *known;
-	return work->first_value + (int64_t)work->taken - 1;
+	vec_push(work->plan->c->arena, &work->wishes, ((Wish){part, is_of_several, bytes, 0}));
+	return (int64_t)work->wishes.count;
+}
+
+static int64_t matrix_bytes(const PlanTensor *tensor)
+{
+	return tensor->stack * tensor->rows * tensor->cols * (int64_t)sizeof(float);
+}
+
+/* From here on the weight is what jobs make of it. */
+static void make_new(Calibration *work, Changed *changed)
+{
+	const NetReader *reader = &changed->reader;
+	if (work->plan->is_one_shot)
+		return;
+	changed->tensor->values = reader->member->value =
+		wish_value(work, changed->part, reader->last > changed->part, matrix_bytes(changed->tensor));
+	reader->weight->made_in = changed->part;
 }
 
 static int64_t statistic_bytes(const Statistic *statistic)
@@ -117,6 +101,64 @@ static int64_t statistic_bytes(const Statistic *statistic)
 	for (uint32_t i = 0; i < statistic->rank; i++)
 		bytes *= statistic->shape[i];
 	return bytes;
+}
+
+/* The largest of the part's wishes, from number `from` on, that have no number yet; NULL: all have. */
+static Wish *largest_wish(Calibration *work, size_t part, size_t from)
+{
+	Wish *largest = NULL;
+	for (size_t i = from; i < work->wishes.count && work->wishes.at[i].part <= part; i++) {
+		Wish *wish = &work->wishes.at[i];
+		if (!wish->number && !wish->is_of_several && (!largest || wish->bytes > largest->bytes))
+			largest = wish;
+	}
+	return largest;
+}
+
+/* Parts use the Values in turn, the largest of one where the largest of another was. */
+static void number_wishes(Calibration *work)
+{
+	Plan *plan = work->plan;
+	ValueVec others = {0};
+	plan_values_before(plan, &others);
+	int64_t first = (int64_t)others.count + 1;
+	for (size_t part = 0, from = 0; part <= plan->last_part; part++) {
+		size_t taken = 0;
+		while (from < work->wishes.count && work->wishes.at[from].part < part)
+			from++;
+		for (Wish *wish; (wish = largest_wish(work, part, from)) != NULL; taken++) {
+			if (taken == plan->input_values.count)
+				vec_push(plan->c->arena, &plan->input_values, 0);
+			int64_t *bytes = &plan->input_values.at[taken];
+			*bytes = wish->bytes > *bytes ? wish->bytes : *bytes;
+			wish->number = first + (int64_t)taken;
+		}
+	}
+	for (size_t i = 0; i < work->wishes.count; i++)
+		if (work->wishes.at[i].is_of_several) {
+			vec_push(plan->c->arena, &plan->input_values, work->wishes.at[i].bytes);
+			work->wishes.at[i].number = first + (int64_t)plan->input_values.count - 1;
+		}
+}
+
+static void number_value(const Calibration *work, int64_t *value)
+{
+	*value = *value ? work->wishes.at[*value - 1].number : 0;
+}
+
+static void number_values(Calibration *work)
+{
+	number_wishes(work);
+	for (size_t i = 0; i < work->changed.count; i++) {
+		PlanTensor *tensor = work->changed.at[i].tensor;
+		number_value(work, &tensor->values);
+		number_value(work, &work->changed.at[i].reader.member->value);
+		for (size_t k = 0; k < tensor->statistics.count; k++)
+			number_value(work, &tensor->statistics.at[k]);
+	}
+	for (size_t i = 0; i < work->net->calls.count; i++)
+		for (size_t k = 0; k < work->net->calls.at[i].statistics.count; k++)
+			number_value(work, &work->net->calls.at[i].statistics.at[k].value);
 }
 
 /* ---- kernels of statistics ---- */
@@ -164,7 +206,7 @@ static int64_t find_statistic(Calibration *work, NetCall *call, size_t rows, con
 	for (size_t i = 0; i < call->statistics.count; i++)
 		if (call->statistics.at[i].rows == rows && call->statistics.at[i].kernel == kernel)
 			return call->statistics.at[i].value;
-	NetStatistic made = {rows, kernel, *own, take_value(work, statistic_bytes(own))};
+	NetStatistic made = {rows, kernel, *own, wish_value(work, call->instance, false, statistic_bytes(own))};
 	vec_push(work->plan->c->arena, &call->statistics, made);
 	return made.value;
 }
@@ -194,67 +236,89 @@ static bool take_kernels(Calibration *work, size_t first)
 	return true;
 }
 
+/* Matrix by matrix, what of the part's weights it is asked. */
+static void add_asks(const Calibration *work, const Changed *changed, NetAskVec *asks)
+{
+	const NetWeight *weight = changed->reader.weight;
+	int64_t member = weight->is_stack ? changed->reader.member - weight->members.at : -1;
+	for (int64_t i = 0; i < changed->tensor->stack; i++)
+		vec_push(work->plan->c->arena, asks,
+			((NetAsk){node_array(weight->line->kids[0])->name, !weight->is_transposed,
+				changed->tensor->stack > 1 ? i : member}));
+}
+
 /* The call in front of the part's jobs. is_handed_on: later parts are to read what the original weights make. */
-static bool ask_part(Calibration *work, size_t instance, bool is_handed_on)
+static bool ask_part(Calibration *work, size_t part, bool is_handed_on)
 {
 	Net *net = work->net;
-	Arena *arena = work->plan->c->arena;
 	NetAskVec asks = {0};
-	for (size_t i = 0; i < work->askers.count; i++)
-		if (work->askers.at[i].instance == instance) {
-			const NetWeight *weight = work->askers.at[i].weight;
-			int64_t member = weight->is_stack ? work->askers.at[i].member - weight->members.at : -1;
-			vec_push(arena, &asks, ((NetAsk){node_array(weight->line->kids[0])->name, !weight->is_transposed, member}));
-		}
-	if (!net_ask(net, instance, &asks, is_handed_on, work->options))
+	for (size_t i = 0; i < work->changed.count; i++)
+		if (work->changed.at[i].asks && work->changed.at[i].part == part)
+			add_asks(work, &work->changed.at[i], &asks);
+	if (!asks.count)
+		return true;
+	if (!net_ask(net, part, &asks, is_handed_on, work->options))
 		return false;
 	NetCall *call = &net->calls.at[net->calls.count - 1];
 	const NetKernel *built = &net->kernels.at[call->kernel].built;
-	work->taken = 0;
-	for (size_t i = 0, ask = 0; i < work->askers.count; i++) {
-		Asker *asker = &work->askers.at[i];
-		if (asker->instance != instance)
+	for (size_t i = 0, ask = 0; i < work->changed.count; i++) {
+		Changed *changed = &work->changed.at[i];
+		if (!changed->asks || changed->part != part)
 			continue;
-		if (!add_statistics(work, call, asker->tensor, built->asked.at[ask++]))
-			return false;
-		if (!work->plan->is_one_shot)
-			asker->tensor->values = asker->member->value =
-				take_value(work, asker->tensor->rows * asker->tensor->cols * (int64_t)sizeof(float));
-		vec_push(arena, &call->jobs, asker->tensor - work->plan->tensors.at);
+		for (int64_t k = 0; k < changed->tensor->stack; k++)
+			if (!add_statistics(work, call, changed->tensor, built->asked.at[ask++]))
+				return false;
+		vec_push(work->plan->c->arena, &call->asked, changed->tensor - work->plan->tensors.at);
 	}
+	return true;
+}
+
+/* Jobs whose results the call reads, beside those that asked for their input just before it. */
+static void add_made(Calibration *work, NetCall *call)
+{
+	const NetArrayVec *inputs = &work->net->kernels.at[call->kernel].built.inputs;
+	for (size_t i = 0; i < inputs->count; i++) {
+		const NetWeight *weight = net_call_weight(work->net, call, i);
+		for (size_t k = 0; weight && k < work->changed.count; k++) {
+			const Changed *changed = &work->changed.at[k];
+			bool is_own = changed->part == call->instance;
+			if (changed->reader.weight == weight && changed->tensor->values &&
+				(is_own ? call->is_behind && !changed->asks : changed->part < call->instance))
+				vec_push(work->plan->c->arena, &call->made, changed->tensor - work->plan->tensors.at);
+		}
+	}
+}
+
+static bool calibrate_part(Calibration *work, size_t part)
+{
+	bool is_last = part == work->plan->last_part;
+	size_t first = work->net->calls.count;
+	if (!ask_part(work, part, work->plan->is_one_shot && !is_last))
+		return false;
+	bool is_handed_on = work->plan->is_one_shot && work->net->calls.count > first;
+	for (size_t i = 0; i < work->changed.count; i++)
+		if (work->changed.at[i].part == part)
+			make_new(work, &work->changed.at[i]);
+	if (!is_last && !is_handed_on && !net_hand_on(work->net, part, NULL, work->options))
+		return false;
+	for (size_t i = first; i < work->net->calls.count; i++)
+		add_made(work, &work->net->calls.at[i]);
 	return true;
 }
 
 bool plan_calibration(Plan *plan)
 {
 	const ScheduleOptions options = {plan->options->lanes ? plan->options->lanes : 8};
-	Calibration work = {
-		.plan = plan, .net = plan->net, .first_value = 1, .options = plan->options->checks_only ? NULL : &options};
-	ValueVec others = {0};
-	size_t last = 0;
+	Calibration work = {.plan = plan, .net = plan->net, .options = plan->options->checks_only ? NULL : &options};
 	if (!plan->net)
 		return true;
-	plan_values_before(plan, &others);
-	work.first_value += (int64_t)others.count;
-	for (size_t i = 0; i < plan->tensors.count; i++)
-		if (tensor_asks_input(&plan->tensors.at[i]) && !find_asker(&work, &plan->tensors.at[i]))
-			return false;
+	find_changed(&work);
 	if (!check_stacks(&work))
 		return false;
-	for (size_t i = 0; i < work.askers.count; i++)
-		last = work.askers.at[i].instance > last ? work.askers.at[i].instance : last;
-	for (size_t i = 0; i <= last; i++) {
-		bool is_asked = false;
-		for (size_t a = 0; a < work.askers.count; a++)
-			is_asked |= work.askers.at[a].instance == i;
-		bool is_once = is_asked && plan->is_one_shot;
-		if (is_asked && !ask_part(&work, i, is_once && i < last))
+	for (size_t i = 0; i <= plan->last_part; i++)
+		if (!calibrate_part(&work, i))
 			return false;
-		if (i < last && !is_once && !net_hand_on(plan->net, i, NULL, work.options))
-			return false;
-	}
-	for (size_t i = 0; i < work.bytes.count; i++)
-		vec_push(plan->c->arena, &plan->input_values, work.bytes.at[i]);
+	number_values(&work);
 	return take_kernels(&work, 0);
 }
 
@@ -264,22 +328,12 @@ void calibration_values(const Plan *plan, ValueVec *to)
 		vec_push(plan->c->arena, to, ((CmprtValue){"of the net", plan->input_values.at[i]}));
 }
 
-/* Calls name tensors: their jobs are found by what they read. */
 void calibration_tables(Plan *plan, CmprtProgram *program)
 {
 	if (!plan->net)
 		return;
 	CmprtNet *net = arena_new_of(plan->c->arena, CmprtNet);
 	NameVec kernel_names = {0};
-	for (size_t i = 0; i < plan->net->calls.count; i++) {
-		NetCall *call = &plan->net->calls.at[i];
-		for (size_t k = 0; k < call->jobs.count; k++)
-			for (int64_t j = 0; j < program->job_count; j++)
-				if (program->jobs[j].port_in_count && program->jobs[j].ports_in[0].tensor == call->jobs.at[k]) {
-					call->jobs.at[k] = j;
-					break;
-				}
-	}
 	*net = net_tables(plan->net, plan->data, NULL);
 	net->tokens = plan->input_rows;
 	net_kernel_names(plan->net, &kernel_names);

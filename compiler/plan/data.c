@@ -2,7 +2,8 @@
  *
  * data.c: what passes that ask for input(w) need before their kernels are built: the
  * data set that they name, opened to count its samples, and the model's net fitted to
- * the checkpoint. On entry every tensor has its links.
+ * the checkpoint; and which other tensors the net must see as they will be written. On
+ * entry every tensor has its links.
  */
 #include "net.h"
 #include "samples.h"
@@ -122,11 +123,64 @@ static bool find_data(Plan *plan, const PlanTensor *tensor, const Decl **data, c
 		*data = own;
 		*first = statement;
 	}
-	if (tensor->file->rank == 2 || tensor->is_kernel)
+	if (tensor->file->rank == 2 || tensor->is_kernel || tensor->stack > 1)
 		return true;
 	diag_error(plan->c, tensor->links.at[0].statement->loc, "\"%s\" is no matrix: input(..) of it is not supported yet",
 		tensor->file->name);
 	return false;
+}
+
+/* The part in which the input of the tensor is asked for; -1: reported. */
+static int64_t part_asked(Plan *plan, const PlanTensor *tensor)
+{
+	NetReader reader = net_reader(plan->net, tensor->file);
+	if (reader.count && reader.products < 2)
+		return (int64_t)(reader.products ? reader.product : reader.last);
+	diag_error(plan->c, tensor->links.at[0].statement->loc,
+		reader.count ? "several parts of net %s read \"%s\": which rows are its input is not clear"
+					 : "net %s does not read \"%s\": nothing is known of its input",
+		plan->net->node->name, tensor->file->name);
+	return -1;
+}
+
+static bool find_last_part(Plan *plan)
+{
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		int64_t part = tensor_asks_input(&plan->tensors.at[i]) ? part_asked(plan, &plan->tensors.at[i]) : 0;
+		if (part < 0)
+			return false;
+		plan->last_part = (size_t)part > plan->last_part ? (size_t)part : plan->last_part;
+	}
+	return true;
+}
+
+/* Parts that come after a tensor see what becomes of it, whether or not it asked for its input. */
+static bool find_seen(Plan *plan)
+{
+	for (size_t i = 0; i < plan->tensors.count && !plan->is_one_shot; i++) {
+		PlanTensor *tensor = &plan->tensors.at[i];
+		bool is_in_tuple = tensor->family != SIZE_MAX;
+		if (tensor_asks_input(tensor) || (!tensor->links.count && !is_in_tuple))
+			continue;
+		NetReader reader = net_reader(plan->net, tensor->file);
+		tensor->is_seen = reader.count && reader.first < plan->last_part;
+		if (!tensor->is_seen || !is_in_tuple)
+			continue;
+		const Statement *statement = plan->families.at[tensor->family].statement;
+		diag_error(plan->c, statement->loc,
+			"net %s cannot read what becomes of \"%s\" in a tuple, while other passes "
+			"ask for the input of what comes after it",
+			plan->net->node->name, tensor->file->name);
+		diag_help(
+			plan->c, "let it read the original throughout: data %s from \"..\" { one_shot true }", plan->data->name);
+		return false;
+	}
+	return true;
+}
+
+bool tensor_leaves_values(const Plan *plan, const PlanTensor *tensor)
+{
+	return !plan->is_one_shot && (tensor->is_seen || tensor_asks_input(tensor));
 }
 
 bool plan_data(Plan *plan)
@@ -147,5 +201,5 @@ bool plan_data(Plan *plan)
 		net ? net_fit(plan->p, net, plan->checkpoint, plan->model_path, plan->model_facts, plan->data, longest) : NULL;
 	Value one_shot = property(plan->p, data, "one_shot");
 	plan->is_one_shot = one_shot.kind == VALUE_BOOL && one_shot.is_true;
-	return plan->net != NULL;
+	return plan->net && find_last_part(plan) && find_seen(plan);
 }

@@ -78,6 +78,18 @@ static int64_t buffer_bytes(const KBuffer *buffer, int64_t rows)
 	return bytes;
 }
 
+/* Of the Value that gets what a reader sees: all of a matrix at once, or any of its rows. */
+static CmprtPort value_port(const PlanTensor *tensor, const PlanKernel *kernel, int64_t slice)
+{
+	int64_t row = tensor->cols * (int64_t)sizeof(float), matrix = tensor->rows * row;
+	CmprtPort port = {.tensor = -1, .value = tensor->values, .row_bytes = matrix, .rows = 1, .offset = slice * matrix};
+	if (!kernel->is_whole) {
+		port.row_bytes = row;
+		port.rows = tensor->stack * tensor->rows;
+	}
+	return port;
+}
+
 static int64_t output_ports(
 	const Plan *plan, const PlanTensor *tensor, const PlanKernel *kernel, int64_t slice, CmprtPort *out)
 {
@@ -94,8 +106,7 @@ static int64_t output_ports(
 		}
 		bool is_error = plan->wants_error && i + 1 == results;
 		if (tensor->values && i + 1 + plan->wants_error == results) {
-			out[count++] =
-				(CmprtPort){.tensor = -1, .value = tensor->values, .row_bytes = buffer_bytes(buffer, 1), .rows = 1};
+			out[count++] = value_port(tensor, kernel, slice);
 			continue;
 		}
 		bool is_factor = kernel->built.factors.count && !is_error;
@@ -169,7 +180,7 @@ static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, si
 			.rows = 1};
 	for (size_t i = 0; i < kernel->built.statistics.count; i++)
 		in[1 + kernel->built.inputs.count + i] = (CmprtPort){.tensor = -1,
-			.value = tensor->statistics.at[i],
+			.value = tensor->statistics.at[(size_t)slice * kernel->built.statistics.count + i],
 			.row_bytes = buffer_bytes(kernel->built.statistics.at[i].buffer, 1),
 			.rows = 1};
 	CmprtJob job = {.label = tensor->file->name,

@@ -24,6 +24,11 @@ static size_t link_count(const Plan *plan, const Wanted *wanted)
 						   : tensor->links.count;
 }
 
+static bool leaves_values(const Plan *plan, const Wanted *wanted)
+{
+	return !wanted->keys_of && !wanted->is_places && tensor_leaves_values(plan, wanted->tensor);
+}
+
 static const char *key_of(Plan *plan, const Wanted *wanted, bool is_whole)
 {
 	Text key = {.arena = plan->c->arena};
@@ -52,6 +57,8 @@ static const char *key_of(Plan *plan, const Wanted *wanted, bool is_whole)
 		text_printf(&key, "; not fused");
 	if (wanted->is_places)
 		text_printf(&key, "; places");
+	if (leaves_values(plan, wanted))
+		text_printf(&key, "; values");
 	return key.at;
 }
 
@@ -153,11 +160,10 @@ static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, boo
 		.is_turned = tensor->place.is_turned,
 		.is_unfused = wanted->is_unfused,
 		.places_only = wanted->is_places,
+		.wants_values = leaves_values(plan, wanted),
 		.wants_error = plan->wants_error};
-	if (tensor_asks_input(tensor)) {
+	if (tensor_asks_input(tensor))
 		kernel->chain.input_rows = plan->input_rows;
-		kernel->chain.wants_values = !wanted->is_places && !plan->is_one_shot;
-	}
 	kernel->is_whole = is_whole;
 }
 

@@ -27,7 +27,18 @@ typedef struct NetWeight {
 	bool is_stack; /* its first axis is that of the members */
 	bool is_transposed; /* of a member's two axes: products sum the first */
 	VEC(NetMember) members;
+	size_t made_in; /* of one whose members have values: the part that is the first to hand on what they make */
 } NetWeight;
+
+/* Which parts of a net, numbers of instances, read a tensor. */
+typedef struct NetReader {
+	NetWeight *weight; /* NULL: none is that tensor */
+	NetMember *member; /* of it */
+	size_t count;      /* of parts that read it */
+	size_t first, last;
+	size_t products; /* of them, those that do more than pick rows of it */
+	size_t product;  /* the first such */
+} NetReader;
 
 /* What the net's own lines, or those of one layer, are elaborated with. */
 typedef struct NetInstance {
@@ -61,7 +72,8 @@ typedef struct NetCall {
 	size_t instance, kernel;
 	bool is_behind; /* the jobs of its part: it reads their new weights */
 	VEC(NetStatistic) statistics;
-	VEC(int64_t) jobs;
+	VEC(int64_t) made;  /* tensors whose jobs are run before it: it reads what they make */
+	VEC(int64_t) asked; /* and behind it: they read its statistics */
 } NetCall;
 
 typedef struct Net {
@@ -109,6 +121,10 @@ const NetWeight *net_weight(const Net *net, const Node *line, int64_t layer);
 bool net_weight_is_new(const NetWeight *weight);
 bool member_is_of(const NetMember *member, const CkTensor *file);
 
+/* ---- net_readers.c ---- */
+
+NetReader net_reader(Net *net, const CkTensor *file);
+
 /* ---- net_decode.c ---- */
 
 /* A kernel for the tensor, if it is coded and none is there that does it; false: reported. */
@@ -127,6 +143,7 @@ bool net_hand_on(Net *net, size_t instance, Name result, const ScheduleOptions *
 /* One call: the rows that meet these weights; with hands_on what later instances read too. */
 bool net_ask(Net *net, size_t instance, const NetAskVec *asks, bool hands_on, const ScheduleOptions *options);
 typedef VEC(Kernel *) KernelVec;
+const NetWeight *net_call_weight(const Net *net, const NetCall *call, size_t input); /* NULL: it is another array */
 void net_kernels(const Net *net, KernelVec *to); /* each once: what the caller makes code of; not those of statistics */
 /* Of calls, of what decodes their weights, and of their statistics, in the order of the tables. */
 void net_kernel_names(const Net *net, NameVec *to);

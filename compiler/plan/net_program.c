@@ -90,6 +90,12 @@ static NameVec names_left(Net *net, size_t number, Name result)
 
 /* ---- kernels ---- */
 
+/* Does the part read what jobs have made of the weight? is_behind: those of its own too */
+static bool reads_new(const NetWeight *weight, size_t instance, bool is_behind)
+{
+	return net_weight_is_new(weight) && (is_behind || instance > weight->made_in);
+}
+
 /* NetPart.find */
 static bool find_array(void *context, const Node *line, NetArray *array)
 {
@@ -107,7 +113,7 @@ static bool find_array(void *context, const Node *line, NetArray *array)
 		weight = net_weight(net, line, -1);
 	if (!weight || !weight->file)
 		return false;
-	bool is_f32 = weight->file->form || (net->is_behind && net_weight_is_new(weight));
+	bool is_f32 = weight->file->form || reads_new(weight, net->instance, net->is_behind);
 	array->store = is_f32 ? store_of_type(T_F32) : weight->file->store;
 	array->rank = (uint32_t)weight->file->rank + weight->is_stack;
 	array->shape[0] = (int64_t)weight->members.count;
@@ -128,7 +134,7 @@ static const char *key_of(const Net *net, const NetInstance *instance, const Nam
 	text_printf(&key, "%u", instance->layer ? instance->layer->loc.begin : instance->first);
 	for (size_t i = 0; i < net->weights.count; i++) {
 		const NetWeight *weight = &net->weights.at[i];
-		bool is_new = net->is_behind && net_weight_is_new(weight);
+		bool is_new = reads_new(weight, (size_t)(instance - net->instances.at), net->is_behind);
 		if (weight->layer != instance->number && !(is_new && weight->layer < 0))
 			continue;
 		const StoredTensor *file = weight->file;
@@ -210,19 +216,25 @@ static const NetWeight *weight_of(const Net *net, const NetCall *call, const Net
 	return weight ? weight : net_weight(net, array->line, -1);
 }
 
-/* NULL: the call reads what a job made of it. */
-static const StoredTensor *member_read(const NetCall *call, const NetMember *member)
+const NetWeight *net_call_weight(const Net *net, const NetCall *call, size_t input)
 {
-	return call->is_behind && member->value ? NULL : member->file;
+	const NetArray *array = &net->kernels.at[call->kernel].built.inputs.at[input];
+	return array->source == NET_WEIGHT ? weight_of(net, call, array) : NULL;
+}
+
+/* NULL: the call reads what a job made of it. */
+static const StoredTensor *member_read(const NetCall *call, const NetWeight *weight, const NetMember *member)
+{
+	return reads_new(weight, call->instance, call->is_behind) ? NULL : member->file;
 }
 
 static bool add_decoders(Net *net, const NetCall *call, const ScheduleOptions *options)
 {
 	const NetArrayVec *inputs = &net->kernels.at[call->kernel].built.inputs;
 	for (size_t i = 0; i < inputs->count; i++) {
-		const NetWeight *weight = inputs->at[i].source == NET_WEIGHT ? weight_of(net, call, &inputs->at[i]) : NULL;
+		const NetWeight *weight = net_call_weight(net, call, i);
 		for (size_t m = 0; weight && m < weight->members.count; m++) {
-			const StoredTensor *read = member_read(call, &weight->members.at[m]);
+			const StoredTensor *read = member_read(call, weight, &weight->members.at[m]);
 			if (read && !net_add_decoder(net, read, options))
 				return false;
 		}
@@ -242,7 +254,7 @@ static bool add_call(
 			return false;
 		add_text(net, &made);
 	}
-	NetCall call = {.instance = number, .kernel = find_kernel(net, made.key), .is_behind = !asks};
+	NetCall call = {.instance = number, .kernel = find_kernel(net, made.key), .is_behind = net->is_behind};
 	if (call.kernel == net->kernels.count) {
 		if (!reads_number && !build_part(net, number, leaves, asks, options, &made))
 			return false;
@@ -417,7 +429,7 @@ static CmprtOperand make_operand(const Net *net, const NetCall *call, const NetA
 	int64_t count = (int64_t)weight->members.count;
 	CmprtPiece *pieces = arena_array(net->c->arena, CmprtPiece, count);
 	for (int64_t i = 0; i < count; i++) {
-		const StoredTensor *read = member_read(call, &weight->members.at[i]);
+		const StoredTensor *read = member_read(call, weight, &weight->members.at[i]);
 		pieces[i] = (CmprtPiece){.tensor = -1, .bytes = buffer_bytes(array->buffer, 1) / count};
 		if (!read) {
 			pieces[i].value = weight->members.at[i].value;
@@ -459,8 +471,10 @@ static CmprtCall make_call(const Net *net, const NetCall *call, StateVec *states
 		.left = left,
 		.statistic_count = (int64_t)call->statistics.count,
 		.statistics = statistics,
-		.job_count = (int64_t)call->jobs.count,
-		.jobs = call->jobs.at};
+		.made_count = (int64_t)call->made.count,
+		.made = call->made.at,
+		.asked_count = (int64_t)call->asked.count,
+		.asked = call->asked.at};
 	out.work_bytes = net_work_bytes(net, built->kernel, 1, &out.work_count);
 	return out;
 }
@@ -479,9 +493,9 @@ static void names_of_call(const Net *net, const NetCall *call, NameVec *to)
 	const NetArrayVec *inputs = &net->kernels.at[call->kernel].built.inputs;
 	vec_push(net->c->arena, to, net->kernels.at[call->kernel].built.kernel->name);
 	for (size_t i = 0; i < inputs->count; i++) {
-		const NetWeight *weight = inputs->at[i].source == NET_WEIGHT ? weight_of(net, call, &inputs->at[i]) : NULL;
+		const NetWeight *weight = net_call_weight(net, call, i);
 		for (size_t m = 0; weight && m < weight->members.count; m++) {
-			const StoredTensor *read = member_read(call, &weight->members.at[m]);
+			const StoredTensor *read = member_read(call, weight, &weight->members.at[m]);
 			if (read && net_decoder(net, read))
 				vec_push(net->c->arena, to, net_decoder(net, read)->name);
 		}

@@ -120,7 +120,8 @@ typedef struct PlanTensor {
 	size_t unfused;        /* the same, of the kernel that does not fuse its passes; that kernel itself if it has one */
 	VEC(size_t) reads;     /* numbers in plan->reads, in the order of the kernel's inputs after the tensor itself */
 	VEC(PlanShare) shares; /* in the order of kernel's selects */
-	VEC(int64_t) statistics; /* calibrate.c: numbers of Values, in the order of kernel's statistics */
+	VEC(int64_t) statistics; /* calibrate.c: numbers of Values, in the order of kernel's statistics, matrix by matrix */
+	bool is_seen;            /* data.c: it asks for no input(w), but for what comes after it in the net others do */
 	int64_t values;          /* calibrate.c: the Value that gets the result as a reader sees it; 0: none */
 	size_t family; /* number in plan->families: it is in a tuple of it, and in nothing else; SIZE_MAX: in none */
 	size_t first_output, output_count;
@@ -222,6 +223,7 @@ struct Plan {
 	CmprtData *data;
 	int64_t input_rows; /* tokens of all samples */
 	bool is_one_shot;   /* the net reads the original throughout */
+	size_t last_part;   /* of the net, of which a weight's input is asked for */
 	/* calibrate.c */
 	VEC(int64_t) input_values; /* bytes of the Values that are its own */
 	/* kernels.c */
@@ -304,6 +306,7 @@ bool tensor_has_kernel(const PlanTensor *tensor); /* else its bytes are copied *
 /* ---- data.c, calibrate.c ---- */
 
 bool tensor_asks_input(const PlanTensor *tensor);
+bool tensor_leaves_values(const Plan *plan, const PlanTensor *tensor); /* the net reads what becomes of it */
 /* What a data declaration says; false: reported. Its samples are counted; model: whose tokenizer reads text. */
 bool data_open(
 	Program *p, const Decl *decl, const Checkpoint *model, CmprtData *data, int64_t *longest, int64_t *tokens);
