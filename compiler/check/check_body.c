@@ -470,14 +470,15 @@ static void check_statement(Checker *ck, const Node *node)
 		diag_error(ck->c, node->loc, "`report` stands in a pipeline, or in the body of a pass, outside of loops");
 		return;
 	case N_REQUIRE:
-		diag_error(ck->c, node->loc, "`require` stands in a pipeline, or in the body of a pass, outside of loops");
+		diag_error(
+			ck->c, node->loc, "`require` stands in a pipeline, or in the body of a pass or net, outside of loops");
 		return;
 	default:
 		diag_error(ck->c, node->loc, "`%s` stands in a dtype", node_kind_text(node->kind));
 	}
 }
 
-/* `require` of a pass: what its arguments, and the tensor's facts, must be. */
+/* `require` of a pass: what its arguments, and the tensor's facts, must be; of a net, the model's. */
 static void check_condition(Checker *ck, const Node *condition)
 {
 	bool was_constant = ck->is_constant, had_facts = ck->has_facts;
@@ -501,8 +502,9 @@ void check_equations(Checker *ck, const Node *body)
 	size_t errors = diag_errors(ck->c);
 	collect(&collector, body, NULL, false);
 	bool is_pass = ck->decl->kind == DECL_PASS && body == ck->decl->node->kids[2];
+	bool is_net = ck->decl->kind == DECL_NET && body == ck->decl->node->kids[0];
 	for (uint32_t i = 0; i < body->kid_count; i++)
-		if (body->kids[i]->kind == N_REQUIRE && is_pass)
+		if (body->kids[i]->kind == N_REQUIRE && (is_pass || is_net))
 			check_condition(ck, body->kids[i]->kids[0]);
 		else if (body->kids[i]->kind == N_NOTE && is_pass)
 			check_note(ck, body->kids[i]);

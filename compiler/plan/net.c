@@ -368,6 +368,49 @@ static bool fit_layers(Net *net, const Node *layer, const NetAxisVec *axes)
 	return ok;
 }
 
+/* ---- what the net requires ---- */
+
+/* Answers as the model's facts do, and keeps what of its config was asked. */
+typedef struct Settings {
+	const Scope *facts;
+	Text text;
+} Settings;
+
+static bool ask_setting(void *context, Name name, Value *out)
+{
+	Settings *settings = context;
+	if (!scope_find(settings->facts, name, out))
+		return false;
+	const char *known = settings->text.at ? settings->text.at : "";
+	if (!strncmp(name, "config.", strlen("config.")) && !strstr(known, name)) {
+		text_printf(&settings->text, "%s%s is ", *known ? ", " : "", name);
+		value_print(out, &settings->text);
+	}
+	return true;
+}
+
+static bool holds_requires(Net *net)
+{
+	const Node *body = net->node->kids[0];
+	bool ok = true;
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *line = body->kids[i];
+		if (line->kind != N_REQUIRE)
+			continue;
+		Settings settings = {.facts = net->facts, .text = {.arena = net->c->arena}};
+		Scope *scope = scope_new(net->c, NULL);
+		scope->ask = ask_setting;
+		scope->context = &settings;
+		Value held = value_eval(net->p, scope, line->kids[0]);
+		bool is_held = held.kind == VALUE_BOOL && held.is_true;
+		if (!is_held && held.kind != VALUE_ERROR)
+			diag_error(net->c, line->loc, "%s is not what net %s computes: %s", net->path, net->node->name,
+				settings.text.at ? settings.text.at : "this does not hold");
+		ok &= is_held;
+	}
+	return ok;
+}
+
 Net *net_fit(Program *p, const Decl *decl, const Checkpoint *checkpoint, const char *path, const Scope *facts,
 	const CmprtData *data, int64_t longest)
 {
@@ -384,7 +427,7 @@ Net *net_fit(Program *p, const Decl *decl, const Checkpoint *checkpoint, const c
 		.longest = longest,
 		.image = {data->channels, data->height, data->width}};
 	StoredFile source = {.c = p->c, .library = p, .checkpoint = checkpoint};
-	if (!stored_tensors(&source, &net->tensors))
+	if (!holds_requires(net) || !stored_tensors(&source, &net->tensors))
 		return NULL;
 	NetAxisVec axes = {0};
 	bool ok = fit_lines(net, body, NULL, -1, facts, &axes);
