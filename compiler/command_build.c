@@ -33,10 +33,10 @@ static bool calls_blas(const ObjectBytes *object)
 	return false;
 }
 
-static bool reads_text(const CmprtProgram *program)
+static bool reads(const CmprtProgram *program, bool is_of_kind(const CmprtData *data))
 {
 	for (int64_t i = 0; i < program->net_count; i++)
-		if (data_is_text(program->nets[i].data))
+		if (is_of_kind(program->nets[i].data))
 			return true;
 	return false;
 }
@@ -93,7 +93,8 @@ bool build_executable(Compilation *k)
 		.triple = triple,
 		.runtimes = runtimes,
 		.openblas = calls_blas(&k->object) ? openblas_folder(k->c, triple) : NULL,
-		.reads_text = reads_text(k->plan->program),
+		.reads_text = reads(k->plan->program, data_is_text),
+		.reads_pictures = reads(k->plan->program, data_is_pictures),
 		.host_triple = HOST_TRIPLE,
 		.is_shared = k->request->shared,
 		.output = k->request->output ? k->request->output : default_output(k->c, k->path),

@@ -231,9 +231,27 @@ bool error_data_kind(CmprtError *error, const char *path)
 		error, "%s: data are text, .txt, or tokens: .npy (whole numbers, one or two axes), .i32 and .u16 files", path);
 }
 
-bool error_data_idx(CmprtError *error, const char *path, const char *what)
+bool error_data_file(CmprtError *error, const char *path, const char *what)
 {
 	return fail(error, "%s %s", path, what);
+}
+
+bool error_data_picture(CmprtError *error, const char *path, const char *kind, const char *what)
+{
+	return fail(error, "%s is no good %s picture: %.200s", path, kind, what);
+}
+
+bool error_data_sizes(CmprtError *error, const char *path, int64_t width, int64_t height, const char *first,
+	int64_t first_width, int64_t first_height)
+{
+	return fail(error,
+		"%s is %" PRId64 " x %" PRId64 ", and %s is %" PRId64 " x %" PRId64 ": pictures of a data set are of one size",
+		path, width, height, first, first_width, first_height);
+}
+
+bool error_data_no_pictures(CmprtError *error, const char *path)
+{
+	return fail(error, "%s is a folder: pictures are read where cmpc was built with libpng and libjpeg", path);
 }
 
 bool error_data_labels(CmprtError *error, const char *path, int64_t labels, int64_t images)

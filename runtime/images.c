@@ -30,17 +30,17 @@ bool idx_read(const char *path, const char *bytes, int64_t count, Idx *to, Cmprt
 	const unsigned char *head = (const unsigned char *)bytes;
 	*to = (Idx){.elements = 1};
 	if (count >= 2 && head[0] == 0x1f && head[1] == 0x8b)
-		return error_data_idx(error, path, "is compressed: unpack it first, gzip -d");
+		return error_data_file(error, path, "is compressed: unpack it first, gzip -d");
 	if (count < HEAD || head[0] || head[1])
-		return error_data_idx(error, path, "is no IDX file: those begin with two zeros, a type and a rank");
+		return error_data_file(error, path, "is no IDX file: those begin with two zeros, a type and a rank");
 	if (head[2] != UNSIGNED_BYTE)
-		return error_data_idx(error, path, "holds other numbers than unsigned bytes, type 8");
+		return error_data_file(error, path, "holds other numbers than unsigned bytes, type 8");
 	to->rank = head[3];
 	to->begin = HEAD + 4 * to->rank;
 	if (to->rank < 1 || to->rank > IDX_MAX_RANK)
-		return error_data_idx(error, path, "is of another rank than images, 3 or 4, and labels, 1");
+		return error_data_file(error, path, "is of another rank than images, 3 or 4, and labels, 1");
 	if (count < to->begin)
-		return error_data_idx(error, path, "ends inside its header");
+		return error_data_file(error, path, "ends inside its header");
 	for (int64_t i = 0; i < to->rank; i++) {
 		const unsigned char *at = head + HEAD + 4 * i;
 		to->extents[i] = (int64_t)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3];
@@ -49,7 +49,7 @@ bool idx_read(const char *path, const char *bytes, int64_t count, Idx *to, Cmprt
 	}
 	if (to->elements > count - to->begin)
 		return error_data_short(error, path, count);
-	return to->elements == count - to->begin || error_data_idx(error, path, "is longer than its header says");
+	return to->elements == count - to->begin || error_data_file(error, path, "is longer than its header says");
 }
 
 /* Beside train-images-idx3-ubyte lies train-labels-idx1-ubyte. NULL: out of memory, or the name tells none. */
@@ -68,7 +68,7 @@ static char *path_of_labels(const CmprtData *data, CmprtError *error)
 		if (images)
 			error_out_of_memory(error);
 		else
-			error_data_idx(
+			error_data_file(
 				error, data->path, "has no \"images\" in its name that could be \"labels\": say where they are");
 		return NULL;
 	}
@@ -83,15 +83,15 @@ static bool take_images(const Idx *idx, const char *path, const char *bytes, Sam
 {
 	int64_t size = 1;
 	if (idx->rank < 3)
-		return error_data_idx(error, path, "holds no images: those are of rank 3 or 4");
+		return error_data_file(error, path, "holds no images: those are of rank 3 or 4");
 	if (idx->extents[0] == 0)
-		return error_data_idx(error, path, "holds no image");
+		return error_data_file(error, path, "holds no image");
 	samples->extents[0] = idx->rank == 3 ? 1 : idx->extents[1];
 	samples->extents[1] = idx->extents[idx->rank - 2];
 	samples->extents[2] = idx->extents[idx->rank - 1];
 	for (int i = 0; i < 3; i++)
 		if (samples->extents[i] < 1 || (size *= samples->extents[i]) > INT32_MAX / 8)
-			return error_data_idx(error, path, "has images of no size, or of too large a one");
+			return error_data_file(error, path, "has images of no size, or of too large a one");
 	samples->count = samples->token_count = idx->extents[0];
 	samples->longest = 1;
 	samples->pixels = malloc((size_t)idx->elements + 1);
@@ -104,7 +104,7 @@ static bool take_images(const Idx *idx, const char *path, const char *bytes, Sam
 static bool take_labels(const Idx *idx, const char *path, const char *bytes, Samples *samples, CmprtError *error)
 {
 	if (idx->rank != 1)
-		return error_data_idx(error, path, "holds no labels: those are of rank 1");
+		return error_data_file(error, path, "holds no labels: those are of rank 1");
 	if (idx->extents[0] != samples->count)
 		return error_data_labels(error, path, idx->extents[0], samples->count);
 	samples->token = malloc(sizeof *samples->token * (size_t)(samples->count + 1));

@@ -386,7 +386,11 @@ ERROR(requirement, const char *text, const char *metric, const char *unit, doubl
 ERROR(report_kind, const char *path)
 ERROR(nonfinite_state, const char *part, const char *name, int64_t sample, int64_t place)
 ERROR(data_kind, const char *path)
-ERROR(data_idx, const char *path, const char *what)
+ERROR(data_file, const char *path, const char *what)
+ERROR(data_picture, const char *path, const char *kind, const char *what)
+ERROR(data_sizes, const char *path, int64_t width, int64_t height, const char *first, int64_t first_width,
+	int64_t first_height)
+ERROR(data_no_pictures, const char *path)
 ERROR(data_labels, const char *path, int64_t labels, int64_t images)
 ERROR(data_no_labels, const char *path)
 ERROR(data_classes, const char *path, int64_t label, int64_t image, int64_t classes)

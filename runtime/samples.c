@@ -224,6 +224,12 @@ static void choose(Samples *samples, int64_t wanted, uint64_t state)
 	samples->longest = longest;
 }
 
+bool data_is_pictures(const CmprtData *data)
+{
+	struct stat status;
+	return stat(data->path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 bool data_is_text(const CmprtData *data)
 {
 	return has_suffix(data->path, ".txt");
@@ -232,14 +238,18 @@ bool data_is_text(const CmprtData *data)
 bool samples_open(const CmprtData *data, const Checkpoint *model, Samples *samples, CmprtError *error)
 {
 	bool is_text = samples_of_text && data_is_text(data), is_images = data_is_images(data);
+	bool are_pictures = data_is_pictures(data);
 	*samples = (Samples){0};
-	if (!is_images && *data->labels)
+	if (are_pictures && !samples_of_pictures)
+		return error_data_no_pictures(error, data->path);
+	if (!is_images && !are_pictures && *data->labels)
 		return error_data_no_labels(error, data->path);
 	if (!is_text && (data->per_line || *data->tokenizer))
 		return error_data_no_lines(error, data->path);
-	bool is_read = is_text     ? samples_of_text(data, model, samples, error)
-				   : is_images ? samples_of_images(data, samples, error)
-							   : samples_of_tokens(data, samples, error);
+	bool is_read = is_text        ? samples_of_text(data, model, samples, error)
+				   : are_pictures ? samples_of_pictures(data, samples, error)
+				   : is_images    ? samples_of_images(data, samples, error)
+								  : samples_of_tokens(data, samples, error);
 	if (is_read && samples->count == 0)
 		is_read = error_data_empty(error, data->path);
 	if (is_read && data->seed >= 0 && data->samples > 0)

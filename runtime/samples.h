@@ -39,6 +39,19 @@ bool data_read_file(const char *path, char **bytes, int64_t *count, CmprtError *
 bool data_is_images(const CmprtData *data);
 bool idx_read(const char *path, const char *bytes, int64_t count, Idx *to, CmprtError *error);
 bool samples_of_images(const CmprtData *data, Samples *samples, CmprtError *error);
+/* pictures.c, weak as samples_of_text is, for the libraries that it needs; close what it made, whether it failed or not
+ */
+bool data_is_pictures(const CmprtData *data);
+__attribute__((weak)) bool samples_of_pictures(const CmprtData *data, Samples *samples, CmprtError *error);
+
+enum { PICTURE_MAX_PIXELS = 1 << 26 };
+typedef struct Picture {
+	int64_t channels, height, width; /* 1 or 3 channels */
+	unsigned char *at;               /* (height, width, channels); takes */
+} Picture;
+__attribute__((weak)) bool picture_read(
+	const char *path, const char *bytes, int64_t count, Picture *to, CmprtError *error);
+__attribute__((weak)) void picture_free(Picture *picture);
 /* model: whose tokenizer reads text. */
 bool samples_open(const CmprtData *data, const Checkpoint *model, Samples *samples, CmprtError *error);
 /* text/text_samples.c; close what it made, whether it failed or not. Weak: an executable whose data are no text is

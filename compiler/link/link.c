@@ -81,9 +81,14 @@ static Words command_of(Compiler *c, const LinkOptions *o, const char *object, c
 	word(c, &words, object);
 	if (o->reads_text)
 		word(c, &words, "-Wl,--undefined=samples_of_text");
+	if (o->reads_pictures)
+		word(c, &words, "-Wl,--undefined=samples_of_pictures");
 	word(c, &words, arena_printf(c->arena, "%s/%s/libcmprt.a", o->runtimes, o->triple));
 	if (o->reads_text)
 		word(c, &words, "-lpcre2-8");
+	static const char *const of_pictures[] = {"-lpng16", "-lz", "-ljpeg"};
+	for (size_t i = 0; o->reads_pictures && i < sizeof of_pictures / sizeof *of_pictures; i++)
+		word(c, &words, of_pictures[i]);
 	if (o->openblas && o->is_shared) {
 		word(c, &words, arena_printf(c->arena, "-L%s", o->openblas));
 		word(c, &words, "-lopenblas");

@@ -14,6 +14,7 @@ typedef struct LinkOptions {
 	const char *runtimes;    /* the folder that holds TRIPLE/libcmprt.a */
 	const char *openblas;    /* the folder that holds libopenblas.a for that triple; NULL: it is not called */
 	bool reads_text;         /* it has data that are text: tokenizers come along, and the library that they need */
+	bool reads_pictures;     /* the same of pictures */
 	const char *host_triple; /* where cmpc itself runs */
 	bool is_shared;          /* libc and OpenBLAS are found where it runs */
 	const char *output;
