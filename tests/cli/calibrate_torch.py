@@ -110,8 +110,8 @@ def check_gptq_small(model):
 def check_wanda(model):
     model.compare(
         "wanda",
-        "prune.wanda(sparsity: 50%, data: d) on linear",
-        lambda layer, w, x: reference.wanda(w, x),
+        "prune.wanda(sparsity: 50%, data: d) on linear and layer 0\n  prune.wanda(n: 2, m: 4, data: d) on linear except layer 0",
+        lambda layer, w, x: reference.wanda(w, x, **({"n": 2, "m": 4} if layer else {"sparsity": 0.5})),
         is_mask=True,
     )
 

@@ -89,7 +89,10 @@ def sparsegpt(w, x, sparsity=0.5, n=0, m=0, lazy=128):
     return w
 
 
-def wanda(w, x, sparsity=0.5):
+def wanda(w, x, sparsity=0.5, n=0, m=0):
     cost = w.abs() * (x * x).sum(0).sqrt()
+    if n:
+        drop = torch.argsort(cost.view(len(w), -1, m), dim=2, stable=True)[:, :, : m - n]
+        return w.view(len(w), -1, m).scatter(2, drop, 0).view_as(w)
     drop = torch.argsort(cost, dim=1, stable=True)[:, : round(sparsity * w.shape[1])]
     return w.scatter(1, drop, 0)
