@@ -122,8 +122,19 @@ static int64_t linalg_bytes(const HeapMeter *m, const KStep *step)
 	return 0;
 }
 
+/* Is it the index, beside what does not depend on it? */
+static bool steps_by_one(const KExpr *e, const KIndex *index)
+{
+	if (e->op == OP_ADD && !kexpr_uses(e->args[0], index))
+		return steps_by_one(e->args[1], index);
+	if (e->op == OP_ADD && !kexpr_uses(e->args[1], index))
+		return steps_by_one(e->args[0], index);
+	return e->op == OP_INDEX && e->index == index;
+}
+
 /* A factor of a product that BLAS cannot read as it lies is copied; one whose last subscript is a row, a column or the
- * depth of the product lies well. What both factors have outside the sum is a batch: each is a product of its own. */
+ * depth of the product, counted from anywhere, lies well. What both factors have outside the sum is a batch: each is a
+ * product of its own. */
 static int64_t factor_bytes(const HeapMeter *m, const KStep *step, const KExpr *factor, const KExpr *other)
 {
 	int64_t bytes = sizeof(float);
@@ -135,7 +146,7 @@ static int64_t factor_bytes(const HeapMeter *m, const KStep *step, const KExpr *
 			continue;
 		bytes *= turns_most(m, &index, 1);
 		const KExpr *last = factor->op == OP_LOAD ? factor->subs[factor->buffer->rank - 1] : NULL;
-		lies_well |= last && last->op == OP_INDEX && last->index == index;
+		lies_well |= last && steps_by_one(last, index);
 	}
 	return lies_well ? 0 : bytes;
 }
