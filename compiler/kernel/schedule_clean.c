@@ -388,6 +388,42 @@ static void inline_maps_of(Kernel *k, KStepVec *steps, Use *uses)
 	}
 }
 
+/* Is the map a[i, j] = b[i, j] for all of both, of one storage type? */
+static bool is_copy(const KStep *map, const KBuffer *a, const KBuffer *b)
+{
+	const KExpr *from = map->value;
+	if (map->kind != STEP_MAP || map->dst != a || from->op != OP_LOAD || from->buffer != b ||
+		!store_equal(a->store, b->store) || a->rank != b->rank || map->domain_count != a->rank)
+		return false;
+	for (uint32_t i = 0; i < a->rank; i++) {
+		const KIndex *index, *other;
+		int64_t lo;
+		if (!expr_is_index(map->dst_subs[i], &index) || !expr_is_index(from->subs[i], &other) || index != other ||
+			!kexpr_is_const(index->lo, &lo) || lo != 0 || index->step != 1 || !kexpr_equal(index->hi, a->extent[i]) ||
+			!kexpr_equal(a->extent[i], b->extent[i]))
+			return false;
+	}
+	return true;
+}
+
+/* A factor that is only copied to where its matrix lies goes there at once. */
+static void factor_back(Kernel *k, KStepVec *steps, const Use *uses)
+{
+	for (size_t i = 0; i < steps->count; i++) {
+		KStep *step = steps->at[i];
+		factor_back(k, &step->body, uses);
+		if (step->kind != STEP_LINALG || !linalg_is_definite(step->linalg) || i + 1 == steps->count)
+			continue;
+		const KBuffer *out = step->outs[0];
+		if (out->kind != BUFFER_TEMP || uses[out->id].reads != 1 || uses[out->id].writes != 1 ||
+			!is_copy(steps->at[i + 1], step->ins[0], out))
+			continue;
+		step->outs[0] = step->ins[0];
+		steps->count--;
+		memmove(steps->at + i + 1, steps->at + i + 2, sizeof *steps->at * (steps->count - i - 1));
+	}
+}
+
 /* An index with one value is that value. */
 static void drop_single_indices(Kernel *k, const KStepVec *steps)
 {
@@ -432,6 +468,7 @@ void schedule_clean(Kernel *k, bool inline_maps)
 	if (inline_maps)
 		inline_maps_of(k, &k->steps, find_uses(k));
 	factor_in_place(k, &k->steps, find_uses(k));
+	factor_back(k, &k->steps, find_uses(k));
 	drop_single_indices(k, &k->steps);
 	schedule_contract(k);
 	drop_unused_buffers(k);
