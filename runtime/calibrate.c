@@ -123,7 +123,8 @@ int64_t calibration_reads(const Run *run)
 
 static bool is_job_of(const CmprtJob *job, int64_t tensor)
 {
-	return job->port_in_count > 0 && !job->ports_in->value && job->ports_in->tensor == tensor;
+	bool writes_tensor = job->port_out_count > 0 && !job->ports_out->value;
+	return writes_tensor && job->port_in_count > 0 && !job->ports_in->value && job->ports_in->tensor == tensor;
 }
 
 static bool run_job(Run *run, int64_t number, CmprtError *error)
@@ -141,6 +142,15 @@ static bool run_jobs(Run *run, const int64_t *tensors, int64_t count, CmprtError
 			if (is_job_of(&run->program->jobs[job], tensors[i]) &&
 				!(journal_flush(run, error) && run_job(run, job, error)))
 				return false;
+	return true;
+}
+
+/* What tensors are given: nothing is written, so it is done again where they are. */
+static bool run_decides(Run *run, const CmprtCall *call, CmprtError *error)
+{
+	for (int64_t i = 0; i < call->decide_count; i++)
+		if (!journal_flush(run, error) || !run_job(run, call->decides[i], error))
+			return false;
 	return true;
 }
 
@@ -186,7 +196,7 @@ static bool run_net(Run *run, int64_t number, CmprtError *error)
 	for (int64_t i = first; i >= 0 && i < net->call_count; i++) {
 		const CmprtCall *call = &net->calls[i];
 		if (!run_jobs(run, call->made, call->made_count, error) || !forward_call(forward, call, error) ||
-			!run_jobs(run, call->asked, call->asked_count, error))
+			!run_decides(run, call, error) || !run_jobs(run, call->asked, call->asked_count, error))
 			return false;
 		if (leaves_states(net, call) && !(journal_flush(run, error) && states_mark(forward, number, i, error)))
 			return false;

@@ -60,6 +60,9 @@ static bool check_call(const CmprtProgram *program, const CmprtNet *net, const C
 	for (int64_t i = 0; i < call->statistic_count; i++)
 		if (!check_statistic(program, call, &call->statistics[i]))
 			return error_bad_table(error, call->label, "a statistic that is not there");
+	for (int64_t i = 0; i < call->decide_count; i++)
+		if (call->decides[i] < 0 || call->decides[i] >= program->job_count)
+			return error_bad_table(error, call->label, "a job that is not there");
 	for (int64_t i = 0; i < call->made_count + call->asked_count; i++) {
 		int64_t tensor = i < call->made_count ? call->made[i] : call->asked[i - call->made_count];
 		if (tensor < 0 || tensor >= program->input_count)

@@ -137,6 +137,8 @@ bool elab_statement(Elab *el, const Node *node)
 		return block(el, node);
 	case N_KEEP:
 		return elab_keep(el, node);
+	case N_FOLD:
+		return elab_fold(el, node);
 	case N_NOTE:
 		return elab_note(el, node);
 	case N_REQUIRE:

@@ -206,8 +206,10 @@ bool input_cut(Elab *el, ChainKernel *out)
 {
 	Cut cut = {.el = el};
 	Kernel *k = el->k;
-	if (!el->rows_met)
+	if (!el->rows_met) {
+		givens_open(el, out);
 		return true;
+	}
 	vec_push(el->c->arena, &cut.arrays, ((RowArray){el->rows_met, 0}));
 	for (size_t i = 0; i < k->steps.count; i++)
 		if (!cut_step(&cut, k->steps.at[i]))
@@ -229,5 +231,7 @@ bool input_cut(Elab *el, ChainKernel *out)
 		buffer->kind = only ? BUFFER_OUTPUT : BUFFER_INPUT;
 		vec_push(el->c->arena, only ? &k->outputs : &k->inputs, buffer);
 	}
+	if (!only)
+		givens_open(el, out);
 	return true;
 }

@@ -41,13 +41,27 @@ typedef struct NetArray {
 } NetArray;
 typedef VEC(NetArray) NetArrayVec;
 
-/* A matrix whose input(w) is asked for: a weight of two axes, a member of one of three, or a kernel of a convolution. */
+/* A matrix whose input(w) is asked for: a weight of two axes, a member of one of three, or a kernel of a convolution.
+ */
 typedef struct NetAsk {
 	Name name;
 	uint32_t columns; /* of its two axes the one that the products sum; of a kernel, 1: all but the first are */
 	int64_t member;   /* its place along the first of three; -1 */
 } NetAsk;
 typedef VEC(NetAsk) NetAskVec;
+
+/* A tensor that changes where an input is multiplied along its columns. */
+typedef struct NetFoldTarget {
+	Name name; /* of the weight */
+	FoldPart part;
+} NetFoldTarget;
+
+/* What that is for the input of one ask. */
+typedef struct NetFold {
+	VEC(NetFoldTarget) targets;
+	const char *blame; /* why it cannot be; NULL: it can */
+	Loc loc;           /* what stands in the way */
+} NetFold;
 
 /* One part: lines [first, end) of the net's body, or the body of a layer. */
 typedef struct NetPart {
@@ -60,6 +74,7 @@ typedef struct NetPart {
 	NetArrayVec states; /* that earlier parts may leave */
 	NameVec leaves;     /* names that it must leave */
 	NetAskVec asks;     /* weights whose rows it must leave */
+	bool wants_folds;   /* and NetKernel.folds of them */
 	/* Fills in store, rank and shape of a weight or a data array; false: there is none. */
 	bool (*find)(void *context, const Node *line, NetArray *array);
 	/* A weight that is not there is read, and its line has no `else`. */
@@ -78,6 +93,7 @@ typedef struct NetKernel {
 	NetArrayVec inputs, outputs; /* in the order of the kernel's */
 	VEC(NetRows) rows;
 	VEC(size_t) asked; /* of each of the part's asks, which of the rows meet it */
+	VEC(NetFold) folds;
 } NetKernel;
 
 /* Names of the net's own body that only data, config and vectors of weights decide: they are computed where they are
@@ -87,8 +103,26 @@ bool net_is_derived(const Node *net, Name name);
 bool net_part_build(Program *p, const NetPart *part, NetKernel *out);
 /* ---- elab_net_rows.c ---- */
 
+/* A product with a weight that a step sums. */
+typedef struct NetMeeting {
+	KStep *step; /* dst[..] = sum over (factor * weight) */
+	KExpr *factor;
+	KExpr *column; /* of the weight, over step->over */
+	KIndex *row;
+} NetMeeting;
+
+bool net_is_meeting(Elab *el, KStep *step, const KBuffer *weight, const NetAsk *ask, NetMeeting *out);
+bool net_find_meeting(
+	Elab *el, const KBuffer *weight, const NetAsk *ask, Loc loc, NetMeeting *out); /* false: reported */
+bool net_step_reads(const KStep *step, const KBuffer *buffer);
+
 /* Adds to out's outputs, where they are not there yet, the rows that meet the weight; *number: in out->rows. */
 bool net_rows(Elab *el, const NetAsk *ask, int64_t longest, NetKernel *out, size_t *number);
+
+/* ---- elab_net_fold.c ---- */
+
+/* What would have to change with the input that meets the weight. */
+NetFold net_fold(Elab *el, const NetAsk *ask, const NetKernel *built);
 
 /* ---- elab_net.c ---- */
 

@@ -8,13 +8,6 @@
  */
 #include "elab_net.h"
 
-typedef struct Meeting {
-	KStep *step; /* dst[..] = sum over (factor * weight) */
-	KExpr *factor;
-	KExpr *column; /* of the weight, over step->over */
-	KIndex *row;
-} Meeting;
-
 static bool is_kernel(const KBuffer *weight, const NetAsk *ask)
 {
 	return ask->member < 0 && weight->rank > 2;
@@ -86,7 +79,7 @@ static KExpr *factor_of_member(Elab *el, KExpr *factor, const KExpr *place, int6
 								 : NULL;
 }
 
-static bool is_meeting(Elab *el, KStep *step, const KBuffer *weight, const NetAsk *ask, Meeting *out)
+bool net_is_meeting(Elab *el, KStep *step, const KBuffer *weight, const NetAsk *ask, NetMeeting *out)
 {
 	uint32_t matrix = ask->member < 0 ? 0 : 1;
 	KExpr *factor, *load = step->kind == STEP_REDUCE && step->reduce == REDUCE_SUM
@@ -99,7 +92,7 @@ static bool is_meeting(Elab *el, KStep *step, const KBuffer *weight, const NetAs
 	if (!factor)
 		return false;
 	uint32_t rows = matrix + 1 - ask->columns;
-	*out = (Meeting){step, factor, column_of(el, load, ask), row_index(step, factor, load)};
+	*out = (NetMeeting){step, factor, column_of(el, load, ask), row_index(step, factor, load)};
 	for (uint32_t i = 0; i < step->over_count; i++)
 		if (!kexpr_uses(out->column, step->over[i]) || kexpr_uses(load->subs[rows], step->over[i]))
 			return false;
@@ -121,16 +114,16 @@ static bool expr_reads(const KExpr *e, const KBuffer *buffer)
 	return false;
 }
 
-static bool reads(const KStep *step, const KBuffer *buffer)
+bool net_step_reads(const KStep *step, const KBuffer *buffer)
 {
 	bool found = expr_reads(step->value, buffer) || expr_reads(step->key, buffer) || expr_reads(step->limit, buffer);
 	for (size_t i = 0; i < step->body.count && !found; i++)
-		found = reads(step->body.at[i], buffer);
+		found = net_step_reads(step->body.at[i], buffer);
 	return found;
 }
 
 /* rows[t, column] = factor, on indices of its own */
-static KStep *rows_step(Elab *el, const Meeting *meeting, KBuffer *to)
+static KStep *rows_step(Elab *el, const NetMeeting *meeting, KBuffer *to)
 {
 	KIndex *domain[1 + K_MAX_RANK];
 	KExpr *column = meeting->column, *factor = meeting->factor;
@@ -168,15 +161,15 @@ static bool is_same(Elab *el, const KStep *a, const KStep *b)
 		   kexpr_equal(with_indices(el, a->value, a, b), b->value);
 }
 
-static bool find_meeting(Elab *el, const KBuffer *weight, const NetAsk *ask, Loc loc, Meeting *out)
+bool net_find_meeting(Elab *el, const KBuffer *weight, const NetAsk *ask, Loc loc, NetMeeting *out)
 {
 	bool is_met = false;
 	for (size_t i = 0; i < el->k->steps.count; i++) {
-		Meeting meeting;
+		NetMeeting meeting;
 		KStep *step = el->k->steps.at[i];
-		if (!reads(step, weight))
+		if (!net_step_reads(step, weight))
 			continue;
-		if (!is_meeting(el, step, weight, ask, &meeting) || is_met) {
+		if (!net_is_meeting(el, step, weight, ask, &meeting) || is_met) {
 			elab_error(el, step->loc,
 				is_met ? "a second product reads \"%s\": whose rows are its input is not clear"
 					   : "this is no sum of products of rows with \"%s\": it has no input",
@@ -206,8 +199,9 @@ static void insert_before(Elab *el, KStep *step, const KStep *place)
 bool net_rows(Elab *el, const NetAsk *ask, int64_t longest, NetKernel *out, size_t *number)
 {
 	Entity *entity = env_find(el, ask->name);
-	Meeting meeting;
-	if (!entity || entity->kind != ENTITY_VIEW || !find_meeting(el, entity->view.buffer, ask, entity->loc, &meeting))
+	NetMeeting meeting;
+	if (!entity || entity->kind != ENTITY_VIEW ||
+		!net_find_meeting(el, entity->view.buffer, ask, entity->loc, &meeting))
 		return false;
 	KExpr *extent[2] = {meeting.row->hi, column_count(el, entity->view.buffer, ask)};
 	NetArray array = {.source = NET_STATE, .store = store_of_type(T_F32), .rank = 2};

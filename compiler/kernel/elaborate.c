@@ -64,6 +64,10 @@ static bool read_input(Elab *el, const Chain *chain, KExpr *rows, KExpr *cols, V
 {
 	View stored;
 	*w = view_whole(el, matrix(el, BUFFER_TEMP, "w", store_of_type(T_F32), rows, cols));
+	if (chain->member_count) {
+		sharing_read(el, chain, w->buffer);
+		return true;
+	}
 	if (!open_stored(el, chain, w, &stored))
 		return false;
 	copy_matrix(el, w->buffer, &stored, name_of(el->c, "read"));
@@ -170,7 +174,8 @@ static void bind_arguments(Elab *el, const Chain *chain, const ChainLink *link, 
 /* Makes a pass `on all w[n][o, i]` one on its member w[o, i]; gives its body. */
 static const Node *open_family(Elab *el, const ChainLink *link, const Node *member)
 {
-	const Node *body = link->pass->node->kids[2], *outer = member->kind == N_INDEX ? member->kids[0] : NULL;
+	const Node *body = link->body ? link->body : link->pass->node->kids[2];
+	const Node *outer = member->kind == N_INDEX ? member->kids[0] : NULL;
 	el->family = link->family;
 	if (!el->family)
 		return body;
@@ -425,6 +430,8 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 		return el->needs_rows || (el->has_keys && kernel_verify(k));
 	}
 	out->selects = el->selects;
+	if (chain->member_count)
+		return !el->failed && input_cut(el, out) && kernel_verify(k);
 	if (!write_result(el, chain, &subject, rows, cols, out))
 		return el->needs_rows;
 	if (chain->wants_values && !chain->places_only)

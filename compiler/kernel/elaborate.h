@@ -125,6 +125,18 @@ typedef struct Note {
 } Note;
 typedef VEC(Note) NoteVec;
 
+/* What a kernel folds over the rows that meet its subject, or is given instead. */
+typedef struct Statistic {
+	KBuffer *buffer; /* of the kernel in hand */
+	KReduce fold;    /* of two samples' into one: SUM, MAX, MIN */
+	Store store;
+	uint32_t rank;
+	int64_t shape[K_MAX_RANK];
+	bool is_given; /* no fold of rows: what a family decided, for this link of the chain */
+	size_t link;
+} Statistic;
+typedef VEC(Statistic) StatisticVec;
+
 struct Elab {
 	Program *p;
 	Compiler *c;
@@ -159,6 +171,7 @@ struct Elab {
 	size_t keys_of;            /* Chain.keys_of */
 	Places places;             /* of a `keep` that depends on data */
 	NoteVec notes;             /* of all passes so far */
+	StatisticVec givens;       /* that `fold` asks for */
 	bool has_keys;             /* and they are written: what follows is not needed; failed then, unreported */
 };
 
@@ -338,20 +351,34 @@ const Entity *elab_fit_argument(Elab *el, const Node *call, const DtypeRef *dtyp
 
 /* ---- elab_input.c ---- */
 
-/* What a kernel folds over the rows that meet its subject. */
-typedef struct Statistic {
-	KBuffer *buffer; /* of the kernel in hand */
-	KReduce fold;    /* of two samples' into one: SUM, MAX, MIN */
-	Store store;
-	uint32_t rank;
-	int64_t shape[K_MAX_RANK];
-} Statistic;
-typedef VEC(Statistic) StatisticVec;
-
 struct ChainKernel;
 Entity *elab_input(Elab *el, const Node *call); /* input(w) */
 /* Whole kernel, flat: statistics become its inputs, or, of Chain.statistic, its output. False: reported. */
 bool input_cut(Elab *el, struct ChainKernel *out);
+
+/* ---- elab_sharing.c: passes on all w[s][o, i] sharing input ---- */
+
+/* What a link of such a pass does to its tensor. */
+typedef enum FoldPart {
+	FOLD_NONE,
+	FOLD_DECIDE,  /* nothing: it finds the factors */
+	FOLD_MEMBER,  /* multiplies its columns, and goes on */
+	FOLD_READER,  /* multiplies its columns: it reads the same input */
+	FOLD_ROWS,    /* divides its rows: it makes the input */
+	FOLD_COLUMNS, /* divides its columns, as a vector has them */
+} FoldPart;
+
+enum { SHARING_DECIDE, SHARING_MEMBER, SHARING_OTHER, SHARING_BODIES };
+
+/* A pass's body by what is done when: up to `fold`, from `fold` on, `fold` alone. */
+typedef struct SharingSplit {
+	Node *bodies[SHARING_BODIES];
+} SharingSplit;
+
+bool sharing_split(Compiler *c, const Decl *pass, SharingSplit *split); /* false: reported */
+void sharing_read(Elab *el, const struct Chain *chain, KBuffer *to);    /* all members into one matrix */
+bool elab_fold(Elab *el, const Node *node);
+void givens_open(Elab *el, struct ChainKernel *out); /* become inputs, behind the statistics */
 
 /* ---- elab_note.c ---- */
 
@@ -491,7 +518,16 @@ typedef struct ChainLink {
 	const Scope *arguments;
 	Loc loc;
 	const Family *family; /* of a pass `on all`; else NULL */
+	const Node *body;     /* NULL: the pass's own */
+	FoldPart part;        /* of a pass `sharing input` */
 } ChainLink;
+
+/* A matrix of a family that is read as one. */
+typedef struct ChainMember {
+	Store store;
+	int64_t rows;
+	bool is_transposed;
+} ChainMember;
 
 /* A chain of passes on one matrix: what a kernel is made from. */
 typedef struct Chain {
@@ -515,6 +551,9 @@ typedef struct Chain {
 						   sees */
 	bool wants_error;   /* then an output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
 	int64_t input_rows; /* rows of input(w) in all of the data; 0: there is none */
+	const ChainMember
+		*members; /* the matrix is these, one below the other, and the kernel decides what is folded; NULL */
+	size_t member_count;
 	size_t statistic; /* k: instead, what makes the k-th statistic, from 1 on, of the rows of one sample: f32 [PARAM 0,
 					   * cols]; 0: the chain */
 	/* Rank, shape and storage type of a VALUE_TENSOR that a parameter is given; false: reported. NULL: there are none.

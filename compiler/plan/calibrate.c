@@ -15,8 +15,9 @@
 typedef struct Changed {
 	PlanTensor *tensor;
 	NetReader reader;
-	size_t part; /* in which its jobs are run */
-	bool asks;   /* for its input in that part */
+	size_t part;    /* in which its jobs are run */
+	bool asks;      /* for its input in that part */
+	bool is_folded; /* changes with an input in that part */
 } Changed;
 
 /* A Value that is of use while a part is run, or several. In the order of the parts. */
@@ -40,8 +41,8 @@ static void find_changed(Calibration *work)
 {
 	for (size_t i = 0; i < work->plan->tensors.count; i++) {
 		PlanTensor *tensor = &work->plan->tensors.at[i];
-		Changed changed = {.tensor = tensor, .asks = tensor_asks_input(tensor)};
-		if (!changed.asks && !tensor->is_seen)
+		Changed changed = {.tensor = tensor, .asks = tensor_asks_input(tensor), .is_folded = tensor_is_folded(tensor)};
+		if (!changed.asks && !changed.is_folded && !tensor->is_seen)
 			continue;
 		NetReader *reader = &changed.reader;
 		*reader = net_reader(work->net, tensor->file);
@@ -156,6 +157,12 @@ static void number_values(Calibration *work)
 		for (size_t k = 0; k < tensor->statistics.count; k++)
 			number_value(work, &tensor->statistics.at[k]);
 	}
+	for (size_t i = 0; i < work->plan->folds.count; i++) {
+		PlanFold *fold = &work->plan->folds.at[i];
+		number_value(work, &fold->value);
+		for (size_t k = 0; k < fold->statistics.count; k++)
+			number_value(work, &fold->statistics.at[k]);
+	}
 	for (size_t i = 0; i < work->net->calls.count; i++)
 		for (size_t k = 0; k < work->net->calls.at[i].statistics.count; k++)
 			number_value(work, &work->net->calls.at[i].statistics.at[k].value);
@@ -180,12 +187,14 @@ static bool add_kernel(Plan *plan, Kernel *kernel, const char *key)
 }
 
 /* The kernel is known by its text: tensors with other passes may ask for the same. */
-static const Kernel *statistic_kernel(Calibration *work, const PlanTensor *tensor, size_t number)
+static const Kernel *statistic_kernel(Calibration *work, const PlanTensor *tensor, const PlanFold *fold, size_t number)
 {
 	Plan *plan = work->plan;
 	ChainKernel made;
 	Text text = {.arena = plan->c->arena};
-	if (!statistic_build(plan, tensor, number, name_of(plan->c, "statistic"), &made))
+	Name name = name_of(plan->c, "statistic");
+	if (fold ? !fold_statistic_build(plan, fold, number, name, &made)
+			 : !statistic_build(plan, tensor, number, name, &made))
 		return NULL;
 	made.kernel->is_whole = true;
 	if (work->options)
@@ -215,11 +224,56 @@ static bool add_statistics(Calibration *work, NetCall *call, PlanTensor *tensor,
 {
 	const ChainKernel *built = &work->plan->kernels.at[tensor->kernel].built;
 	for (size_t i = 0; i < built->statistics.count; i++) {
-		const Kernel *kernel = statistic_kernel(work, tensor, i + 1);
+		const Statistic *statistic = &built->statistics.at[i];
+		int64_t value;
+		if (statistic->is_given) {
+			value = work->plan->folds.at[tensor->links.at[statistic->link].fold].value;
+		} else {
+			const Kernel *kernel = statistic_kernel(work, tensor, NULL, i + 1);
+			if (!kernel)
+				return false;
+			value = find_statistic(work, call, rows, kernel, statistic);
+		}
+		vec_push(work->plan->c->arena, &tensor->statistics, value);
+	}
+	return true;
+}
+
+/* The statistics of a family's kernel, which all its members' rows give, and a Value for what it decides. */
+static bool add_fold(Calibration *work, NetCall *call, PlanFold *fold, const PlanTensor *first, size_t rows)
+{
+	const ChainKernel *built = &work->plan->kernels.at[fold->kernel].built;
+	for (size_t i = 0; i < built->statistics.count; i++) {
+		const Kernel *kernel = statistic_kernel(work, first, fold, i + 1);
 		if (!kernel)
 			return false;
-		vec_push(work->plan->c->arena, &tensor->statistics,
+		vec_push(work->plan->c->arena, &fold->statistics,
 			find_statistic(work, call, rows, kernel, &built->statistics.at[i]));
+	}
+	fold->value = wish_value(work, call->instance, false, fold->cols * (int64_t)sizeof(float));
+	vec_push(work->plan->c->arena, &call->decides, (int64_t)(fold - work->plan->folds.at));
+	return true;
+}
+
+/* Families first: what they decide, their members and others are given. */
+static bool add_folds(Calibration *work, NetCall *call, const NetKernel *built)
+{
+	Plan *plan = work->plan;
+	for (size_t i = 0, ask = 0; i < work->changed.count; i++) {
+		const Changed *changed = &work->changed.at[i];
+		if (changed->part != call->instance || !changed->asks)
+			continue;
+		size_t rows = built->asked.at[ask];
+		ask += (size_t)changed->tensor->stack;
+		const PlanLink *link = &changed->tensor->links.at[0];
+		for (size_t k = 0; k < changed->tensor->links.count && link->part != FOLD_MEMBER; k++)
+			link = &changed->tensor->links.at[k];
+		if (link->part != FOLD_MEMBER)
+			continue;
+		PlanFold *fold = &plan->folds.at[link->fold];
+		if (fold->members.at[0] == (size_t)(changed->tensor - plan->tensors.at) &&
+			!add_fold(work, call, fold, changed->tensor, rows))
+			return false;
 	}
 	return true;
 }
@@ -261,12 +315,14 @@ static bool ask_part(Calibration *work, size_t part, bool is_handed_on)
 		return false;
 	NetCall *call = &net->calls.at[net->calls.count - 1];
 	const NetKernel *built = &net->kernels.at[call->kernel].built;
+	if (!add_folds(work, call, built))
+		return false;
 	for (size_t i = 0, ask = 0; i < work->changed.count; i++) {
 		Changed *changed = &work->changed.at[i];
-		if (!changed->asks || changed->part != part)
+		if ((!changed->asks && !changed->is_folded) || changed->part != part)
 			continue;
 		for (int64_t k = 0; k < changed->tensor->stack; k++)
-			if (!add_statistics(work, call, changed->tensor, built->asked.at[ask++]))
+			if (!add_statistics(work, call, changed->tensor, changed->asks ? built->asked.at[ask++] : 0))
 				return false;
 		vec_push(work->plan->c->arena, &call->asked, changed->tensor - work->plan->tensors.at);
 	}
@@ -283,7 +339,7 @@ static void add_made(Calibration *work, NetCall *call)
 			const Changed *changed = &work->changed.at[k];
 			bool is_own = changed->part == call->instance;
 			if (changed->reader.weight == weight && changed->tensor->values &&
-				(is_own ? call->is_behind && !changed->asks : changed->part < call->instance))
+				(is_own ? call->is_behind && !changed->asks && !changed->is_folded : changed->part < call->instance))
 				vec_push(work->plan->c->arena, &call->made, changed->tensor - work->plan->tensors.at);
 		}
 	}
@@ -334,6 +390,9 @@ void calibration_tables(Plan *plan, CmprtProgram *program)
 		return;
 	CmprtNet *net = arena_new_of(plan->c->arena, CmprtNet);
 	NameVec kernel_names = {0};
+	for (size_t i = 0; i < plan->net->calls.count; i++)
+		for (size_t k = 0; k < plan->net->calls.at[i].decides.count; k++)
+			plan->net->calls.at[i].decides.at[k] += program->job_count - (int64_t)plan->folds.count;
 	*net = net_tables(plan->net, plan->data, NULL);
 	net->tokens = plan->input_rows;
 	net_kernel_names(plan->net, &kernel_names);

@@ -75,6 +75,8 @@ static const Node *data_parameter(const PlanLink *link, Value *value)
 static bool link_asks_input(const PlanLink *link)
 {
 	Value value;
+	if (link->part > FOLD_MEMBER)
+		return false;
 	const Node *param = link->statement->facts.asks_input ? data_parameter(link, &value) : NULL;
 	bool may_be_none = param && param->kids[2] && value.kind == VALUE_NONE;
 	return link->statement->facts.asks_input && !may_be_none;
@@ -180,7 +182,7 @@ static bool find_seen(Plan *plan)
 
 bool tensor_leaves_values(const Plan *plan, const PlanTensor *tensor)
 {
-	return !plan->is_one_shot && (tensor->is_seen || tensor_asks_input(tensor));
+	return !plan->is_one_shot && (tensor->is_seen || tensor_asks_input(tensor) || tensor_is_folded(tensor));
 }
 
 bool plan_data(Plan *plan)

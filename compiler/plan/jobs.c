@@ -261,6 +261,7 @@ static JobVec make_jobs(Plan *plan, bool is_unfused)
 		else
 			kernel_jobs(plan, &jobs, i, is_unfused ? tensor->unfused : tensor->kernel);
 	}
+	fold_jobs(plan, &jobs);
 	return jobs;
 }
 

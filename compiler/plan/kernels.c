@@ -138,7 +138,8 @@ static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, boo
 	for (size_t i = 0; i < count; i++) {
 		const PlanLink *link = &tensor->links.at[i];
 		const Family *family = link->statement->facts.is_family ? &link->statement->family : NULL;
-		links[i] = (ChainLink){link->statement->pass, link->arguments, link->statement->loc, family};
+		links[i] = (ChainLink){
+			link->statement->pass, link->arguments, link->statement->loc, family, fold_body(plan, link), link->part};
 	}
 	const char *name = arena_printf(plan->c->arena, "kernel_%zu", plan->kernels.count);
 	kernel->facts = tensor->facts;
@@ -162,7 +163,7 @@ static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, boo
 		.places_only = wanted->is_places,
 		.wants_values = leaves_values(plan, wanted),
 		.wants_error = plan->wants_error};
-	if (tensor_asks_input(tensor))
+	if (tensor_asks_input(tensor) || tensor_is_folded(tensor))
 		kernel->chain.input_rows = plan->input_rows;
 	kernel->is_whole = is_whole;
 }
@@ -293,7 +294,7 @@ bool plan_kernels(Plan *plan)
 			ok &= kernel_for(plan, &plan->tensors.at[i], &refusals);
 	for (size_t i = 0; i < refusals.count; i++)
 		report_refusal(plan, &refusals.at[i]);
-	return ok;
+	return ok && folds_build(plan);
 }
 
 bool plan_unfused(Plan *plan)

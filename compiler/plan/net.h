@@ -74,6 +74,8 @@ typedef struct NetCall {
 	VEC(NetStatistic) statistics;
 	VEC(int64_t) made;  /* tensors whose jobs are run before it: it reads what they make */
 	VEC(int64_t) asked; /* and behind it: they read its statistics */
+	VEC(int64_t)
+	decides; /* jobs run behind it, before those: numbers of the plan's folds, then of the program's jobs */
 } NetCall;
 
 typedef struct Net {
@@ -141,6 +143,9 @@ bool net_build(Net *net, Name result, const ScheduleOptions *options);
 /* One call: what the instance hands on to later ones, or what of it is `result`; NULL: no such. */
 bool net_hand_on(Net *net, size_t instance, Name result, const ScheduleOptions *options);
 /* One call: the rows that meet these weights; with hands_on what later instances read too. */
+/* For each instance its flat kernel, all lines in it, with what would change with the inputs of these weights; nothing
+ * is kept of them. */
+bool net_trace(Net *net, const NetAskVec *asks, NetKernel *traced);
 bool net_ask(Net *net, size_t instance, const NetAskVec *asks, bool hands_on, const ScheduleOptions *options);
 typedef VEC(Kernel *) KernelVec;
 const NetWeight *net_call_weight(const Net *net, const NetCall *call, size_t input); /* NULL: it is another array */

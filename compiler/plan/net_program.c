@@ -168,7 +168,7 @@ static void remember_states(Net *net, const NetKernel *built)
 			vec_push(net->c->arena, &net->states, built->outputs.at[i]);
 }
 
-static bool build_part(Net *net, size_t number, const NameVec *leaves, const NetAskVec *asks,
+static bool build_part(Net *net, size_t number, const NameVec *leaves, const NetAskVec *asks, bool wants_folds,
 	const ScheduleOptions *options, NetBuilt *made)
 {
 	const NetInstance *instance = &net->instances.at[number];
@@ -182,6 +182,7 @@ static bool build_part(Net *net, size_t number, const NameVec *leaves, const Net
 		.states = net->states,
 		.leaves = *leaves,
 		.asks = asks ? *asks : (NetAskVec){0},
+		.wants_folds = wants_folds,
 		.find = find_array,
 		.report_missing = report_missing,
 		.context = net};
@@ -250,13 +251,13 @@ static bool add_call(
 	NetBuilt made = {.key = key_of(net, instance, leaves, asks)};
 	bool reads_number = instance->layer && node_mentions(instance->layer->kids[1], instance->layer->name);
 	if (reads_number) {
-		if (!build_part(net, number, leaves, asks, options, &made))
+		if (!build_part(net, number, leaves, asks, false, options, &made))
 			return false;
 		add_text(net, &made);
 	}
 	NetCall call = {.instance = number, .kernel = find_kernel(net, made.key), .is_behind = net->is_behind};
 	if (call.kernel == net->kernels.count) {
-		if (!reads_number && !build_part(net, number, leaves, asks, options, &made))
+		if (!reads_number && !build_part(net, number, leaves, asks, false, options, &made))
 			return false;
 		Kernel *kernel = made.built.kernel;
 		kernel->name =
@@ -285,6 +286,22 @@ bool net_ask(Net *net, size_t instance, const NetAskVec *asks, bool hands_on, co
 		leaves = names_left(net, instance, NULL);
 	net->is_behind = false;
 	return add_call(net, instance, &leaves, asks, options);
+}
+
+bool net_trace(Net *net, const NetAskVec *asks, NetKernel *traced)
+{
+	bool ok = true;
+	net->is_behind = false;
+	for (size_t i = 0; i < net->instances.count && ok; i++) {
+		NetBuilt made = {0};
+		NameVec leaves = names_left(net, i, NULL);
+		ok = build_part(net, i, &leaves, &asks[i], true, NULL, &made);
+		if (ok)
+			remember_states(net, &made.built);
+		traced[i] = made.built;
+	}
+	net->states.count = 0;
+	return ok;
 }
 
 bool net_build(Net *net, Name result, const ScheduleOptions *options)
@@ -473,6 +490,8 @@ static CmprtCall make_call(const Net *net, const NetCall *call, StateVec *states
 		.statistics = statistics,
 		.made_count = (int64_t)call->made.count,
 		.made = call->made.at,
+		.decide_count = (int64_t)call->decides.count,
+		.decides = call->decides.at,
 		.asked_count = (int64_t)call->asked.count,
 		.asked = call->asked.at};
 	out.work_bytes = net_work_bytes(net, built->kernel, 1, &out.work_count);

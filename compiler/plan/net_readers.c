@@ -59,6 +59,13 @@ static unsigned reads(const Net *net, const Node *node, Name name, uint32_t line
 	return found;
 }
 
+/* What of a line may read arrays: of a weight's only what stands behind `else`, as roles are no arrays. */
+static const Node *reading_part(const Node *line)
+{
+	bool is_weight = line->kind == N_DEFINE && line->kids[2]->kind == N_WEIGHT;
+	return is_weight ? line->kids[2]->kids[2] : line;
+}
+
 static unsigned instance_reads(const Net *net, const NetInstance *instance, const NetWeight *weight)
 {
 	Name name = node_array(weight->line->kids[0])->name;
@@ -69,9 +76,9 @@ static unsigned instance_reads(const Net *net, const NetInstance *instance, cons
 		is_own |= body->kids[i] == weight->line;
 	unsigned found = READ_NOT;
 	for (uint32_t i = first; i < end && is_own; i++)
-		if (body->kids[i] != weight->line && body->kids[i]->kind != N_LAYER &&
+		if (body->kids[i] != weight->line && body->kids[i]->kind != N_LAYER && reading_part(body->kids[i]) &&
 			(instance->layer || !is_read_through(net, i)))
-			found |= reads(net, body->kids[i], name, net->node->kids[0]->kid_count);
+			found |= reads(net, reading_part(body->kids[i]), name, net->node->kids[0]->kid_count);
 	return found;
 }
 

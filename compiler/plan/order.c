@@ -44,8 +44,10 @@ static double measure(Plan *plan, const PlanLink *link)
 {
 	Compiler *c = plan->c;
 	Family alone = {.members = 1, .elements = SAMPLE_ROWS * SAMPLE_COLS, .is_alone = true};
-	ChainLink chain_link = {
-		link->statement->pass, link->arguments, link->statement->loc, link->statement->facts.is_family ? &alone : NULL};
+	ChainLink chain_link = {.pass = link->statement->pass,
+		.arguments = link->arguments,
+		.loc = link->statement->loc,
+		.family = link->statement->facts.is_family ? &alone : NULL};
 	Chain chain = {.name = name_of(c, "intensity"),
 		.input = store_of_type(T_F32),
 		.rows = SAMPLE_ROWS,
@@ -199,7 +201,8 @@ static bool order_tensor(Plan *plan, PlanTensor *tensor)
 	for (size_t i = 0; i < n; i++)
 		movable += !tensor->links.at[i].statement->is_grid;
 	for (size_t i = 0; i < n && movable > 1; i++) {
-		if (tensor->links.at[i].statement->is_grid || tensor->reads.count)
+		if (tensor->links.at[i].statement->is_grid || tensor->reads.count ||
+			tensor->links.at[i].statement->facts.is_sharing)
 			continue; /* what is read says nothing of a random matrix */
 		tensor->links.at[i].intensity = intensity_of(plan, tensor, &tensor->links.at[i]);
 		if (tensor->links.at[i].intensity < 0)

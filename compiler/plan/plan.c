@@ -136,7 +136,7 @@ Plan *plan_new(Program *p, const PlanOptions *options)
 	plan->pipeline = find_pipeline(plan);
 	if (plan->pipeline && find_target(plan) && find_output(plan) && open_model(plan) && plan_facts(plan) &&
 		plan_export(plan) && plan_select(plan) && plan_tuples(plan) && plan_requires(plan) && plan_reads(plan) &&
-		plan_inputs(plan) && plan_order(plan) && plan_data(plan) && plan_legal(plan) && plan_kernels(plan) &&
+		plan_inputs(plan) && plan_order(plan) && plan_data(plan) && plan_folds(plan) && plan_legal(plan) && plan_kernels(plan) &&
 		plan_families(plan) && plan_calibration(plan) && plan_outputs(plan) && plan_requires_hold(plan))
 		return plan;
 	plan_free(plan);

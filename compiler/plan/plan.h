@@ -15,6 +15,7 @@
  *   reads.c    tensors of other checkpoints that passes are given
  *   inputs.c   how passes read the tensors
  *   data.c     the net that passes ask for input(w), and the data that it reads
+ *   folds.c    families that share an input, and the tensors that change with it
  *   legal.c    can each tensor become that, and can the target execute it
  *   kernels.c  one kernel per (chain, input type, row length), shared
  *   calibrate.c  the kernels of that net and of the statistics, and the calls that run them
@@ -67,6 +68,8 @@ typedef struct PlanLink {
 	const Statement *statement;
 	const Scope *arguments;
 	const char *label; /* "prune.nm(n: 2, m: 4)" */
+	FoldPart part;     /* of a pass on matrices that share an input, or what comes of it elsewhere */
+	size_t fold;       /* and its number in plan->folds */
 	double intensity;  /* order.c: estimated relative change of the weights */
 } PlanLink;
 
@@ -144,6 +147,19 @@ typedef struct PlanFamily {
 	FamilyArrayVec measured, decided; /* of all members */
 	size_t decide;                    /* number of the kernel */
 } PlanFamily;
+
+/* Matrices that read one array of the net, and what is folded into it. */
+typedef struct PlanFold {
+	const Statement *statement;
+	const Scope *arguments;
+	const char *label;
+	const SharingSplit *split;
+	VEC(size_t) members; /* numbers of tensors */
+	int64_t cols;
+	size_t kernel;           /* number of the one that decides; SIZE_MAX: not built yet */
+	VEC(int64_t) statistics; /* numbers of Values, in the order of its statistics */
+	int64_t value;           /* number of the Value that it writes */
+} PlanFold;
 
 typedef VEC(CmprtJob) JobVec;
 typedef VEC(CmprtValue) ValueVec;
@@ -224,6 +240,8 @@ struct Plan {
 	int64_t input_rows; /* tokens of all samples */
 	bool is_one_shot;   /* the net reads the original throughout */
 	size_t last_part;   /* of the net, of which a weight's input is asked for */
+	/* folds.c */
+	VEC(PlanFold) folds;
 	/* calibrate.c */
 	VEC(int64_t) input_values; /* bytes of the Values that are its own */
 	/* kernels.c */
@@ -263,6 +281,7 @@ bool plan_order(Plan *plan);
 bool plan_reads(Plan *plan);
 bool plan_inputs(Plan *plan);
 bool plan_data(Plan *plan);
+bool plan_folds(Plan *plan);
 bool plan_legal(Plan *plan);
 bool plan_calibration(Plan *plan);
 bool plan_kernels(Plan *plan);
@@ -312,6 +331,15 @@ bool data_open(
 	Program *p, const Decl *decl, const Checkpoint *model, CmprtData *data, int64_t *longest, int64_t *tokens);
 void calibration_values(const Plan *plan, ValueVec *to);
 void calibration_tables(Plan *plan, CmprtProgram *program);
+
+/* ---- folds.c ---- */
+
+const Node *fold_body(const Plan *plan, const PlanLink *link); /* NULL: the pass's own */
+bool tensor_is_folded(const PlanTensor *tensor);
+bool folds_build(Plan *plan);           /* the kernels that decide */
+void fold_jobs(Plan *plan, JobVec *to); /* one for each */
+/* What the fold's kernel is given, flat; false: reported. */
+bool fold_statistic_build(Plan *plan, const PlanFold *fold, size_t number, Name name, ChainKernel *out);
 
 /* ---- family.c, kernels.c ---- */
 

@@ -81,6 +81,12 @@ static Group group_of(const Plan *plan, const PlanTensor *like)
 	return group;
 }
 
+/* Is it one statement for all that it selects? */
+static bool is_together(const Statement *statement)
+{
+	return statement->facts.is_family || statement->facts.is_sharing;
+}
+
 /* The links of a tensor between those on whole selections, before that of `until`, or after the last one. False: it is
  * no member of that. */
 typedef struct Stretch {
@@ -93,7 +99,7 @@ static bool find_stretch(const PlanTensor *tensor, const Statement *until, Stret
 	if (until && !tensor_is_member(tensor, until, &stretch->end))
 		return false;
 	stretch->begin = stretch->end;
-	while (stretch->begin > 0 && !tensor->links.at[stretch->begin - 1].statement->facts.is_family)
+	while (stretch->begin > 0 && !is_together(tensor->links.at[stretch->begin - 1].statement))
 		stretch->begin--;
 	return true;
 }
@@ -133,16 +139,30 @@ static void print_names(const Plan *plan, const PlanTensor *like, const Statemen
 	}
 }
 
+/* What comes of a statement that has not selected the tensors: nothing that can be written. */
+static void print_beside(
+	const Plan *plan, const PlanTensor *like, const Statement *until, const PlanLink *link, Text *to)
+{
+	text_printf(to, "  # %s:\n", link->label);
+	for (size_t i = 0; i < plan->tensors.count; i++)
+		if (is_in_group(&plan->tensors.at[i], like, until))
+			text_printf(to, "  #   \"%s\"\n", plan->tensors.at[i].file->name);
+}
+
 static void print_stretch(const Plan *plan, const PlanTensor *like, const Statement *until, Text *to)
 {
 	Stretch stretch;
 	if (!find_stretch(like, until, &stretch) || stretch.begin == stretch.end)
 		return;
-	for (size_t i = stretch.begin; i < stretch.end; i++) {
-		text_printf(to, "%s%s on ", i > stretch.begin ? "\n    then " : until ? "\n  " : "  ", like->links.at[i].label);
+	size_t first = stretch.begin;
+	for (; first < stretch.end && like->links.at[first].part > FOLD_MEMBER; first++)
+		print_beside(plan, like, until, &like->links.at[first], to);
+	for (size_t i = first; i < stretch.end; i++) {
+		text_printf(to, "%s%s on ", i > first ? "\n    then " : until ? "\n  " : "  ", like->links.at[i].label);
 		print_names(plan, like, until, to);
 	}
-	text_printf(to, "\n");
+	if (first < stretch.end)
+		text_printf(to, "\n");
 }
 
 /* A pass on a whole selection, after what comes before it on its members. */
@@ -167,6 +187,11 @@ static void print_family(const Plan *plan, const Statement *family, Text *to)
 		if (plan->selects.at[i].statement == family)
 			text_printf(
 				to, "%s %lld of them selected by rank", selects++ ? "," : ";", (long long)plan->selects.at[i].limit);
+	size_t folds = 0;
+	for (size_t i = 0; i < plan->folds.count; i++)
+		folds += plan->folds.at[i].statement == family;
+	if (folds)
+		text_printf(to, "; %zu arrays of the net are their inputs", folds);
 	if (selects)
 		text_printf(to, ": %zu reads (%zu where equal weights are cut)", 2 * selects + 1, 3 * selects + 1);
 	tensor_is_member(member, family, &link);
@@ -222,7 +247,7 @@ static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 		8.0 * (double)group.after / (double)group.elements, group.kernels, group.kernels == 1 ? "" : "s",
 		kernel->chain.is_unfused ? "for each pass a" : "one", kernel->is_whole ? " over whole tensors" : "");
 	for (size_t i = 0; i < like->links.count; i++)
-		if (like->links.at[i].statement->facts.is_family)
+		if (is_together(like->links.at[i].statement))
 			text_printf(to, ", %s in it", like->links.at[i].label);
 	text_printf(to, "\n");
 	print_moves(plan, like, to);
@@ -382,7 +407,7 @@ void plan_print(const Plan *plan, Text *to)
 {
 	print_head(plan, to);
 	for (size_t i = 0; i < plan->statements.count; i++)
-		if (plan->statements.at[i]->facts.is_family && !statement_has_tuples(plan->statements.at[i]))
+		if (is_together(plan->statements.at[i]) && !statement_has_tuples(plan->statements.at[i]))
 			print_family(plan, plan->statements.at[i], to);
 	for (size_t i = 0; i < plan->families.count; i++)
 		print_tuples(plan, &plan->families.at[i], to);

@@ -151,6 +151,8 @@ static Statement *open_apply(Plan *plan, const Node *node, const Scope *scope, c
 		.facts = pass_facts(plan->p, pass)};
 	statement->is_grid = statement->facts.kind == PASS_GRID;
 	const PassFacts *facts = &statement->facts;
+	if (facts->is_sharing)
+		statement->facts.is_family = false; /* each of its tensors has a chain of its own (folds.c) */
 	if (facts->asks_network || (facts->asks_input && (facts->is_family || facts->is_axis))) {
 		diag_error(plan->c, node->loc, "pass %s asks more of a network than the input of one matrix: not supported yet",
 			pass->name);
