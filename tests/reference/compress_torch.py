@@ -96,3 +96,30 @@ def wanda(w, x, sparsity=0.5, n=0, m=0):
         return w.view(len(w), -1, m).scatter(2, drop, 0).view_as(w)
     drop = torch.argsort(cost, dim=1, stable=True)[:, : round(sparsity * w.shape[1])]
     return w.scatter(1, drop, 0)
+
+
+def awq(matrices, x, grid, steps=20):
+    """Each candidate for what the columns of the matrices that read x are multiplied by, and the squared error of their
+    outputs: [(error, scale)]."""
+    mean, found = x.abs().mean(0).clamp(min=1e-4), []
+    h = (x.double().T @ x.double()) / len(x)
+    for step in range(steps):
+        scale = mean ** (step / steps)
+        scale = scale / torch.sqrt(scale.max() * scale.min())
+        off = torch.cat([rounded(w * scale, grid) / scale - w for w in matrices]).double()
+        found.append((((off @ h) * off).sum().item(), scale))
+    return found
+
+
+def rounded(w, grid):
+    out = torch.empty_like(w)
+    for j in range(0, w.shape[1], grid.group):
+        scale, zero = grid.fit(w[:, j : j + grid.group])
+        out[:, j : j + grid.group] = grid.value((scale[:, None], zero[:, None]), w[:, j : j + grid.group])
+    return out
+
+
+def smooth(matrices, x, alpha=0.5):
+    a, m = x.abs().amax(0), torch.cat(matrices).abs().amax(0)
+    scale = (a**alpha / m ** (1 - alpha)).clamp(min=1e-5)
+    return torch.where((a > 0) & (m > 0), scale, torch.ones_like(scale))

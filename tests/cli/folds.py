@@ -1,0 +1,219 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Families that share an input, and what is folded into it: AWQ and SmoothQuant against PyTorch (their factors, seen in
+what the checkpoint has become, and output errors), networks that are the same function afterwards, and what is refused.
+Skipped without PyTorch."""
+import os
+import tempfile
+
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+from testing import CMPC, call, check, cmpc, finish, skip, write_safetensors, write_text
+
+try:
+    import numpy
+    import torch
+except ImportError:
+    skip("no PyTorch")
+import json
+
+import compress_torch as reference
+import llama
+import networks
+
+torch.set_num_threads(1)
+LLAMA = {
+    "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "vocab_size": 64,
+    "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+    "max_position_embeddings": 64, "tie_word_embeddings": False,
+}
+# Matrices that read one array, and what makes it.
+FAMILIES = [
+    ("self_attn.q_proj self_attn.k_proj self_attn.v_proj", "input_layernorm"),
+    ("self_attn.o_proj", "self_attn.v_proj"),
+    ("mlp.gate_proj mlp.up_proj", "post_attention_layernorm"),
+    ("mlp.down_proj", "mlp.up_proj"),
+]
+
+
+def write_model(folder, tensors, config):
+    folder = os.path.join(folder, "model")
+    os.makedirs(folder, exist_ok=True)
+    write_safetensors(os.path.join(folder, "model.safetensors"),
+        {n: ("F32", v.shape, v.to(torch.float32).numpy().tobytes()) for n, v in tensors.items()})
+    write_text(os.path.join(folder, "config.json"), json.dumps(config))
+
+
+def write_rows(folder, rows):
+    table = -numpy.ones((len(rows), max(map(len, rows))), numpy.int32)
+    for row, tokens in zip(table, rows):
+        row[: len(tokens)] = tokens
+    numpy.save(os.path.join(folder, "tokens.npy"), table)
+
+
+def write_program(folder, statements):
+    path = os.path.join(folder, "p.cmp")
+    write_text(path, 'model m from "model"\ndata d from "tokens.npy"\n'
+        f'pipeline p of m {{\n  {statements}\n  save "out/model.safetensors"\n}}\n')
+    return path
+
+
+def read_result(folder):
+    call(CMPC, "decode", os.path.join(folder, "out", "model.safetensors"), "-o", os.path.join(folder, "f32.safetensors"))
+    return llama.read_tensors(os.path.join(folder, "f32.safetensors"))
+
+
+def compress(folder, statements):
+    out = os.path.join(folder, "out")
+    os.makedirs(out, exist_ok=True)
+    call(CMPC, "run", write_program(folder, statements), "--output", os.path.join(out, "model.safetensors"))
+    return read_result(folder)
+
+
+def logits_of(folder, model):
+    program, out = os.path.join(folder, "eval.cmp"), os.path.join(folder, "logits.npy")
+    write_text(program, f'model m from "{model}"\ndata d from "tokens.npy"\n')
+    call(CMPC, "eval", program, "--array", "logits", "-o", out)
+    return numpy.load(out)
+
+
+def check_same(folder, what, tensors, config, statements, changed):
+    """The network is the same function, and just the tensors whose names hold one of these words are others."""
+    write_model(folder, tensors, config)
+    found = compress(folder, statements)
+    with open(os.path.join(folder, "out", "config.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    before, after = logits_of(folder, "model"), logits_of(folder, "out")
+    off = abs(before - after).max() / abs(before).max()
+    check(off < 1e-5, f"{what}: the logits are off by {off:.1e}")
+    others = {n for n, w in tensors.items() if abs(found[n] - w.double().numpy()).max() > 1e-3 * w.abs().max()}
+    wanted = {n for n in tensors if any(word in n for word in changed)}
+    check(others == wanted, f"{what}: other tensors changed: {others ^ wanted}")
+    print(f"{what}: the logits are off by {off:.1e}, {len(others)} tensors of {len(tensors)} changed")
+
+
+def make_llama(config, generator):
+    """Inputs of very different size, as large networks have them."""
+    tensors = networks.make_decoder(config, 4)
+    for name in tensors:
+        if name.endswith("layernorm.weight"):
+            tensors[name] = torch.tensor(numpy.exp(generator.normal(0, 0.7, 64)))
+        if "_proj" in name and "down" not in name and "o_proj" not in name:
+            tensors[name] = tensors[name] * 3
+    return {name: w.float() for name, w in tensors.items()}
+
+
+def check_families(folder, tensors, config, rows, statement, decide, then=None):
+    """Layer by layer: all that a fold changes, from the factors that `decide` gives for rows in the network as our run
+    left it so far."""
+    write_model(folder, tensors, config)
+    found = compress(folder, f"{statement} on linear")
+    before = {n: w.double().numpy() for n, w in tensors.items()}
+    states = [before["model.embed_tokens.weight"][tokens] for tokens in rows]
+    for layer in range(config["num_hidden_layers"]):
+        was, now = llama.layer_weights(before, layer), llama.layer_weights(found, layer)
+        met = [llama.run_layer(was, config, x)[1] for x in states]
+        wanted = {n: torch.tensor(w, dtype=torch.float32) for n, w in was.items()}
+        factors = {}
+        for members, _ in FAMILIES:
+            names = [f"{n}.weight" for n in members.split()]
+            x = torch.tensor(numpy.concatenate([m[names[0]] for m in met]), dtype=torch.float32)
+            factors[members] = decide(
+                [torch.tensor(was[n], dtype=torch.float32) for n in names], x, torch.tensor(now[names[0]]))
+        for members, maker in FAMILIES:
+            scale, name = factors[members], f"{maker}.weight"
+            wanted[name] = wanted[name] / (scale if wanted[name].ndim == 1 else scale[:, None])
+            for n in members.split():
+                wanted[f"{n}.weight"] = wanted[f"{n}.weight"] * scale
+        for name, w in wanted.items():
+            if then and w.ndim == 2:
+                then(layer, name, w, torch.tensor(now[name]))
+                continue
+            off = abs(now[name] / w.numpy() - 1).max()
+            check(off < 1e-4, f"{statement}: layer {layer} {name}: off by {off:.1e}")
+        states = [llama.run_layer(now, config, x)[0] for x in states]
+
+
+def check_smooth(folder, tensors, config, rows):
+    for alpha in (0.5, 0.8):
+        check_families(folder, tensors, config, rows, f"smooth.quant(data: d, alpha: {alpha})",
+            lambda matrices, x, now, alpha=alpha: reference.smooth(matrices, x, alpha))
+
+
+class Awq:
+    """Counts, over the families of a network, what is other than PyTorch has it. Grids with a zero point: in symmetric ones
+    the largest element of each group lies between two codes, where the last bit decides."""
+
+    def __init__(self, bits):
+        self.grid, self.gains, self.ties, self.different, self.count = reference.Grid(bits, 32, False, torch.float32), [], 0, 0, 0
+
+    def is_other(self, w, now):
+        return abs(now - reference.rounded(w, self.grid)) > 1e-4 * w.abs().max()
+
+    def decide(self, matrices, x, now):
+        """The candidate that `now`, which is no other family's maker, was made with: one of the best, to rounding."""
+        candidates = reference.awq(matrices, x, self.grid)
+        best = min(error for error, _ in candidates)
+        error, scale = min(candidates, key=lambda c: self.is_other(matrices[0] * c[1], now).sum().item())
+        check(error <= 1.0001 * best, f"awq: an output error of {error}, the best is {best}")
+        self.ties += error != best
+        self.gains.append((error / candidates[0][0]) ** 0.5)
+        return scale
+
+    def then(self, layer, name, w, now):
+        self.different += self.is_other(w, now).sum().item()
+        self.count += w.numel()
+
+
+def check_awq(folder, tensors, config, rows):
+    for bits in (4, 3, 2):
+        awq = Awq(bits)
+        check_families(folder, tensors, config, rows, f"quantize.awq(dtype: int{bits}_asym(group: 32), data: d)", awq.decide, awq.then)
+        check(awq.different <= 1e-3 * awq.count, f"awq, {bits} bits: {awq.different} of {awq.count} weights are others")
+        check(max(awq.gains) <= 1 and min(awq.gains) < 0.95, f"awq, {bits} bits: nothing is gained: {awq.gains}")
+        print(f"awq, {bits} bits: {awq.different} of {awq.count} weights are others than PyTorch's, {awq.ties} families have "
+            f"factors as good as its; output errors are {min(awq.gains):.3f} to {max(awq.gains):.3f} of those of rounding")
+
+
+def check_refusals(folder, tensors, config):
+    grouped = {**config, "num_key_value_heads": 2}
+    fewer = {n: w[:32] if "k_proj" in n or "v_proj" in n else w for n, w in tensors.items()}
+    for what, tensors, config, statements, words in [
+        ("heads that share values", fewer, grouped, "smooth.quant(data: d) on attn_output",
+            ["o_proj.weight\" cannot be divided", "several of the columns are one here", "except"]),
+        ("a pass before", tensors, config, "prune.magnitude(sparsity: 50%) on ffn_up\n  smooth.quant(data: d) on ffn_up",
+            ["comes after another pass", "comes before"]),
+        ("another input", tensors, config, "smooth.quant(data: d) on attn_q\n  prune.wanda(sparsity: 50%, data: d) on attn_k",
+            ["asks for the input of", "folded into here"]),
+    ]:
+        write_model(folder, tensors, config)
+        status, _, errors = cmpc("plan", write_program(folder, statements))
+        check(status == 1 and all(word in errors for word in words), f"{what}: {status}, {errors}")
+
+
+def main():
+    generator = numpy.random.default_rng(3)
+    rows = [generator.integers(0, 64, count) for count in (40, 33, 50, 2)]
+    with tempfile.TemporaryDirectory() as folder:
+        write_rows(folder, rows)
+        tensors = make_llama(LLAMA, generator)
+        layers = ["proj", "layernorm"]
+        check_same(folder, "llama, all of it", tensors, LLAMA, "smooth.quant(data: d) on linear", layers)
+        check_same(folder, "llama, what else reads it", tensors, LLAMA, "smooth.quant(data: d) on attn_k, head",
+            ["q_proj", "k_proj", "v_proj", "input_layernorm", "model.norm", "lm_head"])
+        grouped = {**networks.DECODER, "model_type": "qwen2"}
+        check_same(folder, "qwen2, biases", {n: w.float() for n, w in networks.make_decoder(grouped, 1, biases=True).items()},
+            grouped, "smooth.quant(data: d) on attn_q, ffn_down", ["q_proj.weight", "k_proj.weight", "v_proj.weight",
+            "input_layernorm", "up_proj", "down_proj"])
+        alike = {**grouped, "num_key_value_heads": grouped["num_attention_heads"]}
+        check_same(folder, "qwen2, a bias is divided", {n: w.float() for n, w in
+            networks.make_decoder(alike, 1, biases=True).items()}, alike, "smooth.quant(data: d) on attn_output",
+            ["v_proj", "o_proj.weight"])
+        check_same(folder, "gpt2, norms with a bias", {n: w.float() for n, w in networks.make_gpt2(networks.GPT2, 5).items()},
+            networks.GPT2, "smooth.quant(data: d) on attn_qkv, ffn_up", ["ln_1", "ln_2", "c_attn.weight", "c_fc.weight"])
+        check_smooth(folder, tensors, LLAMA, rows)
+        check_awq(folder, tensors, LLAMA, rows)
+        check_refusals(folder, tensors, LLAMA)
+    finish("folds")
+
+
+main()
