@@ -38,7 +38,7 @@ static bool reads(const CmprtProgram *program, bool is_of_kind(const CmprtData *
 	for (int64_t i = 0; i < program->net_count; i++)
 		if (is_of_kind(program->nets[i].data))
 			return true;
-	return false;
+	return program->measured_count && reads(&program->measured[0], is_of_kind);
 }
 
 /* "x86_64-pc-linux-gnu" as Debian, and the folders of the runtimes, call it. */

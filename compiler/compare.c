@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * compare.c: `cmpc eval` of a file with pipelines: each is run as `cmpc run` would,
- * into a folder that goes away, and what it wrote is evaluated as any checkpoint is.
- * Each run and each evaluation is a compilation of its own. Changes are of pairs: the
- * same tokens or images, before and after, so their error is far below that of either
- * side. All that happens in a process apart, so that the folder goes however it ends.
+ * into a folder that goes away, and what it wrote is evaluated beside the model, on the
+ * same samples. Each run and each evaluation is a compilation of its own, but for the
+ * model's, whose code is kept. Changes are of pairs: the same tokens or images, before
+ * and after, so their error is far below that of either side. All that happens in a
+ * process apart, so that the folder goes however it ends.
  */
 #include "evaluation.h"
 
@@ -30,6 +31,14 @@ typedef struct Measured {
 	CmprtScores *scores;
 } Measured;
 
+/* A model, and its nets as code. */
+typedef struct Original {
+	Measured own;
+	Request request;
+	Evaluation evaluation;
+	const CmprtProgram *program;
+} Original;
+
 typedef struct Row {
 	const char *label;
 	const Measured *original;
@@ -42,7 +51,8 @@ typedef struct Comparison {
 	char *folder;
 	int width; /* of the labels */
 	bool is_json;
-	VEC(Measured *) originals;
+	bool *has_logits; /* of each data set of the first model */
+	VEC(Original *) originals;
 } Comparison;
 
 /* ---- one compilation ---- */
@@ -68,29 +78,73 @@ static void take_measures(Comparison *work, const Evaluation *e, Measured *to)
 {
 	Arena *arena = work->c->arena;
 	to->model = arena_printf(arena, "%s", e->model->name);
-	to->data_count = e->data.count;
-	to->data = arena_array(arena, const char *, e->data.count + 1);
-	to->scores = arena_array(arena, CmprtScores, e->data.count + 1);
-	for (size_t i = 0; i < e->data.count; i++)
-		to->data[i] = arena_printf(arena, "%s", e->data.at[i].name);
+	to->data_count = e->measure.data.count;
+	to->data = arena_array(arena, const char *, e->measure.data.count + 1);
+	to->scores = arena_array(arena, CmprtScores, e->measure.data.count + 1);
+	for (size_t i = 0; i < e->measure.data.count; i++)
+		to->data[i] = arena_printf(arena, "%s", e->measure.data.at[i].name);
 	for (int64_t i = 0; i < e->checkpoint->file_count; i++)
 		to->bytes += e->checkpoint->file_bytes[i];
 }
 
-static bool measure(Comparison *work, const char *pipeline, const char *instead, Measured *to)
+static void free_scores(Measured *measured)
+{
+	for (size_t i = 0; measured->scores && i < measured->data_count; i++)
+		cmprt_scores_free(&measured->scores[i]);
+}
+
+/* Each compilation has a request and a compiler of its own. */
+static Request own_request(const Comparison *work, const char *pipeline)
 {
 	Request request = *work->request;
-	CmprtOptions options;
 	request.c = compiler_new();
 	request.c->options = work->c->options;
 	request.pipeline = pipeline;
-	Evaluation e = evaluation_begin(&request, instead);
-	const CmprtProgram *program = compile(&e.k, "program") && evaluation_open(&e) ? evaluation_load(&e) : NULL;
-	bool is_done = program && read_options(work, &request, program, &options);
-	if (is_done)
-		take_measures(work, &e, to);
-	is_done = is_done && cmprt_scores(program, &options, to->scores) == 0;
+	return request;
+}
+
+static const CmprtProgram *load_program(Comparison *work, Evaluation *e, Measured *to)
+{
+	e->is_compared = true;
+	const CmprtProgram *program = compile(&e->k, "program") && evaluation_open(e) ? evaluation_load(e) : NULL;
+	if (program)
+		take_measures(work, e, to);
+	return program;
+}
+
+static bool measure_original(Comparison *work, const char *pipeline, Original *to)
+{
+	CmprtOptions options;
+	to->request = own_request(work, pipeline);
+	to->evaluation = evaluation_begin(&to->request, NULL);
+	to->program = load_program(work, &to->evaluation, &to->own);
+	bool is_done = to->program && read_options(work, &to->request, to->program, &options) &&
+				   cmprt_scores(to->program, &options, to->own.scores) == 0;
+	diag_flush(to->request.c, stderr);
+	return is_done;
+}
+
+static void free_original(Original *original)
+{
+	evaluation_end(&original->evaluation);
+	compiler_free(original->request.c);
+	free_scores(&original->own);
+}
+
+static bool measure_result(
+	Comparison *work, const Original *original, const char *pipeline, const char *path, Measured *to)
+{
+	CmprtOptions options;
+	Measured again = original->own;
+	Request request = own_request(work, pipeline);
+	Evaluation e = evaluation_begin(&request, path);
+	e.reader = original->evaluation.checkpoint;
+	const CmprtProgram *program = load_program(work, &e, to);
+	again.scores = arena_array(work->c->arena, CmprtScores, again.data_count + 1);
+	bool is_done = program && read_options(work, &request, program, &options) &&
+				   cmprt_compare(original->program, program, &options, again.scores, to->scores) == 0;
 	diag_flush(request.c, stderr);
+	free_scores(&again);
 	evaluation_end(&e);
 	compiler_free(request.c);
 	return is_done;
@@ -106,11 +160,8 @@ static const char *result_path(const Comparison *work, const char *saved)
 
 static bool run_pipeline(Comparison *work, const char *pipeline, const char *output)
 {
-	Request request = *work->request;
+	Request request = own_request(work, pipeline);
 	CmprtOptions options;
-	request.c = compiler_new();
-	request.c->options = work->c->options;
-	request.pipeline = pipeline;
 	request.output = output;
 	Compilation k = compilation_begin(&request, request.operands[0], NULL);
 	k.runs_here = true;
@@ -158,9 +209,14 @@ static void print_line(const Text *line)
 	printf("%.*s\n", (int)length, line->at);
 }
 
-static void print_head(const Comparison *work, const Measured *first)
+static void print_head(Comparison *work, const Original *original)
 {
+	const Measured *first = &original->own;
 	Text line = {.arena = work->c->arena};
+	const Measure *measure = &original->evaluation.measure;
+	work->has_logits = arena_array(work->c->arena, bool, measure->logits.count + 1);
+	for (size_t d = 0; d < measure->logits.count; d++)
+		work->has_logits[d] = measure->logits.at[d] != NULL;
 	if (work->is_json)
 		return;
 	text_printf(&line, "%-*s %12s %8s", work->width, "", "size", "");
@@ -168,6 +224,8 @@ static void print_head(const Comparison *work, const Measured *first)
 		const char *metric = cmprt_metric(&first->scores[d]).name;
 		text_printf(&line, "   %-21s   %-19s", arena_printf(work->c->arena, "%s(%s)", metric, first->data[d]),
 			first->scores[d].are_of_images ? "minus the original's" : "over the original's");
+		if (work->has_logits[d])
+			text_printf(&line, "   %-19s", arena_printf(work->c->arena, "kl(%s)", first->data[d]));
 	}
 	print_line(&line);
 }
@@ -183,9 +241,14 @@ static void print_json(const Row *row)
 	json_t *data = json_object();
 	for (size_t d = 0; d < row->own.data_count; d++) {
 		CmprtMetric metric = cmprt_metric(&row->own.scores[d]);
-		json_object_set_new(data, row->own.data[d],
-			json_pack("{s:o, s:o, s:I}", metric.name, number(metric.mean.value), "standard_error",
-				number(metric.mean.error), metric.unit, (json_int_t)row->own.scores[d].count));
+		json_t *own = json_pack("{s:o, s:o, s:I}", metric.name, number(metric.mean.value), "standard_error",
+			number(metric.mean.error), metric.unit, (json_int_t)row->own.scores[d].count);
+		if (row->own.scores[d].divergence) {
+			CmprtMean kl = cmprt_divergence(&row->own.scores[d]).mean;
+			json_object_set_new(own, "kl", number(kl.value));
+			json_object_set_new(own, "kl_standard_error", number(kl.error));
+		}
+		json_object_set_new(data, row->own.data[d], own);
 	}
 	json_line(json_pack("{s:s, s:s, s:I, s:o}", "event", "evaluated", "of", row->label, "bytes",
 		(json_int_t)row->own.bytes, "data", data));
@@ -202,6 +265,10 @@ static void print_row(const Comparison *work, const Row *row)
 		const CmprtScores *own = &row->own.scores[d], *before = &row->original->scores[d];
 		text_printf(&line, "   %-21s   %-19s", print_mean(work, cmprt_metric(own).mean),
 			own != before ? print_change(work, before, own) : "");
+		if (own->divergence)
+			text_printf(&line, "   %-19s", print_mean(work, cmprt_divergence(own).mean));
+		else if (work->has_logits[d])
+			text_printf(&line, "   %-19s", "");
 	}
 	print_line(&line);
 }
@@ -218,18 +285,20 @@ static void print(const Comparison *work, const Row *row)
 /* ---- rows ---- */
 
 /* Of the pipeline's model; measured and told when the first pipeline of it comes. */
-static const Measured *find_original(Comparison *work, const char *pipeline, const char *model)
+static const Original *find_original(Comparison *work, const char *pipeline, const char *model)
 {
 	for (size_t i = 0; i < work->originals.count; i++)
-		if (!strcmp(work->originals.at[i]->model, model))
+		if (!strcmp(work->originals.at[i]->own.model, model))
 			return work->originals.at[i];
-	Measured *made = arena_new_of(work->c->arena, Measured);
-	if (!measure(work, pipeline, NULL, made))
+	Original *made = arena_new_of(work->c->arena, Original);
+	if (!measure_original(work, pipeline, made)) {
+		free_original(made);
 		return NULL;
+	}
 	if (!work->originals.count)
 		print_head(work, made);
 	vec_push(work->c->arena, &work->originals, made);
-	print(work, &(Row){arena_printf(work->c->arena, "original (%s)", model), made, *made});
+	print(work, &(Row){arena_printf(work->c->arena, "original (%s)", model), &made->own, made->own});
 	return made;
 }
 
@@ -240,13 +309,15 @@ static bool add_row(Comparison *work, const Decl *pipeline)
 		save = body->kids[i]->kind == N_SAVE ? body->kids[i] : save;
 	const char *output = result_path(work, save ? save->text : NULL);
 	Row row = {.label = pipeline->name};
-	row.original = find_original(work, pipeline->name, pipeline->node->kids[0]->name);
+	const Original *original = find_original(work, pipeline->name, pipeline->node->kids[0]->name);
+	if (!original)
+		return false;
+	row.original = &original->own;
 	bool is_done =
-		row.original && run_pipeline(work, pipeline->name, output) && measure(work, pipeline->name, output, &row.own);
+		run_pipeline(work, pipeline->name, output) && measure_result(work, original, pipeline->name, output, &row.own);
 	if (is_done)
 		print(work, &row);
-	for (size_t d = 0; row.own.scores && d < row.own.data_count; d++)
-		free(row.own.scores[d].at);
+	free_scores(&row.own);
 	return is_done;
 }
 
@@ -291,8 +362,7 @@ static bool add_rows(Comparison *work, const DeclVec *pipelines)
 			break;
 	}
 	for (size_t i = 0; i < work->originals.count; i++)
-		for (size_t d = 0; d < work->originals.at[i]->data_count; d++)
-			free(work->originals.at[i]->scores[d].at);
+		free_original(work->originals.at[i]);
 	return ok;
 }
 

@@ -236,6 +236,16 @@ static const CmprtCall *calls_with_costs(Compilation *k, const CmprtNet *net, co
 	return calls;
 }
 
+static const CmprtNet *nets_with_costs(Compilation *k, const CmprtProgram *program, const char *const **kernel_names)
+{
+	CmprtNet *nets = arena_array(k->c->arena, CmprtNet, program->net_count + 1);
+	for (int64_t i = 0; i < program->net_count; i++) {
+		nets[i] = program->nets[i];
+		nets[i].calls = calls_with_costs(k, &nets[i], kernel_names);
+	}
+	return nets;
+}
+
 static void take_costs(Compilation *k)
 {
 	CmprtProgram *program = k->plan->program;
@@ -251,12 +261,13 @@ static void take_costs(Compilation *k)
 		kernel_names += selects[i].job_count;
 	}
 	program->selects = selects;
-	CmprtNet *nets = arena_array(k->c->arena, CmprtNet, program->net_count + 1);
-	for (int64_t i = 0; i < program->net_count; i++) {
-		nets[i] = program->nets[i];
-		nets[i].calls = calls_with_costs(k, &nets[i], &kernel_names);
+	program->nets = nets_with_costs(k, program, &kernel_names);
+	CmprtProgram *measured = arena_array(k->c->arena, CmprtProgram, program->measured_count + 1);
+	for (int64_t i = 0; i < program->measured_count; i++) {
+		measured[i] = program->measured[i];
+		measured[i].nets = nets_with_costs(k, &measured[i], &kernel_names);
 	}
-	program->nets = nets;
+	program->measured = measured;
 	program->unfused = jobs_with_costs(k, program->unfused, program->unfused_count, kernel_names);
 }
 

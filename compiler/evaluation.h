@@ -11,15 +11,16 @@
 typedef struct Evaluation {
 	Compilation k;
 	Compiler *c;
-	const char *instead; /* of the model: another checkpoint; NULL */
-	const char *array;   /* that is asked for; NULL: metrics are */
+	const char *instead;      /* of the model: another checkpoint; NULL */
+	const Checkpoint *reader; /* whose tokenizer reads text; NULL: its own */
+	bool is_compared;         /* with another checkpoint */
 	/* evaluation_open */
 	const Decl *model;
 	Checkpoint *checkpoint;
 	const char *path; /* of the checkpoint */
 	Scope *facts;
-	VEC(Net *) nets; /* one for each of data */
-	VEC(CmprtData) data;
+	ScheduleOptions schedule;
+	Measure measure;
 	/* evaluation_load */
 	Jit *jit;
 } Evaluation;

@@ -79,7 +79,7 @@ typedef struct CmprtOptions {
 	int64_t input_count;
 	int64_t threads; /* 0: one per core */
 	int64_t memory;  /* bytes; 0: as the program says */
-	bool no_fuse, no_sync, dry_run, json, quiet, force;
+	bool no_fuse, no_sync, dry_run, eval, json, quiet, force;
 	int nonfinite; /* CMPRT_NONFINITE_* */
 } CmprtOptions;
 enum { CMPRT_FOLD_SUM, CMPRT_FOLD_MAX, CMPRT_FOLD_MIN };
@@ -90,12 +90,15 @@ int cmprt_main(const CmprtProgram *program, int argc, char **argv); /* parses op
 int cmprt_run(const CmprtProgram *program, const CmprtOptions *options);
 /* evaluate.c: the metrics of program->nets, a line each; with options->output the array that they leave, as a file */
 int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options);
+/* measure.c: what the program's figures on data are of the model, and of the result that lies there already */
+int cmprt_evaluate_result(const CmprtProgram *program, const CmprtOptions *options);
 /* What the options that follow argv[0] say; to->inputs has a place for each. 0; else cmprt_main's status, told. */
 int cmprt_options(const CmprtProgram *program, int argc, char **argv, CmprtOptions *to);
 
 /* What each token that was to be predicted costs, in nats; of images, 1 for each that is named correctly, else 0. */
 typedef struct CmprtScores {
 	double *at;
+	double *divergence; /* of what is expected from what another checkpoint expects, in nats; NULL: not asked for */
 	int64_t count, samples;
 	bool are_of_images;
 } CmprtScores;
@@ -103,13 +106,18 @@ typedef struct CmprtMean {
 	double value, error; /* its standard error, the values taken for independent */
 } CmprtMean;
 typedef struct CmprtMetric {
-	const char *name, *unit; /* perplexity of tokens, accuracy of images */
+	const char *name, *unit; /* perplexity of tokens, accuracy of images, kl of either */
 	CmprtMean mean;
 } CmprtMetric;
 CmprtMean cmprt_mean(const double *values, int64_t count);
 CmprtMetric cmprt_metric(const CmprtScores *scores);
-/* Of each of program->nets, in order; whoever calls frees `at`, also where it fails. The exit status. */
+CmprtMetric cmprt_divergence(const CmprtScores *scores); /* of scores that have it */
+/* Of each of program->nets, in order; whoever calls frees them, also where it fails. The exit status. */
 int cmprt_scores(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to);
+/* The same of two checkpoints on the same samples, those of the first one's tokenizer. */
+int cmprt_compare(const CmprtProgram *before, const CmprtProgram *after, const CmprtOptions *options,
+	CmprtScores *to_before, CmprtScores *to_after);
+void cmprt_scores_free(CmprtScores *scores);
 /* cmprt_main for an executable: `tables` is what cmprt_tables was in the compiler that made it. Where the runtime it
  * was linked with was built from other lists it cannot read the program, and says so. */
 int cmprt_start(const CmprtProgram *program, int argc, char **argv, int64_t tables);

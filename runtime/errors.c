@@ -209,6 +209,26 @@ bool error_requirement(CmprtError *error, const char *text, const char *metric, 
 		unit, off, by, is_upper ? "much" : "little");
 }
 
+bool error_requirement_of_data(
+	CmprtError *error, const char *text, const char *figure, const char *measured, double bound, bool is_upper)
+{
+	return fail(error, "require %s failed: %s is %s, and %s %.6g was asked for; nothing was saved", text, figure,
+		measured, is_upper ? "at most" : "at least", bound);
+}
+
+bool error_no_figures(CmprtError *error, const char *pipeline)
+{
+	return fail(error,
+		"pipeline \"%s\" measures nothing: --eval needs `require` or `report` of perplexity(data), accuracy(data) or "
+		"kl(data)",
+		pipeline);
+}
+
+bool error_no_result(CmprtError *error, const char *path)
+{
+	return fail(error, "%s: there is no result yet to evaluate; run it first, without --eval", path);
+}
+
 bool error_report_kind(CmprtError *error, const char *path)
 {
 	return fail(error, "report %s: the name must end in .html, .json or .csv", path);

@@ -2,7 +2,9 @@
  *
  * evaluate.c: what a network makes of a data set, as numbers: of tokens perplexity, the
  * exponential of the mean loss of a token, of labelled images accuracy, the mean of 1
- * for each that is named correctly and 0 for the others.
+ * for each that is named correctly and 0 for the others. Of two checkpoints side by
+ * side: how far what the second one expects is from what the first one does, sample by
+ * sample, so that no more than one sample of that is in memory.
  */
 #include "forward.h"
 
@@ -39,23 +41,189 @@ CmprtMetric cmprt_metric(const CmprtScores *scores)
 	return (CmprtMetric){"perplexity", "tokens", {perplexity, perplexity * mean.error}};
 }
 
-static bool take_scores(const Forward *forward, CmprtScores *to, CmprtError *error)
+CmprtMetric cmprt_divergence(const CmprtScores *scores)
 {
-	const Samples *samples = &forward->samples;
-	int32_t *next = calloc((size_t)samples->longest + 1, sizeof *next);
-	*to = (CmprtScores){.at = calloc((size_t)samples->token_count + 1, sizeof *to->at),
-		.samples = samples->count,
-		.are_of_images = samples->pixels != NULL};
-	for (int64_t i = 0; i < samples->count && next && to->at; i++) {
-		const float *of = (const float *)(const void *)forward_state(forward, forward->net->result, i);
-		if (!to->are_of_images)
-			samples_fill(samples, i, GIVEN_next, next);
-		for (int64_t t = 0; t < samples_length(samples, i); t++)
-			if (next[t] >= 0)
-				to->at[to->count++] = (double)of[t];
+	return (CmprtMetric){
+		"kl", scores->are_of_images ? "images" : "tokens", cmprt_mean(scores->divergence, scores->count)};
+}
+
+void cmprt_scores_free(CmprtScores *scores)
+{
+	free(scores->at);
+	free(scores->divergence);
+	*scores = (CmprtScores){0};
+}
+
+/* ---- scores ---- */
+
+/* One net, or two that see the same samples. */
+typedef struct Nets {
+	Forward *at[2];
+	int count;
+	int32_t *next;    /* of the sample in hand; of images 0 */
+	int64_t *counted; /* its places with one */
+	int64_t counted_count;
+	float *scores[2], *logits[2]; /* of the sample in hand; where they lie unless the call in hand leaves them */
+} Nets;
+
+static bool make_room(Nets *nets, CmprtScores *const *to, CmprtError *error)
+{
+	const Samples *samples = &nets->at[0]->samples;
+	bool is_made = (nets->next = calloc((size_t)samples->longest + 1, sizeof *nets->next)) &&
+				   (nets->counted = calloc((size_t)samples->longest + 1, sizeof *nets->counted));
+	for (int i = 0; i < nets->count && is_made; i++) {
+		bool diverges = i > 0 && nets->at[0]->net->logits > 0;
+		*to[i] = (CmprtScores){.at = calloc((size_t)samples->token_count + 1, sizeof *to[i]->at),
+			.samples = samples->count,
+			.are_of_images = samples->pixels != NULL,
+			.divergence = diverges ? calloc((size_t)samples->token_count + 1, sizeof *to[i]->at) : NULL};
+		is_made = to[i]->at && (!diverges || to[i]->divergence);
 	}
-	free(next);
-	return (next && to->at) || error_out_of_memory(error);
+	return is_made || error_out_of_memory(error);
+}
+
+/* What the last call left of the sample, or an earlier one: *own is its place then, which the caller frees. */
+static const float *find_state(const Forward *forward, int64_t state, int64_t sample, float **own, CmprtError *error)
+{
+	const void *left = forward_left(forward, state);
+	if (left)
+		return left;
+	if (!*own && !(*own = calloc((size_t)forward->net->states[state].bytes + 1, 1))) {
+		error_out_of_memory(error);
+		return NULL;
+	}
+	void *at = *own;
+	return state_load(forward, state, sample, &at, error) ? at : NULL;
+}
+
+static double log_of_sum(const float *logits, int64_t count)
+{
+	double most = (double)logits[0], sum = 0;
+	for (int64_t i = 1; i < count; i++)
+		most = fmax(most, (double)logits[i]);
+	for (int64_t i = 0; i < count; i++)
+		sum += exp((double)logits[i] - most);
+	return most + log(sum);
+}
+
+/* sum p log(p / q), p and q the softmax of each: in nats. */
+static double divergence(const float *before, const float *after, int64_t count)
+{
+	double shift_before = log_of_sum(before, count), shift_after = log_of_sum(after, count), sum = 0;
+	for (int64_t i = 0; i < count; i++) {
+		double p = (double)before[i] - shift_before, q = (double)after[i] - shift_after;
+		sum += exp(p) * (p - q);
+	}
+	return sum;
+}
+
+static int64_t row_elements(const Forward *forward, int64_t state)
+{
+	const CmprtState *of = &forward->net->states[state];
+	return of->shape[of->rank - 1];
+}
+
+static bool take_divergence(Nets *nets, int64_t sample, CmprtScores *to, CmprtError *error)
+{
+	const float *logits[2];
+	int64_t width = row_elements(nets->at[0], nets->at[0]->net->logits - 1);
+	for (int i = 0; i < 2; i++) {
+		int64_t state = nets->at[i]->net->logits - 1;
+		logits[i] = find_state(nets->at[i], state, sample, &nets->logits[i], error);
+		if (!logits[i])
+			return false;
+		if (row_elements(nets->at[i], state) != width)
+			return error_bad_table(error, nets->at[i]->net->name, "logits of another size");
+	}
+	double *at = to->divergence + to->count;
+#pragma omp parallel for
+	for (int64_t i = 0; i < nets->counted_count; i++) {
+		int64_t t = nets->counted[i];
+		at[i] = divergence(logits[0] + t * width, logits[1] + t * width, width);
+	}
+	return true;
+}
+
+static void count_places(Nets *nets, int64_t sample)
+{
+	const Samples *samples = &nets->at[0]->samples;
+	if (!samples->pixels)
+		samples_fill(samples, sample, GIVEN_next, nets->next);
+	nets->counted_count = 0;
+	for (int64_t t = 0; t < samples_length(samples, sample); t++)
+		if (nets->next[t] >= 0)
+			nets->counted[nets->counted_count++] = t;
+}
+
+/* The last call of each in turn on every sample. */
+static bool run_last(Nets *nets, CmprtScores *const *to, CmprtError *error)
+{
+	const Samples *samples = &nets->at[0]->samples;
+	for (int i = 0; i < nets->count; i++) {
+		const CmprtNet *net = nets->at[i]->net;
+		if (!forward_hold(nets->at[i], &net->calls[net->call_count - 1], error))
+			return false;
+	}
+	for (int64_t sample = 0; sample < samples->count; sample++) {
+		count_places(nets, sample);
+		for (int i = 0; i < nets->count; i++) {
+			const float *of = forward_sample(nets->at[i], sample, error)
+								  ? find_state(nets->at[i], nets->at[i]->net->result, sample, &nets->scores[i], error)
+								  : NULL;
+			if (!of)
+				return false;
+			if (to[i]->divergence && !take_divergence(nets, sample, to[i], error))
+				return false;
+			for (int64_t k = 0; k < nets->counted_count; k++)
+				to[i]->at[to[i]->count++] = (double)of[nets->counted[k]];
+		}
+	}
+	return true;
+}
+
+static bool run_nets(Nets *nets, CmprtScores *const *to, CmprtError *error)
+{
+	const Forward *first = nets->at[0], *last = nets->at[nets->count - 1];
+	if (first->samples.count != last->samples.count || first->samples.token_count != last->samples.token_count)
+		return error_bad_table(error, last->net->name, "other samples than the original's");
+	if (!make_room(nets, to, error) || !forward_start(nets->at, nets->count, error))
+		return false;
+	for (int i = 0; i < nets->count; i++)
+		for (int64_t k = 0; k + 1 < nets->at[i]->net->call_count; k++)
+			if (!forward_call(nets->at[i], &nets->at[i]->net->calls[k], error))
+				return false;
+	return run_last(nets, to, error);
+}
+
+/* runs: of one checkpoint or of two, the second one's scores with their divergence from the first. */
+static bool score(Run *const *runs, int count, int64_t number, CmprtScores *const *to, CmprtError *error)
+{
+	Forward forwards[2] = {0};
+	Nets nets = {.count = count};
+	bool is_done = true;
+	for (int i = 0; i < count && is_done; i++) {
+		nets.at[i] = &forwards[i];
+		is_done = forward_open(runs[i], &runs[i]->program->nets[number], nets.at[i], error);
+	}
+	is_done = is_done && run_nets(&nets, to, error);
+	for (int i = 0; i < count; i++) {
+		forward_free(&forwards[i]);
+		free(nets.scores[i]);
+		free(nets.logits[i]);
+	}
+	free(nets.next);
+	free(nets.counted);
+	return is_done;
+}
+
+bool evaluate_pair(
+	Run *before, Run *after, int64_t net, CmprtScores *to_before, CmprtScores *to_after, CmprtError *error)
+{
+	Run *const runs[] = {before, after};
+	CmprtScores *const to[] = {to_before, to_after};
+	if (before->program->nets[net].logits > 0 && after->program->nets[net].logits > 0)
+		return score(runs, 2, net, to, error);
+	return score(runs, 1, net, to, error) && score(runs + 1, 1, net, to + 1, error);
 }
 
 /* JSON has no word for NaN. */
@@ -119,15 +287,21 @@ static bool check_output(const Run *run, const CmprtNet *net, CmprtError *error)
 	return !is_file(path, net->data->path) || error_output_is_input(error, path, net->data->path);
 }
 
-static bool write_states(const Forward *forward, const char *path)
+static bool write_states(const Forward *forward, const char *path, CmprtError *error)
 {
+	int64_t state = forward->net->result;
 	FILE *to = fopen(path, "wbe");
-	bool is_written = to && write_header(forward, to);
-	for (int64_t i = 0; i < forward->samples.count && is_written; i++) {
-		size_t bytes = (size_t)forward_state_bytes(forward, forward->net->result, i);
-		is_written = fwrite(forward_state(forward, forward->net->result, i), 1, bytes, to) == bytes;
+	bool is_written = to && write_header(forward, to), is_read = true;
+	float *own = NULL;
+	for (int64_t i = 0; i < forward->samples.count && is_written && is_read; i++) {
+		size_t bytes = (size_t)forward_state_bytes(forward, state, i);
+		const void *from = find_state(forward, state, i, &own, error);
+		is_read = from != NULL;
+		is_written = is_read && fwrite(from, 1, bytes, to) == bytes;
 	}
-	return (!to || fclose(to) == 0) && is_written;
+	free(own);
+	is_written = (!to || fclose(to) == 0) && is_written;
+	return is_read && (is_written || error_system(error, "write", path, errno));
 }
 
 /* Whole or not at all: under another name until it is. */
@@ -136,46 +310,63 @@ static bool write_array(const Forward *forward, const char *path, CmprtError *er
 	char *partial = NULL;
 	if (asprintf(&partial, "%s.cmpc-partial", path) < 0)
 		return error_out_of_memory(error);
-	bool is_written = write_states(forward, partial) && rename(partial, path) == 0;
-	int code = errno;
+	bool is_written = write_states(forward, partial, error) &&
+					  (rename(partial, path) == 0 || error_system(error, "write", path, errno));
 	if (!is_written)
 		unlink(partial);
 	free(partial);
-	return is_written || error_system(error, "write", path, code);
+	return is_written;
+}
+
+static bool evaluate_array(Run *run, const CmprtNet *net, CmprtError *error)
+{
+	Forward forward = {0}, *all[] = {&forward};
+	bool is_done =
+		check_output(run, net, error) && forward_open(run, net, &forward, error) && forward_start(all, 1, error);
+	for (int64_t i = 0; i < net->call_count && is_done; i++)
+		is_done = forward_call(&forward, &net->calls[i], error);
+	is_done = is_done && write_array(&forward, run->options->output, error);
+	if (forward.net)
+		forward_free(&forward);
+	return is_done;
 }
 
 /* to NULL: the array is written or its mean told. */
-static bool evaluate_net(Run *run, const CmprtNet *net, CmprtScores *to, CmprtError *error)
+static bool evaluate_net(Run *run, int64_t number, CmprtScores *to, CmprtError *error)
 {
-	Forward forward;
-	CmprtScores own = {0};
-	const char *output = run->options->output;
-	if (output && !check_output(run, net, error))
-		return false;
-	bool is_done = forward_run(run, net, &forward, error);
-	if (is_done && output)
-		is_done = write_array(&forward, output, error);
-	else if (is_done && (is_done = take_scores(&forward, to ? to : &own, error)) && !to)
+	const CmprtNet *net = &run->program->nets[number];
+	CmprtScores own = {0}, *one[] = {to ? to : &own};
+	if (run->options->output)
+		return evaluate_array(run, net, error);
+	bool is_done = score(&run, 1, number, one, error);
+	if (is_done && !to)
 		tell(run, net, &own);
-	free(own.at);
-	forward_free(&forward);
+	cmprt_scores_free(&own);
 	return is_done;
 }
+
+/* ---- from outside ---- */
 
 static bool evaluate(Run *run, CmprtScores *to, CmprtError *error)
 {
 	for (int64_t i = 0; i < run->program->net_count; i++)
-		if (run->program->nets[i].result >= 0 && !evaluate_net(run, &run->program->nets[i], to ? &to[i] : NULL, error))
+		if (!evaluate_net(run, i, to ? &to[i] : NULL, error))
 			return false;
 	return true;
 }
 
-static int run_nets(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to)
+static int use_threads(const CmprtOptions *options)
+{
+	int before = omp_get_max_threads();
+	omp_set_num_threads((int)(options->threads > 0 ? options->threads : threads_available()));
+	return before;
+}
+
+static int evaluate_program(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to)
 {
 	Run run = {.program = program, .options = options};
 	CmprtError error = {.text = ""};
-	int threads = omp_get_max_threads();
-	omp_set_num_threads((int)(options->threads > 0 ? options->threads : threads_available()));
+	int threads = use_threads(options);
 	bool is_done = inputs_open(&run, &error) && evaluate(&run, to, &error);
 	if (!is_done)
 		run_tell_error(&run, &error);
@@ -186,10 +377,28 @@ static int run_nets(const CmprtProgram *program, const CmprtOptions *options, Cm
 
 int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options)
 {
-	return run_nets(program, options, NULL);
+	return evaluate_program(program, options, NULL);
 }
 
 int cmprt_scores(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to)
 {
-	return run_nets(program, options, to);
+	return evaluate_program(program, options, to);
+}
+
+int cmprt_compare(const CmprtProgram *before, const CmprtProgram *after, const CmprtOptions *options,
+	CmprtScores *to_before, CmprtScores *to_after)
+{
+	Run runs[2] = {{.program = before, .options = options}, {.program = after, .options = options}};
+	CmprtError error = {.text = ""};
+	int threads = use_threads(options);
+	bool is_done = inputs_open(&runs[0], &error) && inputs_open(&runs[1], &error);
+	runs[1].reader = runs[0].model;
+	for (int64_t i = 0; i < after->net_count && is_done; i++)
+		is_done = evaluate_pair(&runs[0], &runs[1], i, &to_before[i], &to_after[i], &error);
+	if (!is_done)
+		run_tell_error(&runs[1], &error);
+	omp_set_num_threads(threads);
+	inputs_close(&runs[0]);
+	inputs_close(&runs[1]);
+	return is_done ? 0 : 1;
 }

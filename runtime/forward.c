@@ -198,11 +198,24 @@ void forward_fit(Forward *forward, int64_t threads, bool is_spilled)
 
 #define SLACK_BYTES ((int64_t)2 << 20)
 
-static bool check_memory(const Forward *forward, CmprtError *error)
+/* Of the process, with these nets in it; of what they allocate while they run, one at a time does. */
+static int64_t fit_all(Forward *const *all, int64_t count, bool is_spilled)
 {
-	int64_t limit = forward->run->options->memory;
-	int64_t peak =
-		memory_resident(false) + SLACK_BYTES + forward->state_bytes + forward->call_bytes + forward->heap_bytes;
+	int64_t peak = memory_resident(false) + SLACK_BYTES, heap = 0;
+	for (int64_t i = 0; i < count; i++) {
+		forward_fit(all[i], omp_get_max_threads(), is_spilled);
+		peak += all[i]->state_bytes + all[i]->call_bytes;
+		heap = all[i]->heap_bytes > heap ? all[i]->heap_bytes : heap;
+	}
+	return peak + heap;
+}
+
+/* States are in a file where the limit has no room for them. */
+static bool fit_memory(Forward *const *all, int64_t count, CmprtError *error)
+{
+	int64_t limit = all[0]->run->options->memory, peak = fit_all(all, count, false);
+	if (limit > 0 && peak > limit)
+		peak = fit_all(all, count, true);
 	return limit <= 0 || peak <= limit || error_memory_too_small(error, limit, align_up(peak, 1 << 20) + (1 << 20));
 }
 
@@ -383,17 +396,44 @@ static bool run_sample(
 	return true;
 }
 
+bool forward_hold(Forward *forward, const CmprtCall *call, CmprtError *error)
+{
+	forward->held = call;
+	forward->buffers =
+		calloc((size_t)(call->operand_count + call->left_count + call->work_count + 1), sizeof *forward->buffers);
+	forward->scratch = forward->arena;
+	return forward->buffers ? lay_call(forward, call, forward->buffers, &forward->scratch, error)
+							: error_out_of_memory(error);
+}
+
+bool forward_sample(Forward *forward, int64_t sample, CmprtError *error)
+{
+	return run_sample(forward, forward->held, sample, forward->buffers, forward->scratch, error);
+}
+
+const void *forward_left(const Forward *forward, int64_t state)
+{
+	const CmprtCall *call = forward->held;
+	for (int64_t i = 0; forward->buffers && i < call->left_count; i++)
+		if (call->left[i] == state)
+			return forward->buffers[call->operand_count + i];
+	return NULL;
+}
+
+void forward_drop(Forward *forward)
+{
+	free(forward->buffers);
+	forward->buffers = NULL;
+}
+
 bool forward_call(Forward *forward, const CmprtCall *call, CmprtError *error)
 {
-	void **buffers = calloc((size_t)(call->operand_count + call->left_count + call->work_count + 1), sizeof *buffers);
-	char *memory = forward->arena;
-	bool is_done = buffers || error_out_of_memory(error);
-	is_done = is_done && lay_call(forward, call, buffers, &memory, error);
+	bool is_done = forward_hold(forward, call, error);
 	for (int64_t i = 0; i < forward->samples.count && is_done; i++) {
-		is_done = run_sample(forward, call, i, buffers, memory, error);
+		is_done = forward_sample(forward, i, error);
 		progress_sample(forward->run, call->label, i, forward->samples.count);
 	}
-	free(buffers);
+	forward_drop(forward);
 	if (is_done)
 		states_turn(forward, call);
 	return is_done;
@@ -485,25 +525,26 @@ bool forward_open(Run *run, const CmprtNet *net, Forward *forward, CmprtError *e
 {
 	*forward = (Forward){.run = run, .net = net};
 	if (!check_net(run->program, net, error) ||
-		!samples_open(net->data, run->sources[0].checkpoint, &forward->samples, error) || !check_tokens(forward, error))
+		!samples_open(net->data, run->reader ? run->reader : run->model, &forward->samples, error) ||
+		!check_tokens(forward, error))
 		return false;
 	forward_fit(forward, omp_get_max_threads(), false);
 	return true;
 }
 
-bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error)
+bool forward_start(Forward *const *all, int64_t count, CmprtError *error)
 {
-	if (!forward_open(run, net, forward, error) || !check_memory(forward, error))
-		return false;
-	forward->arena = forward->own_arena = aligned_alloc(64, (size_t)align_up(forward->call_bytes, 64) + 64);
-	bool is_done = (forward->arena || error_out_of_memory(error)) && states_open(forward, error);
-	for (int64_t i = 0; i < net->call_count && is_done; i++)
-		is_done = forward_call(forward, &net->calls[i], error);
-	return is_done;
+	bool is_good = fit_memory(all, count, error);
+	for (int64_t i = 0; i < count && is_good; i++) {
+		all[i]->arena = all[i]->own_arena = aligned_alloc(64, (size_t)align_up(all[i]->call_bytes, 64) + 64);
+		is_good = (all[i]->arena || error_out_of_memory(error)) && states_open(all[i], error);
+	}
+	return is_good;
 }
 
 void forward_free(Forward *forward)
 {
+	forward_drop(forward);
 	states_close(forward);
 	free(forward->own_arena);
 	samples_close(&forward->samples);

@@ -24,6 +24,10 @@ typedef struct Forward {
 	StateFile *file;                /* NULL: there is none */
 	char *arena;                    /* of the call in hand: call_bytes */
 	char *own_arena;                /* NULL: it is the run's */
+	/* forward_hold */
+	const CmprtCall *held;
+	void **buffers; /* of its kernel; NULL: no call is held */
+	char *scratch;
 } Forward;
 
 /* After inputs_open: reads the samples, allocates nothing else. Free what it made, whether it failed or not. */
@@ -31,10 +35,20 @@ bool forward_open(Run *run, const CmprtNet *net, Forward *forward, CmprtError *e
 void forward_fit(Forward *forward, int64_t threads, bool is_spilled); /* counts what that takes */
 /* After states_open, with an arena. */
 bool forward_call(Forward *forward, const CmprtCall *call, CmprtError *error);
-/* All calls, within the memory that the options allow. */
-bool forward_run(Run *run, const CmprtNet *net, Forward *forward, CmprtError *error);
+/* The same sample by sample: what the call reads is in memory until it is dropped. */
+bool forward_hold(Forward *forward, const CmprtCall *call, CmprtError *error);
+bool forward_sample(Forward *forward, int64_t sample, CmprtError *error);
+const void *forward_left(
+	const Forward *forward, int64_t state); /* of the sample in hand; NULL: no call that is held leaves it */
+void forward_drop(Forward *forward);
+/* Places for opened nets that are in memory together, within what the options allow. */
+bool forward_start(Forward *const *all, int64_t count, CmprtError *error);
 int64_t forward_operand_reads(const CmprtProgram *program, const CmprtOperand *operand); /* bytes of tensors */
 void forward_free(Forward *forward);
+/* evaluate.c: of the net of that number of both, the second one's scores with their divergence where logits are there;
+ * on the same samples. */
+bool evaluate_pair(
+	Run *before, Run *after, int64_t net, CmprtScores *to_before, CmprtScores *to_after, CmprtError *error);
 /* For a process that ends behind it: the call's kernel, or that of one of its statistics, on made-up numbers, a sample
  * as long as any. false: no memory. */
 bool forward_try(const Forward *forward, const CmprtCall *call, const CmprtStatistic *statistic, Sampler *sampler);

@@ -108,6 +108,7 @@ static bool set_nonfinite(CmprtOptions *options, const char *value)
 DEFINE_FLAG(no_fuse)
 DEFINE_FLAG(no_sync)
 DEFINE_FLAG(dry_run)
+DEFINE_FLAG(eval)
 DEFINE_FLAG(json)
 DEFINE_FLAG(quiet)
 DEFINE_FLAG(force)
@@ -128,6 +129,8 @@ static const Option option_rows[] = {
 	{"no-sync", NULL, set_no_sync, false, "do not wait for the disk before the result takes its name", NULL},
 	{"force", NULL, set_force, false, "replace an output that is not a checkpoint", NULL},
 	{"dry-run", NULL, set_dry_run, false, "measure this machine; print what the run will read, write and take", NULL},
+	{"eval", NULL, set_eval, false, "run nothing: print the metrics of the model and of the result that is there",
+		NULL},
 	{"json", NULL, set_json, true, "print one JSON object per line: plan, progress, report", NULL},
 	{"quiet", NULL, set_quiet, false, "print nothing but errors", NULL},
 	{"help", NULL, NULL, true, "print this", NULL},
@@ -243,7 +246,9 @@ int cmprt_main(const CmprtProgram *program, int argc, char **argv)
 	if (!inputs)
 		fprintf(stderr, "error: the system has no more memory to give\n");
 	else if (status == 0)
-		status = is_evaluation(program) ? cmprt_evaluate(program, &options) : cmprt_run(program, &options);
+		status = is_evaluation(program) ? cmprt_evaluate(program, &options)
+				 : options.eval         ? cmprt_evaluate_result(program, &options)
+										: cmprt_run(program, &options);
 	free(inputs);
 	return status == HELP_WAS_PRINTED ? 0 : status;
 }

@@ -92,7 +92,7 @@ static double all_errors(const Run *run, bool is_largest)
 
 /* ---- requirements ---- */
 
-typedef enum MetricTime { HEADERS, RUN } MetricTime;
+typedef enum MetricTime { HEADERS, RUN, DATA } MetricTime;
 
 typedef struct MetricRow {
 	const char *name, *unit;
@@ -116,10 +116,33 @@ double report_metric(const Run *run, Metric metric)
 		return all_errors(run, false);
 	case METRIC_max_error:
 		return all_errors(run, true);
+	case METRIC_perplexity: /* measure.c */
+	case METRIC_accuracy:
+	case METRIC_kl:
 	case METRIC_COUNT:
 		break;
 	}
 	return NAN;
+}
+
+static bool is_met(const CmprtRequire *require, double value, double bound)
+{
+	return require->is_upper ? value <= bound : value >= bound;
+}
+
+static bool check_figure(const Run *run, const CmprtRequire *require, CmprtError *error)
+{
+	if (require->figure < 0 || require->figure >= run->program->figure_count)
+		return error_bad_table(error, require->text, "a requirement on nothing known");
+	const CmprtFigure *figure = &run->program->figures[require->figure];
+	FigureValue value = figure_value(run, figure);
+	double bound = require->bound + (require->factor != 0 ? require->factor * value.before.value : 0);
+	if (is_met(require, value.after.value, bound))
+		return true;
+	char *text = figure_text(&value);
+	error_requirement_of_data(error, require->text, figure->text, text ? text : "?", bound, require->is_upper);
+	free(text);
+	return false;
 }
 
 bool require_check(const Run *run, bool is_end, CmprtError *error)
@@ -129,12 +152,13 @@ bool require_check(const Run *run, bool is_end, CmprtError *error)
 		if (require->metric < 0 || require->metric >= METRIC_COUNT)
 			return error_bad_table(error, require->text, "a requirement on nothing known");
 		const MetricRow *row = &metric_rows[require->metric];
-		bool is_open = row->when == RUN || (run->program->early_count && !run->resolved_outputs);
+		bool is_open = row->when != HEADERS || (run->program->early_count && !run->resolved_outputs);
 		if (is_open && !is_end)
 			continue;
+		if (row->when == DATA && !check_figure(run, require, error))
+			return false;
 		double value = report_metric(run, (Metric)require->metric);
-		bool is_met = require->is_upper ? value <= require->bound : value >= require->bound;
-		if (!is_met)
+		if (row->when != DATA && !is_met(require, value, require->bound))
 			return error_requirement(
 				error, require->text, row->name, row->unit, value, require->bound, require->is_upper);
 	}
@@ -249,13 +273,14 @@ static json_t *totals_json(const Run *run)
 
 json_t *report_json(const Run *run)
 {
-	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "event", "report",
-		"pipeline", json_text(run->program->pipeline), "cmpc_version", json_text(run->program->cmpc_version), "model",
-		json_text(run->model->path), "output", json_text(run->destination.path), "bytes_before",
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "event",
+		"report", "pipeline", json_text(run->program->pipeline), "cmpc_version", json_text(run->program->cmpc_version),
+		"model", json_text(run->model->path), "output", json_text(run->destination.path), "bytes_before",
 		(json_int_t)run->sources[0].bytes, "bytes_after", (json_int_t)run->layout->total_bytes, "seconds", run->seconds,
 		"bytes_read", (json_int_t)run->bytes_read, "bytes_written", (json_int_t)run->bytes_written, "system_read",
 		(json_int_t)run->moved.read, "system_written", (json_int_t)run->moved.written, "peak_memory",
-		(json_int_t)memory_resident(true), "dtypes", totals_json(run), "tensors", tensors_json(run));
+		(json_int_t)memory_resident(true), "dtypes", totals_json(run), "figures", figures_json(run), "tensors",
+		tensors_json(run));
 }
 
 /* ---- the program's report file ---- */
@@ -413,4 +438,7 @@ void report_show(const Run *run)
 	}
 	show_totals(run);
 	show_notes(run);
+	if (run->program->figure_count)
+		printf("\n");
+	figures_show(run);
 }

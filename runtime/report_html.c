@@ -136,6 +136,24 @@ static void put_tensors(FILE *to, const Run *run)
 	fputs("</table>\n", to);
 }
 
+static void put_figures(FILE *to, const Run *run)
+{
+	if (!run->program->figure_count)
+		return;
+	fputs("<table><tr><th>figure</th><th></th></tr>\n", to);
+	for (int64_t i = 0; i < run->program->figure_count; i++) {
+		FigureValue value = figure_value(run, &run->program->figures[i]);
+		char *text = figure_text(&value);
+		fputs("<tr><td>", to);
+		put_text(to, run->program->figures[i].text);
+		fputs("</td><td>", to);
+		put_text(to, text ? text : "");
+		fputs("</td></tr>\n", to);
+		free(text);
+	}
+	fputs("</table>\n", to);
+}
+
 char *report_html(const Run *run, size_t *bytes)
 {
 	char *text = NULL;
@@ -143,6 +161,7 @@ char *report_html(const Run *run, size_t *bytes)
 	if (!to)
 		return NULL;
 	put_head(to, run);
+	put_figures(to, run);
 	put_totals(to, run);
 	put_tensors(to, run);
 	fputs("</body></html>\n", to);

@@ -34,6 +34,13 @@ static bool lay_out(Run *run, CmprtError *error)
 	return true;
 }
 
+static void free_arena(Run *run)
+{
+	if (run->arena)
+		munmap(run->arena, (size_t)run->schedule.arena_bytes + 64);
+	run->arena = NULL;
+}
+
 static bool make_arena(Run *run, CmprtError *error)
 {
 	if (run->arena)
@@ -132,6 +139,13 @@ static bool begin_output(Run *run, CmprtError *error)
 	return false;
 }
 
+/* All of the result is written, if not under its name. */
+static bool measure_result(Run *run, CmprtError *error)
+{
+	free_arena(run);
+	return measure(run, run->destination.partial, error);
+}
+
 /* What is done stays for the next run, except where the next run would end the same. */
 static bool run_all(Run *run, CmprtError *error)
 {
@@ -139,6 +153,7 @@ static bool run_all(Run *run, CmprtError *error)
 	progress_start(run);
 	bool is_done = resolve_selects(run, error) && calibrate(run, error) && run_tasks(run, error);
 	progress_end(run);
+	is_done = is_done && measure_result(run, error);
 	bool is_constant = inputs_check(run, is_done ? error : &changed);
 	if (!is_done && is_constant && !run->has_nonfinite) {
 		journal_flush(run, &(CmprtError){.text = ""});
@@ -181,8 +196,8 @@ static void free_run(Run *run)
 	output_close(run);
 	free(run->output_fds);
 	journal_close(run);
-	if (run->arena)
-		munmap(run->arena, (size_t)run->schedule.arena_bytes + 64);
+	free_arena(run);
+	measure_free(run);
 	destination_free(&run->destination);
 	layout_free(run->layout);
 	calibration_close(run);

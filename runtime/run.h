@@ -296,7 +296,7 @@ void task_bytes(
 	const Run *run, const Task *task, int64_t *before, int64_t *after); /* of the model's tensors; of the result */
 DtypeTotal *report_totals(const Run *run, int64_t *count);              /* takes: free it */
 double report_metric(const Run *run, Metric metric);
-bool require_check(const Run *run, bool is_end, CmprtError *error); /* is_end: the errors are known */
+bool require_check(const Run *run, bool is_end, CmprtError *error); /* is_end: all is known */
 bool report_check_path(const Run *run, CmprtError *error);
 bool report_write(const Run *run, CmprtError *error);               /* the program's report file */
 void report_resolved(const Run *run);                               /* the output's size, once it is decided */
@@ -307,6 +307,27 @@ struct json_t *report_json(const Run *run);
 char *report_html(const Run *run, size_t *bytes); /* takes: free it */
 void json_line(struct json_t *object);            /* prints one line on stdout, drops the object */
 struct json_t *json_text(const char *text);       /* a string, whatever bytes it has */
+
+/* ---- measure.c ---- */
+
+/* A net's scores, of the model and of the result. */
+typedef struct NetScores {
+	CmprtScores before, after;
+} NetScores;
+
+typedef struct FigureValue {
+	CmprtMean before, after; /* of the model: not finite where it has none */
+	const char *unit;        /* of which there are count; NULL: it is not measured on data */
+	int64_t count;
+} FigureValue;
+
+/* Sets run->measured; result: path of a whole checkpoint. */
+bool measure(Run *run, const char *result, CmprtError *error);
+void measure_free(Run *run);
+FigureValue figure_value(const Run *run, const CmprtFigure *figure);
+char *figure_text(const FigureValue *value); /* takes: free it */
+void figures_show(const Run *run);           /* a line each on stdout */
+struct json_t *figures_json(const Run *run);
 
 /* ---- run.c ---- */
 
@@ -323,10 +344,11 @@ bool trial_run(
 struct Run {
 	const CmprtProgram *program;
 	const CmprtOptions *options;
-	bool is_trial;           /* nothing is written: no layout, no files, no journal */
-	OpenCheckpoint *sources; /* per program source */
-	Checkpoint *model;       /* the first of them */
-	const CkTensor **inputs; /* per program input */
+	bool is_trial;            /* nothing is written: no layout, no files, no journal */
+	OpenCheckpoint *sources;  /* per program source */
+	Checkpoint *model;        /* the first of them */
+	const Checkpoint *reader; /* whose tokenizer reads text; NULL: the model's */
+	const CkTensor **inputs;  /* per program input */
 	CkLayout *layout;
 	int *output_fds; /* per file of the layout; -1: not open */
 	Task *tasks;
@@ -336,6 +358,7 @@ struct Run {
 	CmprtOutput *resolved_outputs; /* and after; NULL: nothing depends on data */
 	int64_t *resolved_shapes;      /* theirs */
 	struct Forward *forwards;      /* of the nets that are run for their jobs */
+	struct NetScores *measured;    /* measure.c: per net of the programs that measure */
 	Task *key_tasks;               /* of all selects, one after the other */
 	int64_t *key_task_first;       /* (select_count + 1) */
 	Resolved *resolved;            /* per select */
@@ -383,6 +406,9 @@ ERROR(busy, const char *path)
 ERROR(memory_too_small, int64_t limit, int64_t smallest)
 ERROR(nonfinite, const char *tensor, int64_t element, const CkTensor *shape)
 ERROR(requirement, const char *text, const char *metric, const char *unit, double value, double bound, bool is_upper)
+ERROR(requirement_of_data, const char *text, const char *figure, const char *measured, double bound, bool is_upper)
+ERROR(no_figures, const char *pipeline)
+ERROR(no_result, const char *path)
 ERROR(report_kind, const char *path)
 ERROR(nonfinite_state, const char *part, const char *name, int64_t sample, int64_t place)
 ERROR(data_kind, const char *path)

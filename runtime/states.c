@@ -3,7 +3,7 @@
  * states.c: what the parts of a network hand on, for all samples: in memory, or, where
  * the limit has no room for it, in a file alone. On entry a net with its samples. A
  * run with a journal keeps them in the file in any case, so that it can go on behind
- * the last part that is whole.
+ * the last part that is whole; without one the file has no name.
  *
  * Note [The file of states]
  * A part may read the state that it leaves. So each has two places in the file: a call
@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -93,14 +94,36 @@ int64_t states_file_bytes(const Forward *forward)
 
 /* ---- opening ---- */
 
+/* A file without a name, which is gone when it is closed. */
+static int open_nameless(const char *folder)
+{
+	char path[4096];
+	int fd = open(folder, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR))
+		return fd;
+	snprintf(path, sizeof path, "%s/cmpc-states-XXXXXX", folder);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
+static const char *temporary_folder(void)
+{
+	const char *folder = getenv("TMPDIR");
+	return folder && *folder ? folder : "/tmp";
+}
+
 static bool open_file(Forward *forward, CmprtError *error)
 {
 	int64_t count = forward->net->state_count, at = SLOTS * slot_bytes(forward);
-	const char *path = forward->run->destination.states;
+	bool is_resumed = forward->run->journal != NULL;
+	const char *path = is_resumed ? forward->run->destination.states : temporary_folder();
 	StateFile *file = forward->file = calloc(1, sizeof *file);
 	if (!file)
 		return error_out_of_memory(error);
-	*file = (StateFile){.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666), .path = path};
+	*file = (StateFile){.path = path};
+	file->fd = is_resumed ? open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666) : open_nameless(path);
 	if (file->fd < 0)
 		return error_system(error, "create", path, errno);
 	file->place = calloc((size_t)count + 1, sizeof *file->place);
@@ -122,7 +145,7 @@ static bool open_file(Forward *forward, CmprtError *error)
 bool states_open(Forward *forward, CmprtError *error)
 {
 	int64_t count = forward->net->state_count;
-	if (forward->run->journal && !open_file(forward, error))
+	if ((forward->run->journal || forward->is_spilled) && !open_file(forward, error))
 		return false;
 	forward->states = calloc((size_t)count + 1, sizeof *forward->states);
 	if (!forward->states)

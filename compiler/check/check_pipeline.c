@@ -195,16 +195,15 @@ void check_applied(Checker *ck, const Node *node)
 
 /* ---- require, report ---- */
 
+typedef enum MetricTime { HEADERS, RUN, DATA } MetricTime;
+
 static const struct {
 	const char *name, *unit;
 	bool takes_data;
 } metrics[] = {
-#define METRIC(name, unit, when) {#name, unit, false},
+#define METRIC(name, unit, when) {#name, unit, when == DATA},
 #include "metrics.def"
 #undef METRIC
-	{"perplexity", "", true},
-	{"accuracy", "", true},
-	{"kl", "", true},
 };
 enum { METRICS = sizeof metrics / sizeof *metrics };
 
@@ -263,7 +262,8 @@ static void check_bound(Checker *ck, const Node *bound, int metric)
 	check_constant(ck, bound);
 	bool is_known = diag_errors(ck->c) == errors && expr_is_constant(ck, bound);
 	ck->has_original = ck->has_facts = false;
-	if (!wants_bytes && !metrics[metric].takes_data && mentions_original(bound)) {
+	bool is_of_change = !strcmp(metrics[metric].name, "kl"); /* from the original */
+	if (!wants_bytes && (!metrics[metric].takes_data || is_of_change) && mentions_original(bound)) {
 		diag_error(
 			ck->c, bound->loc, "`original` has no meaning here: the input itself has no %s", metrics[metric].name);
 		diag_help(ck->c, "for size it is the bytes of the input's tensors");

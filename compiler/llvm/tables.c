@@ -137,15 +137,23 @@ static int64_t call_kernels(const CmprtCall *call)
 	return count;
 }
 
+static int64_t program_kernels(const CmprtProgram *program)
+{
+	int64_t count = program->early_count + program->job_count + program->unfused_count;
+	for (int64_t i = 0; i < program->select_count; i++)
+		count += program->selects[i].job_count;
+	for (int64_t i = 0; i < program->net_count; i++)
+		for (int64_t k = 0; k < program->nets[i].call_count; k++)
+			count += call_kernels(&program->nets[i].calls[k]);
+	for (int64_t i = 0; i < program->measured_count; i++)
+		count += program_kernels(&program->measured[i]);
+	return count;
+}
+
 bool module_add_program(Module *m, const CmprtProgram *program, const char *const *kernel_names, bool with_main)
 {
 	Tables t = {.m = m, .kernel_names = kernel_names};
-	int64_t jobs = program->early_count + program->job_count + program->unfused_count;
-	for (int64_t i = 0; i < program->select_count; i++)
-		jobs += program->selects[i].job_count;
-	for (int64_t i = 0; i < program->net_count; i++)
-		for (int64_t k = 0; k < program->nets[i].call_count; k++)
-			jobs += call_kernels(&program->nets[i].calls[k]);
+	int64_t jobs = program_kernels(program);
 	for (int64_t i = 0; i < jobs; i++) {
 		if (kernel_names[i] && !LLVMGetNamedFunction(m->llvm, kernel_names[i])) {
 			diag_fatal(m->c, "internal: the program runs kernel %s, which was not made", kernel_names[i]);

@@ -393,7 +393,7 @@ void calibration_tables(Plan *plan, CmprtProgram *program)
 	for (size_t i = 0; i < plan->net->calls.count; i++)
 		for (size_t k = 0; k < plan->net->calls.at[i].decides.count; k++)
 			plan->net->calls.at[i].decides.at[k] += program->job_count - (int64_t)plan->folds.count;
-	*net = net_tables(plan->net, plan->data, NULL);
+	*net = net_tables(plan->net, plan->data, NULL, NULL);
 	net->tokens = plan->input_rows;
 	net_kernel_names(plan->net, &kernel_names);
 	for (size_t i = 0; i < kernel_names.count; i++)

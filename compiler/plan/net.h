@@ -138,10 +138,11 @@ CmprtDecode net_decode_table(const Net *net, const StoredTensor *tensor);
 
 /* options NULL: what is wrong with the kernels is all that is wanted; no loops are made of them. */
 
-/* Kernels and calls that compute the array `result`; false: reported. */
-bool net_build(Net *net, Name result, const ScheduleOptions *options);
-/* One call: what the instance hands on to later ones, or what of it is `result`; NULL: no such. */
-bool net_hand_on(Net *net, size_t instance, Name result, const ScheduleOptions *options);
+/* Kernels and calls that compute the arrays `results`; false: reported. */
+bool net_build(Net *net, const NameVec *results, const ScheduleOptions *options);
+bool net_makes(Net *net, Name name); /* is it an array that can be asked for? */
+/* One call: what the instance hands on to later ones, or what of it is in `results`; NULL: no such. */
+bool net_hand_on(Net *net, size_t instance, const NameVec *results, const ScheduleOptions *options);
 /* One call: the rows that meet these weights; with hands_on what later instances read too. */
 /* For each instance its flat kernel, all lines in it, with what would change with the inputs of these weights; nothing
  * is kept of them. */
@@ -154,8 +155,38 @@ void net_kernels(const Net *net, KernelVec *to); /* each once: what the caller m
 void net_kernel_names(const Net *net, NameVec *to);
 /* Of each of the kernel's own buffers, for so many rows. */
 const int64_t *net_work_bytes(const Net *net, const Kernel *kernel, int64_t rows, int64_t *count);
-/* What the runtime runs; result NULL: it is run for the jobs of its calls. Input first_input + i of the program is
- * tensor i of the checkpoint. Scratch is taken from the kernels, whose code must be made. */
-CmprtNet net_tables(const Net *net, const CmprtData *data, Name result);
+/* What the runtime runs; result NULL: it is run for the jobs of its calls; logits NULL: nobody asks for them. Input
+ * first_input + i of the program is tensor i of the checkpoint. Scratch is taken from the kernels, whose code must be
+ * made. */
+CmprtNet net_tables(const Net *net, const CmprtData *data, Name result, Name logits);
+
+/* ---- measure.c ---- */
+
+/* A checkpoint and its net over data sets: what metrics are made of. */
+typedef struct Measure {
+	/* set by the caller */
+	Program *p;
+	Compiler *c;
+	const Decl *model;
+	const Checkpoint *checkpoint;
+	const Checkpoint *reader; /* whose tokenizer reads text */
+	const char *path;
+	const Scope *facts; /* config.x of the checkpoint */
+	const char *suffix; /* of the kernels' names */
+	const ScheduleOptions *options;
+	Name array; /* instead of metrics; NULL */
+	/* measure_add */
+	VEC(Net *) nets;
+	VEC(CmprtData) data; /* of each */
+	VEC(int64_t) tokens; /* of all samples of each; images */
+	NameVec logits;      /* of each; NULL: they are not asked for */
+} Measure;
+
+typedef enum Logits { LOGITS_NONE, LOGITS_IF_MADE, LOGITS_NEEDED } Logits;
+
+bool measure_add(Measure *measure, const Decl *data, Logits logits); /* false: reported */
+void measure_kernels(const Measure *measure, KernelVec *to);
+/* Its inputs are the checkpoint's tensors; the kernels' names in the order of its tables. */
+CmprtProgram measure_program(const Measure *measure, NameVec *kernel_names);
 
 #endif

@@ -68,7 +68,16 @@ static bool is_state(const Net *net, Name name)
 	return false;
 }
 
-static NameVec names_left(Net *net, size_t number, Name result)
+static bool is_named(const NameVec *names, Name name)
+{
+	for (size_t i = 0; names && i < names->count; i++)
+		if (names->at[i] == name)
+			return true;
+	return false;
+}
+
+/* What the instance may leave, wanted or not. */
+static NameVec names_made(Net *net, size_t number)
 {
 	const NetInstance *instance = &net->instances.at[number];
 	NameVec all = {0}, out = {0};
@@ -82,10 +91,29 @@ static NameVec names_left(Net *net, size_t number, Name result)
 		Name name = all.at[i];
 		bool is_own = instance->layer ? is_state(net, name)
 									  : !is_given(net->node->kids[0], name) && !net_is_derived(net->node, name);
-		if (is_own && (name == result || is_wanted(net, number, name)))
+		if (is_own)
 			vec_push(net->c->arena, &out, name);
 	}
 	return out;
+}
+
+static NameVec names_left(Net *net, size_t number, const NameVec *results)
+{
+	NameVec all = names_made(net, number), out = {0};
+	for (size_t i = 0; i < all.count; i++)
+		if (is_named(results, all.at[i]) || is_wanted(net, number, all.at[i]))
+			vec_push(net->c->arena, &out, all.at[i]);
+	return out;
+}
+
+bool net_makes(Net *net, Name name)
+{
+	for (size_t i = 0; i < net->instances.count; i++) {
+		NameVec all = names_made(net, i);
+		if (is_named(&all, name))
+			return true;
+	}
+	return false;
 }
 
 /* ---- kernels ---- */
@@ -271,9 +299,9 @@ static bool add_call(
 	return add_decoders(net, &call, options);
 }
 
-bool net_hand_on(Net *net, size_t instance, Name result, const ScheduleOptions *options)
+bool net_hand_on(Net *net, size_t instance, const NameVec *results, const ScheduleOptions *options)
 {
-	NameVec leaves = names_left(net, instance, result);
+	NameVec leaves = names_left(net, instance, results);
 	net->is_behind = true;
 	/* without: nothing after it needs what it computes */
 	return !leaves.count || add_call(net, instance, &leaves, NULL, options);
@@ -304,11 +332,8 @@ bool net_trace(Net *net, const NetAskVec *asks, NetKernel *traced)
 	return ok;
 }
 
-bool net_build(Net *net, Name result, const ScheduleOptions *options)
+static bool check_made(const Net *net, Name result)
 {
-	for (size_t i = 0; i < net->instances.count; i++)
-		if (!net_hand_on(net, i, result, options))
-			return false;
 	if (is_state(net, result))
 		return true;
 	if (net_is_derived(net->node, result))
@@ -317,6 +342,17 @@ bool net_build(Net *net, Name result, const ScheduleOptions *options)
 	else
 		diag_error(net->c, net->node->loc, "net %s has no array \"%s\"", net->node->name, result);
 	return false;
+}
+
+bool net_build(Net *net, const NameVec *results, const ScheduleOptions *options)
+{
+	bool is_good = true;
+	for (size_t i = 0; i < net->instances.count; i++)
+		if (!net_hand_on(net, i, results, options))
+			return false;
+	for (size_t i = 0; i < results->count && is_good; i++)
+		is_good = check_made(net, results->at[i]);
+	return is_good;
 }
 
 /* ---- how many tokens the net knows ---- */
@@ -529,7 +565,24 @@ void net_kernel_names(const Net *net, NameVec *to)
 		names_of_call(net, &net->calls.at[i], to);
 }
 
-CmprtNet net_tables(const Net *net, const CmprtData *data, Name result)
+/* Of the state, counted from 1 on; 0: there is none. */
+static int64_t find_made(const StateVec *states, Name name)
+{
+	for (size_t i = 0; i < states->count; i++)
+		if (name && !strcmp(states->at[i].name, name) && states->at[i].given < 0)
+			return (int64_t)i + 1;
+	return 0;
+}
+
+static bool leaves(const CmprtCall *call, int64_t state)
+{
+	for (int64_t i = 0; i < call->left_count; i++)
+		if (call->left[i] == state)
+			return true;
+	return false;
+}
+
+CmprtNet net_tables(const Net *net, const CmprtData *data, Name result, Name logits)
 {
 	StateVec states = {0};
 	CmprtCall *calls = arena_array(net->c->arena, CmprtCall, net->calls.count + 1);
@@ -541,9 +594,9 @@ CmprtNet net_tables(const Net *net, const CmprtData *data, Name result)
 	out.calls = calls;
 	out.state_count = (int64_t)states.count;
 	out.states = states.at;
-	out.result = -1;
-	for (size_t i = 0; i < states.count; i++)
-		if (result && !strcmp(states.at[i].name, result) && states.at[i].given < 0)
-			out.result = (int64_t)i;
+	out.result = find_made(&states, result) - 1;
+	out.logits = find_made(&states, logits);
+	if (out.logits && out.call_count && leaves(&calls[out.call_count - 1], out.logits - 1))
+		states.at[out.logits - 1].is_passing = true;
 	return out;
 }

@@ -438,7 +438,7 @@ static CmprtProgram *make_program(Plan *plan, Tables *t)
 		const PlanRequire *from = &plan->requires.at[i];
 		Text text = {.arena = plan->c->arena};
 		source_print(plan->c, from->node, &text);
-		requires[i] = (CmprtRequire){text.at, from->metric, from->is_upper, from->bound};
+		requires[i] = (CmprtRequire){text.at, from->metric, from->is_upper, from->bound, from->factor, from->figure};
 	}
 	program->require_count = (int64_t)plan->requires.count;
 	program->requires = requires;

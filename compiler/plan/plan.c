@@ -123,7 +123,7 @@ static bool find_output(Plan *plan)
 	const char *suffix = plan->output_format->suffix;
 	size_t length = strlen(plan->output_path), tail = strlen(suffix);
 	plan->into_folder = length < tail || strcmp(plan->output_path + length - tail, suffix) != 0;
-	plan->wants_error = plan->report != NULL;
+	plan->wants_error = plan->report && plan->report->text;
 	return true;
 }
 
@@ -136,8 +136,9 @@ Plan *plan_new(Program *p, const PlanOptions *options)
 	plan->pipeline = find_pipeline(plan);
 	if (plan->pipeline && find_target(plan) && find_output(plan) && open_model(plan) && plan_facts(plan) &&
 		plan_export(plan) && plan_select(plan) && plan_tuples(plan) && plan_requires(plan) && plan_reads(plan) &&
-		plan_inputs(plan) && plan_order(plan) && plan_data(plan) && plan_folds(plan) && plan_legal(plan) && plan_kernels(plan) &&
-		plan_families(plan) && plan_calibration(plan) && plan_outputs(plan) && plan_requires_hold(plan))
+		plan_inputs(plan) && plan_order(plan) && plan_data(plan) && plan_folds(plan) && plan_legal(plan) &&
+		plan_kernels(plan) && plan_families(plan) && plan_calibration(plan) && plan_outputs(plan) &&
+		plan_figures(plan) && plan_requires_hold(plan))
 		return plan;
 	plan_free(plan);
 	return NULL;
@@ -145,6 +146,8 @@ Plan *plan_new(Program *p, const PlanOptions *options)
 
 void plan_free(Plan *plan)
 {
+	if (plan->written)
+		checkpoint_close(plan->written);
 	if (plan->layout)
 		layout_free(plan->layout);
 	if (plan->checkpoint)

@@ -22,6 +22,7 @@
  *   family.c   what is decided over whole selections before the sweep, and the kernels for it
  *   outputs.c  output tensors and sizes, as the CmprtProgram that the runtime runs
  *   jobs.c     what of that is done by which kernel
+ *   figures.c  the nets that measure the model and the result, which is not there yet, on data
  *   print.c    the dry run's text
  *   time.c     how long it will take, coarsely
  *   uses.c     the declarations that a dtype, or the plan, rests on
@@ -190,8 +191,17 @@ typedef struct PlanRequire {
 	const Node *node;
 	int64_t metric; /* row of metrics.def */
 	bool is_upper;
-	double bound;
+	double bound, factor; /* factor: of the original's value, which is added */
+	int64_t figure;       /* of what is measured on data; else -1 */
 } PlanRequire;
+
+/* A metric that is told, or bounded after it was measured on data. */
+typedef struct PlanFigure {
+	const Node *node;
+	const char *text;
+	int64_t metric; /* row of metrics.def */
+	Decl *data;     /* NULL: it needs none */
+} PlanFigure;
 
 /* What a net says of tensors with such names. */
 typedef struct NetRole {
@@ -231,6 +241,7 @@ struct Plan {
 	VEC(PlanFamily) families;
 	/* require.c */
 	VEC(PlanRequire) requires;
+	VEC(PlanFigure) figures;
 	/* reads.c */
 	VEC(PlanSource) sources;
 	VEC(PlanRead) reads; /* inputs of the program after the model's tensors, in order */
@@ -252,6 +263,9 @@ struct Plan {
 	CmprtProgram *program;
 	VEC(const char *) kernel_names; /* jobs.c: of all jobs, in the order of the tables; NULL: a copy */
 	CkLayout *layout;
+	/* figures.c */
+	struct Measure *original, *result; /* NULL: no figure is of data */
+	Checkpoint *written;               /* the result as its headers will be */
 };
 
 /* NULL: errors reported. Closes nothing: plan_free. */
@@ -287,6 +301,7 @@ bool plan_calibration(Plan *plan);
 bool plan_kernels(Plan *plan);
 bool plan_families(Plan *plan);
 bool plan_outputs(Plan *plan);
+bool plan_figures(Plan *plan);
 const char *plan_quantization_config(Plan *plan);  /* JSON; NULL: none is needed */
 void plan_jobs(Plan *plan, CmprtProgram *program); /* its jobs and selects */
 void plan_unfused_jobs(Plan *plan);
@@ -305,7 +320,10 @@ void plan_values_before(const Plan *plan, ValueVec *to); /* all but those of cal
 void early_jobs(Plan *plan, JobVec *to);
 void tuple_jobs(Plan *plan, JobVec *to, size_t tensor); /* of the tuple that it is the first of */
 
-/* ---- require.c, for print.c ---- */
+/* ---- require.c, for figures.c and print.c ---- */
+
+bool metric_is_of_data(int64_t metric);
+const char *metric_name(int64_t metric);
 
 bool plan_has_bounds(const Plan *plan); /* data decides extents: sizes are the largest that there can be */
 const char *require_comment(const Plan *plan, const PlanRequire *require); /* what is known of it; "": nothing */

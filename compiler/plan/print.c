@@ -8,7 +8,7 @@
  * stand in comments. No times: those belong to the machine (time.c, and the
  * executable's own --dry-run).
  */
-#include "plan.h"
+#include "net.h"
 
 #include "forward.h"
 
@@ -256,9 +256,8 @@ static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 
 /* ---- the whole ---- */
 
-static void print_data(const Plan *plan, Text *to)
+static void print_data(const Plan *plan, const CmprtData *data, bool is_one_shot, Text *to)
 {
-	const CmprtData *data = plan->data;
 	Text properties = {.arena = plan->c->arena};
 	if (data->window)
 		text_printf(&properties, " window %lld", (long long)data->window);
@@ -270,12 +269,25 @@ static void print_data(const Plan *plan, Text *to)
 		text_printf(&properties, " per line");
 	if (*data->tokenizer)
 		text_printf(&properties, " tokenizer \"%s\"", data->tokenizer);
-	if (plan->is_one_shot)
+	if (*data->labels)
+		text_printf(&properties, " labels \"%s\"", data->labels);
+	if (is_one_shot)
 		text_printf(&properties, " one_shot true");
 	text_printf(to, "data %s from \"%s\"", data->name, data->path);
 	if (properties.count)
 		text_printf(to, " {%s }", properties.at);
 	text_printf(to, "\n\n");
+}
+
+/* What passes ask for, then what is measured on, each once. */
+static void print_all_data(const Plan *plan, Text *to)
+{
+	const char *first = plan->net ? plan->data->name : "";
+	if (plan->net)
+		print_data(plan, plan->data, plan->is_one_shot, to);
+	for (size_t i = 0; plan->original && i < plan->original->data.count; i++)
+		if (strcmp(plan->original->data.at[i].name, first) != 0)
+			print_data(plan, &plan->original->data.at[i], false, to);
 }
 
 static void print_head(const Plan *plan, Text *to)
@@ -290,8 +302,7 @@ static void print_head(const Plan *plan, Text *to)
 	if (plan->model->node->op)
 		text_printf(to, " as %s", plan->model->node->op);
 	text_printf(to, "\n\n");
-	if (plan->net)
-		print_data(plan, to);
+	print_all_data(plan, to);
 	text_printf(to, "# %s, %lld file%s, %zu tensors", plan->checkpoint->format->name,
 		(long long)plan->checkpoint->file_count, plan->checkpoint->file_count == 1 ? "" : "s", plan->tensors.count);
 	if (plan->layers)
@@ -342,17 +353,52 @@ static void print_reads(const Plan *plan, Text *to)
 	}
 }
 
+/* Bytes of weights. */
+static int64_t net_reads(const CmprtProgram *program, const CmprtNet *net)
+{
+	int64_t bytes = 0;
+	for (int64_t i = 0; i < net->call_count; i++)
+		for (int64_t k = 0; k < net->calls[i].operand_count; k++)
+			bytes += forward_operand_reads(program, &net->calls[i].operands[k]);
+	return bytes;
+}
+
+/* Two for each weight and token; products among tokens are not counted. */
+static double net_operations(const Net *net, double tokens)
+{
+	double weights = 0;
+	for (size_t i = 0; i < net->weights.count; i++)
+		for (size_t m = 0; m < net->weights.at[i].members.count; m++)
+			weights += net->weights.at[i].file && net->weights.at[i].file->rank > 1
+						   ? (double)stored_elements(net->weights.at[i].members.at[m].file)
+						   : 0;
+	return 2 * weights * tokens;
+}
+
+/* Behind the last weight: what it takes to know the figures. */
+static void print_figures(const Plan *plan, Text *to)
+{
+	for (size_t i = 0; plan->original && i < plan->original->nets.count; i++) {
+		const CmprtData *data = &plan->original->data.at[i];
+		double tokens = (double)plan->original->tokens.at[i];
+		text_printf(to,
+			"# at the end, net %s reads %.0f %s of %s, as the model and as the result: ~%.2g GFLOP, for which ",
+			plan->original->nets.at[i]->node->name, tokens, data->channels ? "images" : "tokens", data->name,
+			2e-9 * net_operations(plan->original->nets.at[i], tokens));
+		int64_t bytes = 0;
+		for (int64_t k = 0; k < plan->program->measured_count; k++)
+			bytes += net_reads(&plan->program->measured[k], &plan->program->measured[k].nets[i]);
+		text_printf(to, "%lld bytes of weights are read\n", (long long)bytes);
+	}
+}
+
 /* Weights of parts that a pass asks are read twice, once as they were and once as they are after it. */
 static void print_calibration(const Plan *plan, Text *to)
 {
 	const CmprtNet *net = plan->program->nets;
-	int64_t statistics = 0, bytes = 0;
-	for (int64_t i = 0; i < net->call_count; i++) {
-		const CmprtCall *call = &net->calls[i];
-		statistics += call->statistic_count;
-		for (int64_t k = 0; k < call->operand_count; k++)
-			bytes += forward_operand_reads(plan->program, &call->operands[k]);
-	}
+	int64_t statistics = 0, bytes = net_reads(plan->program, net);
+	for (int64_t i = 0; i < net->call_count; i++)
+		statistics += net->calls[i].statistic_count;
 	text_printf(to,
 		"# in between, net %s reads %lld tokens of %s: %lld calls of its parts leave %lld statistics, "
 		"for which %lld bytes of weights are read\n",
@@ -374,8 +420,11 @@ static void print_tail(const Plan *plan, Text *to)
 		text_printf(to, "%s\n", require_comment(plan, &plan->requires.at[i]));
 	}
 	text_printf(to, "  save \"%s\"\n", plan->output_path);
-	if (plan->report && plan->report->text)
-		text_printf(to, "  report \"%s\"\n", plan->report->text);
+	if (plan->report) {
+		text_printf(to, "  ");
+		source_print(plan->c, plan->report, to);
+		text_printf(to, "\n");
+	}
 	for (size_t i = 0; i < plan->selects.count; i++)
 		for (size_t j = 0; j < plan->selects.at[i].keys.count; j++)
 			counted += plan->tensors.at[plan->selects.at[i].keys.at[j].tensor].file->bytes;
@@ -394,6 +443,7 @@ static void print_tail(const Plan *plan, Text *to)
 	text_printf(
 		to, "# weights are read once, %lld bytes, and written once, %lld bytes\n", (long long)before, (long long)moved);
 	print_reads(plan, to);
+	print_figures(plan, to);
 	text_printf(to, "# output: %s%lld bytes (", plan_has_bounds(plan) ? "at most " : "",
 		(long long)plan->program->output_bytes);
 	print_bytes(to, plan->program->output_bytes);

@@ -547,10 +547,10 @@ static void test_refusals(Case *c)
 	}
 	expect("no model", RUN(options.model, "absent.safetensors"), 1, "absent.safetensors");
 	options.model = NULL;
-	c->require = (CmprtRequire){"size <= 1 KB", METRIC_SIZE, 1, 1000};
+	c->require = (CmprtRequire){"size <= 1 KB", METRIC_SIZE, 1, 1000, 0, -1};
 	c->program.require_count = 1;
 	expect("size", run(c, options), 1, "require size <= 1 KB failed");
-	c->require = (CmprtRequire){"error <= 0.1%", METRIC_ERROR, 1, 0.001};
+	c->require = (CmprtRequire){"error <= 0.1%", METRIC_ERROR, 1, 0.001, 0, -1};
 	expect("error", run(c, options), 1, "require error <= 0.1% failed: error is 0.00");
 	c->program.require_count = 0;
 	c->shapes[3][0]--;
@@ -666,7 +666,7 @@ static void test_repair(Case *c)
 	CmprtOptions options = {.output = "out", .no_sync = true};
 	uint64_t before = hash_of("out");
 	CHECK(rename("out", ".out.cmpc-old") == 0, "rename");
-	c->require = (CmprtRequire){"error <= 0.1%", METRIC_ERROR, 1, 0.001};
+	c->require = (CmprtRequire){"error <= 0.1%", METRIC_ERROR, 1, 0.001, 0, -1};
 	c->program.require_count = 1;
 	expect("repair", run(c, options), 1, "require error");
 	c->program.require_count = 0;
