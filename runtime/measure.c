@@ -112,7 +112,7 @@ void figures_show(const Run *run)
 {
 	for (int64_t i = 0; i < run->program->figure_count; i++) {
 		const CmprtFigure *figure = &run->program->figures[i];
-		if (!is_known(run, figure))
+		if (figure->net < 0) /* sizes and errors stand above */
 			continue;
 		FigureValue value = figure_value(run, figure);
 		char *text = figure_text(&value);

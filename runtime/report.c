@@ -438,7 +438,7 @@ void report_show(const Run *run)
 	}
 	show_totals(run);
 	show_notes(run);
-	if (run->program->figure_count)
+	if (run->program->measured_count)
 		printf("\n");
 	figures_show(run);
 }
