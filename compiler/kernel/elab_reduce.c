@@ -186,6 +186,14 @@ static KIndex *bind_over(Elab *el, const Node *call, const Node *axis, Over *ove
 		const Axis *known = env_axis(el, name->name);
 		for (uint32_t i = 1; i < call->kid_count && !extent && !el->failed; i++)
 			extent = elab_infer_extent(el, call->kids[i], name->name);
+		int64_t axis_length, length;
+		if (known && extent && kexpr_is_const(known->extent, &axis_length) && kexpr_is_const(extent, &length) &&
+			axis_length != length) {
+			elab_error(el, axis->loc, "\"%s\" is an axis of %lld values, and what it subscripts here has %lld",
+				name->name, (long long)axis_length, (long long)length);
+			diag_help(el->c, "take an index of another name, or bound it: %s < n", name->name);
+			return NULL;
+		}
 		hi = extent = known ? known->extent : extent;
 	}
 	if (!hi && !el->failed)
