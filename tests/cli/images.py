@@ -65,14 +65,17 @@ def check_table(folder, w, images, labels):
     for name in ("hidden.0.weight", "hidden.1.weight", "output.weight"):
         size = abs(w[name].astype("f4"))
         kept[name] = w[name] * (size >= numpy.sort(size, axis=1)[:, WIDTH // 2, None])
-    before, after = ((forward(v, images).argmax(1) == labels).astype(float) for v in (w, kept))
+    logits = [forward(v, images) for v in (w, kept)]
+    before, after = ((x.argmax(1) == labels).astype(float) for x in logits)
+    p, q = (x - numpy.log(numpy.exp(x).sum(1, keepdims=True)) for x in logits)
+    divergence = (numpy.exp(p) * (p - q)).sum(1)
     pipeline = 'pipeline half of m { prune.magnitude(sparsity: 50%) on "hidden*weight", "output.weight"  save "out" }'
     text = call(CMPC, "eval", folder.write(properties="\n" + pipeline))
     check("accuracy(d)" in text and "minus the original's" in text, f"the head of the table: {text}")
     found = [float(number) for number in re.findall(r"-?[0-9]+\.[0-9]{4}", text)]
-    wanted = [f(v) for v in (before, after, after - before)
+    wanted = [f(v) for v in (before, after, after - before, divergence)
               for f in (numpy.mean, lambda v: v.std(ddof=1) / len(v) ** 0.5)]
-    check(len(found) == 6 and abs(numpy.array(found) - wanted).max() < 6e-5, f"table: {text}, wanted {wanted}")
+    check(len(found) == 8 and abs(numpy.array(found) - wanted).max() < 6e-5, f"table: {text}, wanted {wanted}")
     check(before.mean() != after.mean(), "the pipeline changes nothing that is measured")
 
 
