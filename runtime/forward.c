@@ -216,7 +216,7 @@ static bool fit_memory(Forward *const *all, int64_t count, CmprtError *error)
 	int64_t limit = all[0]->run->options->memory, peak = fit_all(all, count, false);
 	if (limit > 0 && peak > limit)
 		peak = fit_all(all, count, true);
-	return limit <= 0 || peak <= limit || error_memory_too_small(error, limit, memory_named(peak));
+	return limit <= 0 || peak <= limit || error_memory_too_small(error, limit, memory_named(peak, memory_resident(false)));
 }
 
 /* ---- calls ---- */

@@ -42,9 +42,9 @@ int64_t memory_resident(bool is_peak)
 
 /* What is resident before the work differs from run to run by what of the code the system has mapped: 3 MiB of the 235
  * that an evaluation with the compiler in its process has, less than 1 MiB of an executable's. */
-int64_t memory_named(int64_t smallest)
+int64_t memory_named(int64_t smallest, int64_t base)
 {
-	return align_up(smallest + smallest / 32, 1 << 20) + (1 << 20);
+	return align_up(smallest + base / 32, 1 << 20) + (1 << 20);
 }
 
 /* Of a thread that works on `rows` rows of the task at a time. */
@@ -202,7 +202,7 @@ bool memory_schedule(Run *run, CmprtError *error)
 	if (smallest < header_peak)
 		smallest = header_peak;
 	if (smallest > limit)
-		return error_memory_too_small(error, schedule->limit, memory_named(smallest));
+		return error_memory_too_small(error, schedule->limit, memory_named(smallest, schedule->base));
 	fit_panels(run, limit - fixed_bytes(run, schedule->threads));
 	schedule->peak = fixed_bytes(run, schedule->threads) + schedule->arena_bytes;
 	return true;

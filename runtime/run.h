@@ -167,7 +167,8 @@ typedef struct Schedule {
 bool memory_schedule(Run *run, CmprtError *error);
 int64_t memory_whole(const Task *task, int64_t threads); /* of the arena, for a whole task */
 int64_t memory_resident(bool is_peak);                   /* bytes: VmHWM or VmRSS */
-int64_t memory_named(int64_t smallest);                  /* limit that is proposed where that is the least that works */
+/* The limit that is proposed where that is the least that works, `base` of it before the work. */
+int64_t memory_named(int64_t smallest, int64_t base);
 
 /* ---- nonfinite.c ---- */
 
