@@ -152,18 +152,20 @@ static void test_gptq(void)
 {
 	static const struct {
 		const char *dtype;
-		size_t i, block, lazy;
+		size_t o, i, block, lazy;
 		Grid (*fit)(const float *, size_t);
 		float (*rounds)(Grid, float);
 	} cases[] = {
-		{"q8_0", 64, 32, 16, fit_q8_0, round_q8_0},
-		{"q8_0", 64, 32, 128, fit_q8_0, round_q8_0},
-		{"ternary", 128, 64, 32, fit_ternary, round_ternary},
+		{"q8_0", 24, 64, 32, 16, fit_q8_0, round_q8_0},
+		{"q8_0", 24, 64, 32, 128, fit_q8_0, round_q8_0},
+		{"q8_0", 1, 64, 32, 16, fit_q8_0, round_q8_0}, /* rows that no number of lanes divides */
+		{"q8_0", 37, 64, 32, 16, fit_q8_0, round_q8_0},
+		{"ternary", 24, 128, 64, 32, fit_ternary, round_ternary},
 	};
 	for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
 		Gptq g;
 		size_t size, others = 0;
-		gptq_open(&g, 24, cases[c].i, 96, cases[c].lazy);
+		gptq_open(&g, cases[c].o, cases[c].i, 96, cases[c].lazy);
 		gptq_factor(&g);
 		Run r = gptq_run(&g, cases[c].dtype);
 		CHECK(build(&r, "gptq_from_h", 0, (int64_t)g.i) && r.built.needs_all_rows);
