@@ -106,7 +106,18 @@ static DeclVec data_of_figures(const Plan *plan)
 	return data;
 }
 
-static Measure *make_measure(Plan *plan, const Checkpoint *checkpoint, const char *path, const char *suffix)
+/* What the result says of itself: in another container it has other names, and rows in another order. A single file of
+ * tensors alone says nothing, and is as the model has it. NULL: reported. */
+static const Scope *facts_of_result(const Plan *plan)
+{
+	Scope *facts = scope_new(plan->c, NULL);
+	if (!config_bind(plan->c, plan->written, plan->output_path, facts))
+		return NULL;
+	return facts->names.count ? facts : plan->model_facts;
+}
+
+static Measure *make_measure(
+	Plan *plan, const Checkpoint *checkpoint, const Scope *facts, const char *path, const char *suffix)
 {
 	ScheduleOptions *options = arena_new_of(plan->c->arena, ScheduleOptions);
 	Measure *made = arena_new_of(plan->c->arena, Measure);
@@ -117,7 +128,7 @@ static Measure *make_measure(Plan *plan, const Checkpoint *checkpoint, const cha
 		.checkpoint = checkpoint,
 		.reader = plan->checkpoint,
 		.path = path,
-		.facts = plan->model_facts,
+		.facts = facts,
 		.suffix = suffix,
 		.options = plan->options->checks_only ? NULL : options};
 	return made;
@@ -208,14 +219,17 @@ bool plan_figures(Plan *plan)
 	add_figures(plan, &data);
 	if (!data.count)
 		return true;
-	plan->original = make_measure(plan, plan->checkpoint, plan->model_path, "_original");
+	plan->original = make_measure(plan, plan->checkpoint, plan->model_facts, plan->model_path, "_original");
 	if (!check_extents(plan, data.at[0]) || !add_nets(plan, plan->original, &data) || !check_kinds(plan, &data))
 		return false;
 	if (plan->options->checks_only)
 		return true;
 	if (!open_result(plan))
 		return false;
-	plan->result = make_measure(plan, plan->written, plan->output_path, "_result");
+	const Scope *facts = facts_of_result(plan);
+	if (!facts)
+		return false;
+	plan->result = make_measure(plan, plan->written, facts, plan->output_path, "_result");
 	if (!add_nets(plan, plan->result, &data))
 		return false;
 	add_tables(plan, &data);

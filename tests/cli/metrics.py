@@ -65,10 +65,10 @@ def check_figures(name, figures, wanted):
     check(perplexity["tokens"] == kl["tokens"] == 4 * 39, f"{name}: {perplexity['tokens']} tokens")
 
 
-def program(folder, output, statements):
+def program(folder, output, statements, dtype="int8"):
     path = os.path.join(folder, "program.cmp")
     write_text(path, f'model m from "{MODEL}"\ndata d from "rows.npy"\npipeline p of m {{\n'
-                     f'  quantize.rtn(dtype: int8) on linear\n  {statements}\n  save "{output}"\n}}\n')
+                     f'  quantize.rtn(dtype: {dtype}) on linear\n  {statements}\n  save "{output}"\n}}\n')
     return path
 
 
@@ -87,6 +87,16 @@ def check_report(folder, rows, output):
     text = call(built, "--eval")
     check(re.search(r"^perplexity\(d\): \S+ \+- \S+, of the original \S+ \+- \S+ \(156 tokens\)$", text,
                     re.M) is not None, text)
+
+
+def check_container(folder):
+    """The same weights in a GGUF, whose readers want queries and keys in another order, are the same network."""
+    found = []
+    for name in "q8.gguf", "q8":
+        source = program(folder, os.path.join(folder, name), "report perplexity(d), kl(d)", "q8_0")
+        found.append(json.loads(call(CMPC, "run", source, "--json").splitlines()[-1])["figures"])
+    for gguf, plain in zip(*found):
+        check(is_close(gguf["value"], plain["value"], 1e-3), f"in a GGUF: {gguf}, in safetensors: {plain}")
 
 
 def check_failure(folder):
@@ -144,6 +154,7 @@ def main():
         numpy.save(os.path.join(folder, "rows.npy"), numpy.array(rows, numpy.int32))
         check_report(folder, rows, "result")
         check_report(folder, rows, "result.safetensors")
+        check_container(folder)
         check_failure(folder)
         check_eval(folder, rows)
         check_spilled(folder)
