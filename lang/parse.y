@@ -170,6 +170,10 @@ declaration:
 |	TARGET word '{' props '}'		{ $$ = with_doc(node_take(parser, make_named(parser, N_TARGET, loc_join(@1, @2), $2, 0), $4), $1); }
 |	MODEL word FROM STRING model_body	{ $$ = with_doc(with_text(with_name($5, $2->name), $4->text), $1); $$->loc = loc_join(@1, @4); }
 |	DATA word FROM STRING data_body		{ $$ = with_doc(with_text(with_name($5, $2->name), $4->text), $1); $$->loc = loc_join(@1, @4); }
+|	DATA word FROM word CALL_PAREN STRING ')' data_body {
+		$$ = with_op(parser, with_doc(with_text(with_name($8, $2->name), $6->text), $1), $4->name);
+		$$->loc = loc_join(@1, @7);
+	}
 |	ROLES word '{' roles '}'		{ $$ = with_doc(node_take(parser, make_named(parser, N_ROLES, loc_join(@1, @2), $2, 0), $4), $1); }
 |	NET word net_types body			{ $$ = with_doc(make_named(parser, N_NET, loc_join(@1, @3), $2, 2, $4, $3), $1); }
 |	EXPORT word net_types INTO word '{' export_rows '}' {

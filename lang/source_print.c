@@ -420,9 +420,11 @@ static void print_declaration(const Node *node, int depth, Text *to)
 	case N_MODEL:
 	case N_DATA:
 		text_printf(to, "%s %s from ", node_kind_text(node->kind), node->name);
+		if (node->op && node->kind == N_DATA)
+			text_printf(to, "%s(", node->op);
 		string_print(node->text, to);
 		if (node->op)
-			text_printf(to, " as %s", node->op);
+			text_printf(to, node->kind == N_DATA ? ")" : " as %s", node->op);
 		if (node->kid_count)
 			print_items(node, 0, depth, to);
 		break;

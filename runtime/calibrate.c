@@ -95,6 +95,8 @@ uint64_t calibration_sum(const Run *run)
 		const Samples *samples = &run->forwards[i].samples;
 		sum = XXH3_64bits_withSeed(samples->first, (size_t)(samples->count + 1) * sizeof *samples->first, sum);
 		sum = XXH3_64bits_withSeed(samples->token, (size_t)samples->token_count * sizeof *samples->token, sum);
+		if (samples->predicted)
+			sum = XXH3_64bits_withSeed(samples->predicted, (size_t)samples->count * sizeof *samples->predicted, sum);
 		int64_t pixels = samples->count * samples->extents[0] * samples->extents[1] * samples->extents[2];
 		sum = pixels ? XXH3_64bits_withSeed(samples->pixels, (size_t)pixels, sum) : sum;
 	}

@@ -247,8 +247,10 @@ bool error_nonfinite_state(CmprtError *error, const char *part, const char *name
 
 bool error_data_kind(CmprtError *error, const char *path)
 {
-	return fail(
-		error, "%s: data are text, .txt, or tokens: .npy (whole numbers, one or two axes), .i32 and .u16 files", path);
+	return fail(error,
+		"%s: data are text, .txt, pairs of texts, .tsv, or tokens: .npy (whole numbers, one or two axes), .i32 and "
+		".u16 files; of a text with another name say from text(\"..\") or pairs(\"..\")",
+		path);
 }
 
 bool error_data_file(CmprtError *error, const char *path, const char *what)
@@ -321,8 +323,9 @@ bool error_data_empty(CmprtError *error, const char *path)
 
 bool error_data_no_lines(CmprtError *error, const char *path)
 {
-	return fail(
-		error, "%s: it holds tokens, so it has neither lines nor a tokenizer; text is read from .txt files", path);
+	return fail(error,
+		"%s: it holds tokens, so it has neither lines nor a tokenizer; text is read from .txt files or text(\"..\")",
+		path);
 }
 
 bool error_data_tokenizer(CmprtError *error, const char *path, int64_t tokens, int64_t vocabulary)

@@ -214,6 +214,8 @@ static void choose(Samples *samples, int64_t wanted, uint64_t state)
 		memmove(samples->token + tokens, samples->token + begin, sizeof *samples->token * (size_t)length);
 		if (size)
 			memmove(samples->pixels + chosen * size, samples->pixels + i * size, (size_t)size);
+		if (samples->predicted)
+			samples->predicted[chosen] = samples->predicted[i];
 		samples->first[chosen++] = tokens;
 		tokens += length;
 		longest = length > longest ? length : longest;
@@ -230,9 +232,40 @@ bool data_is_pictures(const CmprtData *data)
 	return stat(data->path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+static const struct {
+	const char *name, *suffix;
+} texts[] = {
+#define TEXT(kind, suffix) {#kind, suffix},
+#include "texts.def"
+#undef TEXT
+};
+
+int text_kind_find(const char *name)
+{
+	for (int i = 0; i < TEXT_COUNT; i++)
+		if (strcmp(texts[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+const char *text_kind_name(int kind)
+{
+	return texts[kind].name;
+}
+
+int data_text_kind(const CmprtData *data)
+{
+	if (data->text >= 0)
+		return (int)data->text;
+	for (int i = 0; i < TEXT_COUNT; i++)
+		if (has_suffix(data->path, texts[i].suffix))
+			return i;
+	return -1;
+}
+
 bool data_is_text(const CmprtData *data)
 {
-	return has_suffix(data->path, ".txt");
+	return data_text_kind(data) >= 0;
 }
 
 bool samples_open(const CmprtData *data, const Checkpoint *model, Samples *samples, CmprtError *error)
@@ -263,6 +296,7 @@ void samples_close(Samples *samples)
 {
 	free(samples->token);
 	free(samples->first);
+	free(samples->predicted);
 	free(samples->pixels);
 	*samples = (Samples){0};
 }
@@ -276,14 +310,16 @@ int64_t samples_length(const Samples *samples, int64_t number)
 
 void samples_fill(const Samples *samples, int64_t number, Given given, int32_t *to)
 {
-	int64_t length = samples_length(samples, number), shift = given == GIVEN_next;
+	int64_t length = samples_length(samples, number), size = image_size(samples);
+	int64_t shift = given == GIVEN_next, unasked = samples->predicted ? samples->predicted[number] - 1 : 0;
 	const int32_t *from = samples->token + samples->first[number];
-	int64_t size = image_size(samples);
 	for (int64_t i = 0; given == GIVEN_image && i < size; i++)
 		to[i] = samples->pixels[number * size + i];
 	if (given == GIVEN_image)
 		return;
 	memcpy(to, from + shift, sizeof *to * (size_t)(length - shift));
+	for (int64_t t = 0; shift && t < unasked; t++)
+		to[t] = -1;
 	if (shift)
 		to[length - 1] = -1;
 }

@@ -17,11 +17,19 @@ typedef enum Given {
 	GIVEN_COUNT
 } Given;
 
+typedef enum TextKind {
+#define TEXT(kind, suffix) TEXT_##kind,
+#include "texts.def"
+#undef TEXT
+	TEXT_COUNT
+} TextKind;
+
 typedef struct Samples {
 	int64_t count, longest, token_count;
 	int64_t vocabulary; /* tokens that the text's tokenizer has; 0: tokens were read from a file */
 	int64_t *first;     /* (count + 1): of each sample in token */
 	int32_t *token;     /* of images: the label of each */
+	int64_t *predicted; /* (count): the first token of each that is to be predicted; NULL: the second */
 	int64_t extents[3]; /* of an image: channels, rows, columns; 0: they are tokens */
 	unsigned char *pixels;
 } Samples;
@@ -33,6 +41,9 @@ typedef struct Idx {
 } Idx;
 
 bool data_is_text(const CmprtData *data);
+int data_text_kind(const CmprtData *data); /* a TextKind; -1: they are no text */
+int text_kind_find(const char *name);      /* -1: there is none */
+const char *text_kind_name(int kind);
 /* *bytes is the caller's to free, whether it was read or not; a zero stands behind them. */
 bool data_read_file(const char *path, char **bytes, int64_t *count, CmprtError *error);
 /* images.c */

@@ -142,11 +142,55 @@ static void check_let(Checker *ck, Decl *decl)
 		value_eval(ck->p, NULL, decl->node->kids[0]);
 }
 
+static const struct {
+	const char *name, *suffix;
+} texts[] = {
+#define TEXT(kind, suffix) {#kind, suffix},
+#include "texts.def"
+#undef TEXT
+};
+enum { TEXTS = sizeof texts / sizeof *texts };
+
+/* What a file of data is said to be, or has the name of: "" if it is no text, or of a kind that is not known. */
+static const char *text_kind(const Node *data)
+{
+	size_t length = strlen(data->text);
+	for (size_t i = 0; i < TEXTS; i++) {
+		size_t tail = strlen(texts[i].suffix);
+		bool is_named = length > tail && !strcmp(data->text + length - tail, texts[i].suffix);
+		if (data->op ? is_word(data->op, texts[i].name) : is_named)
+			return texts[i].name;
+	}
+	return "";
+}
+
+static void check_text_kind(Checker *ck, const Decl *decl)
+{
+	const Node *node = decl->node, *between = node_prop(node, name_of(ck->c, "between"));
+	const Node *per = node_prop(node, name_of(ck->c, "per"));
+	const char *kind = text_kind(node);
+	bool is_pairs = !strcmp(kind, "pairs");
+	NameVec known = {0};
+	for (size_t i = 0; i < TEXTS; i++)
+		vec_push(ck->c->arena, &known, name_of(ck->c, texts[i].name));
+	if (node->op && !*kind) {
+		diag_error(ck->c, node->loc, "data are read from text(\"..\") or pairs(\"..\"), not %s(..)", node->op);
+		diag_nearest(ck->c, node->op, &known);
+	} else if (between && !is_pairs) {
+		diag_error(
+			ck->c, between->loc, "only pairs of texts have something between them: .tsv files, and pairs(\"..\")");
+	} else if (per && is_pairs) {
+		diag_error(ck->c, per->loc, "\"per\" is said of text: of pairs, each is a sample");
+	}
+}
+
 static void check_file(Checker *ck, const Decl *decl)
 {
 	const char *what = arena_printf(ck->c->arena, "%s %s", decl_kind_text(decl->kind), decl->name);
 	if (decl->kind != DECL_TARGET && !*decl->node->text)
 		diag_error(ck->c, decl->node->loc, "%s needs the path of a file or folder", what);
+	if (decl->kind == DECL_DATA)
+		check_text_kind(ck, decl);
 	check_properties(ck, decl->node, what);
 }
 

@@ -10,6 +10,7 @@
 
 typedef enum PropertyType {
 	PROPERTY_STRING,
+	PROPERTY_TEXT,  /* a string that may be empty */
 	PROPERTY_COUNT, /* a whole number from 1 */
 	PROPERTY_WHOLE, /* a whole number from 0 */
 	PROPERTY_BOOL,
@@ -23,6 +24,7 @@ typedef enum PropertyType {
 
 static const char *const says[] = {
 	[PROPERTY_STRING] = "a string",
+	[PROPERTY_TEXT] = "a string",
 	[PROPERTY_COUNT] = "a whole number from 1",
 	[PROPERTY_WHOLE] = "a whole number",
 	[PROPERTY_BOOL] = "true or false",
@@ -53,6 +55,7 @@ static const struct {
 	{N_DATA, "samples", PROPERTY_COUNT},
 	{N_DATA, "seed", PROPERTY_WHOLE},
 	{N_DATA, "per", PROPERTY_PER},
+	{N_DATA, "between", PROPERTY_TEXT},
 	{N_DATA, "tokenizer", PROPERTY_STRING},
 	{N_DATA, "labels", PROPERTY_STRING},
 	{N_DATA, "one_shot", PROPERTY_BOOL},
@@ -103,6 +106,8 @@ static bool fits(const Value *value, PropertyType type)
 	switch (type) {
 	case PROPERTY_STRING:
 		return value->kind == VALUE_STRING && *value->text;
+	case PROPERTY_TEXT:
+		return value->kind == VALUE_STRING;
 	case PROPERTY_COUNT:
 		return value->kind == VALUE_INT && value->integer >= 1;
 	case PROPERTY_WHOLE:

@@ -26,8 +26,11 @@ static CmprtData data_table(Program *p, const Decl *data)
 {
 	Value tokenizer = property(p, data, "tokenizer"), per = property(p, data, "per");
 	Value labels = property(p, data, "labels");
+	Value between = property(p, data, "between");
 	return (CmprtData){.name = data->name,
 		.path = path_beside(p->c, data->node->loc, data->node->text),
+		.text = data->node->op ? text_kind_find(data->node->op) : -1,
+		.between = between.kind == VALUE_STRING ? between.text : "\n",
 		.window = property_number(p, data, "window", 0),
 		.samples = property_number(p, data, "samples", 0),
 		.seed = property_number(p, data, "seed", -1),

@@ -267,13 +267,18 @@ static void print_data(const Plan *plan, const CmprtData *data, bool is_one_shot
 		text_printf(&properties, " seed %lld", (long long)data->seed);
 	if (data->per_line)
 		text_printf(&properties, " per line");
+	if (data_text_kind(data) == TEXT_pairs) {
+		text_printf(&properties, " between ");
+		string_print(data->between, &properties);
+	}
 	if (*data->tokenizer)
 		text_printf(&properties, " tokenizer \"%s\"", data->tokenizer);
 	if (*data->labels)
 		text_printf(&properties, " labels \"%s\"", data->labels);
 	if (is_one_shot)
 		text_printf(&properties, " one_shot true");
-	text_printf(to, "data %s from \"%s\"", data->name, data->path);
+	text_printf(to, data->text >= 0 ? "data %s from %s(\"%s\")" : "data %s from %s\"%s\"", data->name,
+		data->text >= 0 ? text_kind_name((int)data->text) : "", data->path);
 	if (properties.count)
 		text_printf(to, " {%s }", properties.at);
 	text_printf(to, "\n\n");
