@@ -236,11 +236,26 @@ bool error_report_kind(CmprtError *error, const char *path)
 
 /* ---- networks ---- */
 
-bool error_nonfinite_state(CmprtError *error, const char *part, const char *name, int64_t sample, int64_t place)
+bool error_nonfinite_coded(CmprtError *error, const char *tensor, int64_t number)
 {
 	return fail(error,
-		"%s makes element %" PRId64 " of \"%s\" NaN or infinite, in sample %" PRId64 "; --nonfinite=keep goes on", part,
-		place, name, sample);
+		"tensor \"%s\": number %" PRId64
+		" of those that its codes stand for is NaN or infinite; --nonfinite=keep goes on",
+		tensor, number);
+}
+
+bool error_nonfinite_state(CmprtError *error, const char *part, const char *name, const char *met, int64_t sample,
+	int64_t place, const char *largest, double most)
+{
+	char meets[256] = "", read[384] = "";
+	if (met)
+		snprintf(meets, sizeof meets, ", which meets tensor \"%.200s\",", met);
+	if (largest)
+		snprintf(read, sizeof read,
+			"; the tensors that it reads are finite, the largest number, %.3g, is in \"%.200s\"", most, largest);
+	return fail(error,
+		"%s makes element %" PRId64 " of \"%s\"%s NaN or infinite, in sample %" PRId64 "%s; --nonfinite=keep goes on",
+		part, place, name, meets, sample, read);
 }
 
 /* ---- data sets ---- */

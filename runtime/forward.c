@@ -235,7 +235,8 @@ static bool read_pieces(Forward *forward, const CmprtOperand *operand, char *to,
 		const CmprtPiece *piece = &operand->pieces[i];
 		if (piece->value > 0)
 			memcpy(to, forward->run->values[piece->value - 1], (size_t)piece->bytes);
-		else if (piece->tensor >= 0 && !input_read(forward->run, piece->tensor, to, piece->bytes, 0, error))
+		else if (piece->tensor >= 0 && !(input_read(forward->run, piece->tensor, to, piece->bytes, 0, error) &&
+										   net_check_weight(forward, piece->tensor, to, error)))
 			return false;
 		forward->run->bytes_read += piece->tensor < 0 ? 0 : piece->bytes;
 		to += piece->bytes;
@@ -274,7 +275,8 @@ static bool decode_operands(
 		char *to = buffers[i];
 		for (int64_t p = 0; p < operand->piece_count; p++) {
 			const CmprtPiece *piece = &operand->pieces[p];
-			if (piece->decode_count && !decode_tensor(forward, piece->decodes, to, memory, error))
+			if (piece->decode_count && !(decode_tensor(forward, piece->decodes, to, memory, error) &&
+										   net_check_decoded(forward, piece, to, error)))
 				return false;
 			to += piece->bytes;
 		}
@@ -304,26 +306,11 @@ static bool lay_call(Forward *forward, const CmprtCall *call, void **buffers, ch
 	return decode_operands(forward, call, first, *memory, error);
 }
 
-/* What is not finite spreads to all that comes after it: told where it is first seen. */
-static bool check_finite(
-	const Forward *forward, const CmprtCall *call, int64_t state, int64_t sample, const void *from, CmprtError *error)
-{
-	const CmprtState *of = &forward->net->states[state];
-	int64_t bytes = forward_state_bytes(forward, state, sample);
-	if (strcmp(of->dtype, "<f4") || forward->run->options->nonfinite == CMPRT_NONFINITE_KEEP)
-		return true;
-	int64_t at = nonfinite_find("F32", from, bytes);
-	if (at == FINITE)
-		return true;
-	forward->run->has_nonfinite = true;
-	return error_nonfinite_state(error, call->label, of->name, sample, at);
-}
-
 static bool keep_states(Forward *forward, const CmprtCall *call, int64_t sample, void *const *left, CmprtError *error)
 {
 	for (int64_t i = 0; i < call->left_count; i++) {
 		int64_t state = call->left[i];
-		if (!check_finite(forward, call, state, sample, left[i], error))
+		if (!net_check_state(forward, call, i, sample, left[i], error))
 			return false;
 		if (!forward->net->states[state].is_passing && !state_store(forward, state, sample, left[i], error))
 			return false;

@@ -53,6 +53,14 @@ bool evaluate_pair(
  * as long as any. false: no memory. */
 bool forward_try(const Forward *forward, const CmprtCall *call, const CmprtStatistic *statistic, Sampler *sampler);
 
+/* ---- net_finite.c: NaN and infinities, which end the run unless the options say otherwise ---- */
+
+bool net_check_weight(const Forward *forward, int64_t number, void *at, CmprtError *error); /* that was just read */
+bool net_check_decoded(const Forward *forward, const CmprtPiece *piece, void *at, CmprtError *error);
+/* left: which of those that the held call leaves. */
+bool net_check_state(
+	const Forward *forward, const CmprtCall *call, int64_t left, int64_t sample, const void *from, CmprtError *error);
+
 /* ---- states.c ---- */
 
 int64_t states_bytes(const Forward *forward);      /* of all samples, in memory */

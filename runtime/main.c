@@ -225,8 +225,7 @@ static int read_options(const CmprtProgram *program, int argc, char **argv, Cmpr
 				return wrong_option(name, "an option without its value", argv[i]);
 			value = argv[++i];
 		}
-		bool is_good = option->set(options, value);
-		if (!is_good || (is_evaluation(program) && options->nonfinite == CMPRT_NONFINITE_ZERO))
+		if (!option->set(options, value))
 			return wrong_value(name, option, value);
 	}
 	return 0;

@@ -8,6 +8,7 @@
 #include "cpus.h"
 #include "run.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct FloatKind {
@@ -78,6 +79,27 @@ int64_t nonfinite_find(const char *dtype, const void *from, int64_t bytes)
 	while (!is_bad(kind, (const unsigned char *)from + element * kind->bytes))
 		element++;
 	return element;
+}
+
+/* Without their sign, elements of one type are in the order of their bits. */
+double nonfinite_largest(const char *dtype, const void *from, int64_t bytes)
+{
+	const FloatKind *kind = find_kind(dtype);
+	uint64_t most = 0;
+	if (!kind ||
+		!(kind->mask & (kind->mask + 1))) /* of one without infinities the mask does not say where exponents are */
+		return -1;
+	int fraction_bits = __builtin_ctzll(kind->mask), exponent_bits = __builtin_popcountll(kind->mask);
+	uint64_t magnitude = (UINT64_C(1) << (fraction_bits + exponent_bits)) - 1;
+	for (int64_t i = 0; i < bytes / kind->bytes; i++) {
+		uint64_t bits = 0;
+		memcpy(&bits, (const unsigned char *)from + i * kind->bytes, (size_t)kind->bytes);
+		most = (bits & magnitude) > most ? bits & magnitude : most;
+	}
+	uint64_t fraction = most & ((UINT64_C(1) << fraction_bits) - 1);
+	int exponent = (int)(most >> fraction_bits), bias = (1 << (exponent_bits - 1)) - 1;
+	double whole = exponent ? ldexp(1, fraction_bits) : 0; /* the bit in front that is not stored */
+	return ldexp(whole + (double)fraction, (exponent ? exponent : 1) - bias - fraction_bits);
 }
 
 void nonfinite_zero(const char *dtype, void *at, int64_t bytes)

@@ -176,6 +176,8 @@ enum { FINITE = -1 };
 /* Number of the first element that is NaN or infinite, or FINITE. dtypes that have neither: FINITE. */
 int64_t nonfinite_find(const char *dtype, const void *from, int64_t bytes);
 void nonfinite_zero(const char *dtype, void *at, int64_t bytes);
+/* The largest magnitude of numbers that are all finite; -1: of a dtype that is not told apart here. */
+double nonfinite_largest(const char *dtype, const void *from, int64_t bytes);
 
 /* ---- stream.c: panels; whole.c: jobs that want all rows at once ---- */
 
@@ -412,7 +414,9 @@ ERROR(requirement_of_data, const char *text, const char *figure, const char *mea
 ERROR(no_figures, const char *pipeline)
 ERROR(no_result, const char *path)
 ERROR(report_kind, const char *path)
-ERROR(nonfinite_state, const char *part, const char *name, int64_t sample, int64_t place)
+ERROR(nonfinite_coded, const char *tensor, int64_t number)
+ERROR(nonfinite_state, const char *part, const char *name, const char *met, int64_t sample, int64_t place,
+	const char *largest, double most)
 ERROR(data_kind, const char *path)
 ERROR(data_file, const char *path, const char *what)
 ERROR(data_picture, const char *path, const char *kind, const char *what)
