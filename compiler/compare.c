@@ -15,6 +15,7 @@
 #include <ftw.h>
 #include <jansson.h>
 #include <math.h>
+#include <omp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,7 +164,7 @@ static bool run_pipeline(Comparison *work, const char *pipeline, const char *out
 	Request request = own_request(work, pipeline);
 	CmprtOptions options;
 	request.output = output;
-	Compilation k = compilation_begin(&request, request.operands[0], NULL);
+	Compilation k = compilation_begin(&request, request.operands[0], request.text);
 	k.runs_here = true;
 	bool is_done = compile(&k, "obj");
 	diag_flush(request.c, stderr);
@@ -400,8 +401,8 @@ static int wait_for(const Comparison *work, pid_t child, const sigset_t *signals
 	return STATUS_ERROR;
 }
 
-/* Called before this process has threads: a child would not have them. Signals stay blocked in the child, whose end
- * this process decides on, or the system where this process is killed. */
+/* A child has none of the threads that this process may have, of an earlier run, so they end first. Signals stay
+ * blocked in the child, whose end this process decides on, or the system where this process is killed. */
 static int add_rows_apart(Comparison *work, const DeclVec *pipelines)
 {
 	sigset_t signals, old;
@@ -409,6 +410,7 @@ static int add_rows_apart(Comparison *work, const DeclVec *pipelines)
 	sigprocmask(SIG_BLOCK, &signals, &old);
 	diag_flush(work->c, stderr);
 	fflush(stdout);
+	omp_pause_resource_all(omp_pause_hard);
 	pid_t child = fork();
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);

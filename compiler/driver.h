@@ -25,6 +25,10 @@ typedef struct Request {
 	const char *emit;     /* --emit */
 	const char *array;    /* --array */
 	const char *imatrix;  /* --imatrix */
+	const char *text;     /* the program itself, where operands[0] is no file: a session's */
+	const char *model;    /* eval: of this one; NULL: of the pipeline's, or the only one */
+	const char *data;     /* eval: on this data set alone; NULL: on those that no pass reads */
+	const char *metric;   /* eval: that these data must have; NULL: what they have */
 	bool all;             /* --all */
 	bool json;            /* --json */
 	bool check;           /* --check */

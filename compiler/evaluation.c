@@ -6,6 +6,8 @@
  */
 #include "evaluation.h"
 
+#include <string.h>
+
 /* The model that the pipeline asked for is of, or the only one of the file. */
 static const Decl *find_model(Evaluation *e)
 {
@@ -16,6 +18,8 @@ static const Decl *find_model(Evaluation *e)
 	program_names(p, DECL_MODEL, &models);
 	if (of)
 		return program_find(p, DECL_MODEL, of->node->kids[0]->name);
+	if (!pipeline && e->k.request->model)
+		return program_find(p, DECL_MODEL, name_of(e->c, e->k.request->model));
 	if (pipeline)
 		diag_fatal(e->c, "there is no pipeline \"%s\"", pipeline);
 	else if (models.count == 1)
@@ -52,11 +56,15 @@ static bool is_read_by_passes(const Program *p, Name data)
 	return false;
 }
 
-/* Data sets that no pass reads; where there are none, all. */
+/* The data set that was asked for, or those that no pass reads; where there are none, all. */
 static DeclVec choose_data(const Evaluation *e)
 {
-	const Program *p = e->k.program;
+	Program *p = e->k.program;
 	DeclVec all = {0}, apart = {0};
+	if (e->k.request->data) {
+		vec_push(e->c->arena, &all, program_find(p, DECL_DATA, name_of(e->c, e->k.request->data)));
+		return all;
+	}
 	for (size_t i = 0; i < p->main_count; i++) {
 		Decl *decl = p->decls.at[i];
 		if (decl->kind != DECL_DATA)
@@ -66,6 +74,23 @@ static DeclVec choose_data(const Evaluation *e)
 			vec_push(e->c->arena, &apart, decl);
 	}
 	return apart.count ? apart : all;
+}
+
+/* Perplexity is of tokens, accuracy of images, kl of two nets that say what they expect. */
+static bool check_metric(const Evaluation *e)
+{
+	const char *metric = e->k.request->metric;
+	bool is_of_images = metric && e->measure.data.at[0].channels > 0;
+	if (metric && !strcmp(metric, is_of_images ? "perplexity" : "accuracy"))
+		diag_fatal(e->c, "data %s are %s, which have no %s; ask for %s(%s)", e->measure.data.at[0].name,
+			is_of_images ? "images" : "tokens", metric, is_of_images ? "accuracy" : "perplexity",
+			e->measure.data.at[0].name);
+	else if (metric && !strcmp(metric, "kl") && !e->measure.logits.at[0])
+		diag_fatal(e->c, "net %s has no \"logits\", of which kl(%s) is made", e->measure.nets.at[0]->node->name,
+			e->measure.data.at[0].name);
+	else
+		return true;
+	return false;
 }
 
 static bool fit_nets(Evaluation *e)
@@ -90,7 +115,7 @@ static bool fit_nets(Evaluation *e)
 	else if (e->k.request->array && data.count > 1)
 		diag_fatal(e->c, "the file declares %zu data sets: the array of one can be written", data.count);
 	else
-		return true;
+		return check_metric(e);
 	return false;
 }
 
@@ -138,7 +163,8 @@ const CmprtProgram *evaluation_load(Evaluation *e)
 
 Evaluation evaluation_begin(const Request *request, const char *instead)
 {
-	Evaluation e = {.k = compilation_begin(request, request->operands[0], NULL), .c = request->c, .instead = instead};
+	Evaluation e = {
+		.k = compilation_begin(request, request->operands[0], request->text), .c = request->c, .instead = instead};
 	e.k.runs_here = true;
 	e.k.machine = (ModuleTarget){.cpu = "native"};
 	return e;

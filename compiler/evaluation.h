@@ -25,7 +25,7 @@ typedef struct Evaluation {
 	Jit *jit;
 } Evaluation;
 
-/* Of the request's file. */
+/* Of the request's file, or of its text. */
 Evaluation evaluation_begin(const Request *request, const char *instead);
 bool evaluation_open(Evaluation *e);                /* after the stage "program": kernels are made; false: reported */
 const CmprtProgram *evaluation_load(Evaluation *e); /* as code in this process; NULL: reported */

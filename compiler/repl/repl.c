@@ -61,6 +61,11 @@ static bool run_try(Session *s, const char *operands)
 	return session_try(s, operands);
 }
 
+static bool run_eval(Session *s, const char *operands)
+{
+	return session_eval(s, *operands ? operands : NULL, NULL);
+}
+
 static bool run_doc(Session *s, const char *operands)
 {
 	Work *work = state_compile(s, s->state, true, &(Goal){.until = "program"});
@@ -112,6 +117,8 @@ static const ReplCommand commands[] = {
 	{"plan", "", "what would happen to which tensor, sizes, memory", run_plan},
 	{"try", "PASS on SELECTION", "compile a statement and run it: error and size of each tensor; writes nothing",
 		run_try},
+	{"eval", "[PIPELINE]", "metrics on data: of the model and of what the pipeline makes of it; writes nothing",
+		run_eval},
 	{"emit", "STAGE", "print a stage: tokens, ast, program, plan, kernels, llvm, asm", run_emit},
 	{"doc", "[NAME]", "what a pass, dtype, recipe or target is; without NAME, all there are", run_doc},
 	{"list", "", "what was entered, as a program", run_list},
@@ -131,6 +138,7 @@ static bool run_help(Session *s, const char *operands)
 		snprintf(line, sizeof line, "%s %s", commands[i].name, commands[i].operands);
 		printf("  %-22s %s\n", line, commands[i].help);
 	}
+	printf("  %-22s %s\n", "METRIC(DATA)", "the same of one data set: perplexity, accuracy or kl");
 	printf("\nStatements make a pipeline of the last model for the last target, if one was declared. An\n"
 		   "entry with errors changes nothing; a declaration replaces an older one of its name.\n");
 	return true;
@@ -140,6 +148,7 @@ void command_words(Session *s, NameVec *to)
 {
 	for (int i = 0; i < COMMAND_COUNT; i++)
 		vec_push(s->c->arena, to, name_of(s->c, commands[i].name));
+	metric_words(s, to);
 }
 
 /* ---- entries ---- */
@@ -190,6 +199,11 @@ static bool take(Session *s, const Text *text, bool is_end)
 	const ReplCommand *command = find_command(entered, &operands);
 	Entry entry;
 	bool is_try = command && command->run == run_try && *operands;
+	Measurement wanted;
+	if (entry_measures(s, entered, &wanted)) {
+		s->has_failed |= !session_eval(s, NULL, &wanted);
+		return true;
+	}
 	if (command && !command->operands[0] && *operands) {
 		s->has_failed |= !session_error(s, "%s takes nothing behind it", command->name);
 		return true;

@@ -84,6 +84,19 @@ bool work_end(Work *work); /* reports, frees; whether it was good */
 /* Runs a statement on the tensors of the model and prints what it does to each; writes nothing. */
 bool session_try(Session *s, const char *statement);
 
+/* ---- eval.c ---- */
+
+/* `METRIC(DATA)` */
+typedef struct Measurement {
+	const char *metric, *data;
+} Measurement;
+
+bool entry_measures(Session *s, const char *text, Measurement *to); /* is it that? */
+/* Prints metrics of the model, and beside it of what a pipeline makes of it; writes nothing. pipeline NULL: that of the
+ * session, if it has one; only NULL: on all data sets that no pass reads. */
+bool session_eval(Session *s, const char *pipeline, const Measurement *only);
+void metric_words(Session *s, NameVec *to);
+
 /* ---- input.c: lines, from a terminal with history and completion, else as they come ---- */
 
 typedef struct Input Input;
