@@ -72,7 +72,13 @@ bool measure_add(Measure *measure, const Decl *data, Logits logits)
 	vec_push(measure->c->arena, &measure->tokens, tokens);
 	vec_push(measure->c->arena, &measure->nets, net);
 	vec_push(measure->c->arena, &measure->logits, has_logits ? name : NULL);
-	return net_build(net, &results, measure->options) && (measure->array || check_result(measure, net, &table)) &&
+	if (!net_build(net, &results, measure->options)) {
+		if (table.channels)
+			diag_note(measure->c, data->node->loc, "the images have %lld channels of %lld x %lld",
+				(long long)table.channels, (long long)table.height, (long long)table.width);
+		return false;
+	}
+	return (measure->array || check_result(measure, net, &table)) &&
 		   (!has_logits || check_logits(measure, net, &table, name));
 }
 
