@@ -194,7 +194,7 @@ static const Option options[] = {
 	{0, "target", "NAME", TAKES_TEXT, OF_REQUEST(target), " plan run build check quantize ",
 		"compile for this target instead of the one the pipeline names"},
 	{0, "emit", "STAGE", TAKES_TEXT, OF_REQUEST(emit), " plan run build check eval ",
-		"stop after a stage and print it: tokens, ast, program, plan, kernels, llvm, asm, obj, exe"},
+		"stop after a stage, print it: tokens, ast, program, kernels; not of eval: plan, llvm, asm, obj, exe"},
 	{0, "array", "NAME", TAKES_TEXT, OF_REQUEST(array), " eval ",
 		"write this array of the network to -o OUT.npy, samples one after the other"},
 	{0, "no-fuse", NULL, TAKES_NOTHING, OF_REQUEST(no_fuse), " plan run build quantize ",

@@ -151,7 +151,7 @@ def check_refusals(case):
         check(status == 0 and text and "perplexity" not in text, f"--emit={stage}: {status} {errors}")
     for stage in ("plan", "llvm", "exe"):
         check(cmpc("eval", program, f"--emit={stage}")[0] == 2, f"--emit={stage}")
-    for option in ("--quiet", "--dry-run", "--nonfinite=zero"):
+    for option in ("--quiet", "--dry-run", "--nonfinite=none"):
         check(cmpc("eval", program, "--", option)[0] == 2, f"eval {option}")
     status, text, _ = cmpc("eval", program, "--", "--help")
     check(status == 0 and "null" not in text and "over data" in text, f"--help: {text}")
