@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * expr_facts.c: questions about expressions of the kernel IR: what they use, whether
- * they are equal, which form they have in an index, how far two of them are apart.
+ * they are equal, which form they have in an index, how far two of them are apart,
+ * and at most or at least whatever the indices.
  */
 #include "kernel.h"
 
@@ -170,4 +171,83 @@ bool kexpr_difference(const KExpr *a, const KExpr *b, int64_t *difference)
 			return false;
 	*difference = l.constant;
 	return true;
+}
+
+/* ---- bounds: indices give way to their ends, the least of two to either ---- */
+
+enum { BOUND_DEPTH = 12 };
+
+/* The number of an index that is no part of the base and of no other index's ends; count: there is none. */
+static uint32_t linear_innermost(const Linear *l, const KExpr *base)
+{
+	for (uint32_t i = 0; i < l->count; i++) {
+		const KIndex *index = l->atoms[i]->index;
+		bool is_it = l->coefficients[i] != 0 && l->atoms[i]->op == OP_INDEX && !kexpr_uses(base, index);
+		for (uint32_t other = 0; other < l->count && is_it; other++) {
+			const KExpr *atom = l->atoms[other];
+			bool counts = other != i && l->coefficients[other] != 0 && atom->op == OP_INDEX;
+			is_it = !counts || !(kexpr_uses(atom->index->lo, index) || kexpr_uses(atom->index->hi, index));
+		}
+		if (is_it)
+			return i;
+	}
+	return l->count;
+}
+
+/* The number of a least of two; count: there is none. */
+static uint32_t linear_least(const Linear *l)
+{
+	uint32_t i = 0;
+	while (i < l->count && !(l->coefficients[i] != 0 && l->atoms[i]->op == OP_MIN))
+		i++;
+	return i;
+}
+
+static bool linear_bound(const Linear *l, const KExpr *base, bool is_upper, int depth, int64_t *bound);
+
+/* The bound with factor * by + constant in the place of atom i. */
+static bool linear_replaced(const Linear *l, uint32_t i, const KExpr *by, int64_t more, const KExpr *base,
+	bool is_upper, int depth, int64_t *bound)
+{
+	Linear made = *l;
+	int64_t factor = l->coefficients[i];
+	made.coefficients[i] = 0;
+	made.constant += factor * more;
+	return depth < BOUND_DEPTH && linear_add(&made, by, factor) &&
+		   linear_bound(&made, base, is_upper, depth + 1, bound);
+}
+
+static bool linear_bound(const Linear *l, const KExpr *base, bool is_upper, int depth, int64_t *bound)
+{
+	uint32_t i = linear_innermost(l, base);
+	if (i < l->count) {
+		bool is_last = (l->coefficients[i] > 0) == is_upper;
+		const KIndex *index = l->atoms[i]->index;
+		return linear_replaced(l, i, is_last ? index->hi : index->lo, is_last ? -1 : 0, base, is_upper, depth, bound);
+	}
+	i = linear_least(l);
+	if (i < l->count) {
+		int64_t a, b;
+		bool has_a = linear_replaced(l, i, l->atoms[i]->args[0], 0, base, is_upper, depth, &a);
+		bool has_b = linear_replaced(l, i, l->atoms[i]->args[1], 0, base, is_upper, depth, &b);
+		bool is_either = (l->coefficients[i] > 0) == is_upper; /* it is below each of the two, and is one of them */
+		if (!has_a || !has_b) {
+			*bound = has_a ? a : b;
+			return is_either && (has_a || has_b);
+		}
+		*bound = (a < b) == (is_either == is_upper) ? a : b;
+		return true;
+	}
+	for (i = 0; i < l->count; i++)
+		if (l->coefficients[i] != 0)
+			return false;
+	*bound = l->constant;
+	return true;
+}
+
+bool kexpr_bound(const KExpr *e, const KExpr *base, bool is_upper, int64_t *bound)
+{
+	Linear l = {0};
+	return is_integer(e->type) && is_integer(base->type) && linear_add(&l, e, 1) && linear_add(&l, base, -1) &&
+		   linear_bound(&l, base, is_upper, 0, bound);
 }

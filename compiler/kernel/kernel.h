@@ -294,6 +294,8 @@ bool kexpr_uses(const KExpr *e, const KIndex *index);
 bool kexpr_equal(const KExpr *a, const KExpr *b);   /* the same tree */
 /* a - b where that is a constant whatever the indices and params: linear forms are compared */
 bool kexpr_difference(const KExpr *a, const KExpr *b, int64_t *difference);
+/* e - base at most, or at least, whatever the indices are that base does not use; false: it is not known to be constant */
+bool kexpr_bound(const KExpr *e, const KExpr *base, bool is_upper, int64_t *bound);
 
 /* ---- verify.c, print.c ---- */
 

@@ -8,6 +8,7 @@
  *   schedule_nest.c   indices that steps have in common become loops around them
  *   schedule_shape.c  buffers lose the axes of loops they live in; loops and steps choose lanes
  *   schedule_window.c  of which: rows go side by side through loops of the program
+ *   schedule_strip.c  of which: buffers of which turns of a loop have a strip each are one strip wide
  *   schedule_flatten.c  of which: lane loops inside of loops over blocks run over the parts of all blocks
  *   schedule_merge.c    of which: two axes of a map that need not be apart become one
  *   schedule_phase.c    of which: blocks wait for single values many at a time
@@ -64,6 +65,7 @@ void schedule_lanes(Kernel *k, const KStepVec *steps, const KStep *around, const
 uint32_t schedule_lanes_for(const KStep *loop, int64_t turns, const ScheduleOptions *options); /* 0: too few turns */
 /* Loops over rows, of these steps, in which a loop of the program goes along the row. */
 void schedule_window(Kernel *k, KStepVec *steps, const ScheduleOptions *options);
+void schedule_strip(Kernel *k);
 void schedule_flatten(Kernel *k, const ScheduleOptions *options);
 void schedule_merge(Kernel *k, const KStepVec *steps);
 void schedule_phase(Kernel *k);

@@ -496,6 +496,7 @@ void schedule_shape(Kernel *k, const ScheduleOptions *options)
 	scope_all(k, &k->steps, false);
 	choose_rows(&k->steps);
 	schedule_window(k, &k->steps, options);
+	schedule_strip(k);
 	schedule_lanes(k, &k->steps, NULL, options);
 	schedule_flatten(k, options);
 	schedule_merge(k, &k->steps);

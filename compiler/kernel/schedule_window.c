@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-enum { MOST_WIDTH = 512, MOST_DEPTH = 8 };
+enum { MOST_WIDTH = 512 };
 
 typedef struct Windower {
 	Kernel *k;
@@ -35,7 +35,7 @@ typedef struct Window {
 	bool is_kept_in;    /* only what lies between the bounds of the program's loop is written */
 } Window;
 
-/* ---- bounds ---- */
+/* ---- indices ---- */
 
 static void note_index(Windower *w, KIndex *index)
 {
@@ -64,35 +64,6 @@ static bool uses_inner(const Windower *w, const KExpr *e)
 		if (kexpr_uses(e, w->inner[i]))
 			return true;
 	return kexpr_uses(e, w->loop->index);
-}
-
-/* e - base at most, or at least, over all values of the inner indices; false: it is not known to be constant. */
-static bool bound_of(const Windower *w, KExpr *e, KExpr *base, bool is_upper, int depth, int64_t *bound)
-{
-	if (kexpr_difference(e, base, bound))
-		return true;
-	for (uint32_t i = 0; i < w->inner_count && depth < MOST_DEPTH; i++) {
-		KIndex *index = w->inner[i];
-		int64_t factor, other;
-		KExpr *rest;
-		if (!kexpr_uses(e, index) || !kexpr_affine(w->k, e, index, &factor, &rest) || factor <= 0)
-			continue;
-		KExpr *end = is_upper ? index->hi : index->lo;
-		bool is_least = is_upper && end->op == OP_MIN, found = false; /* below each of the two */
-		for (int n = 0; n < (is_least ? 2 : 1); n++) {
-			KExpr *most = is_least ? end->args[n] : end;
-			if (most->type != e->type)
-				return false;
-			most = kexpr_binary(w->k, OP_ADD, most, kexpr_int(w->k, e->type, is_upper ? -1 : 0));
-			most = kexpr_binary(w->k, OP_MUL, most, kexpr_int(w->k, e->type, factor));
-			if (!bound_of(w, kexpr_binary(w->k, OP_ADD, rest, most), base, is_upper, depth + 1, &other))
-				continue;
-			*bound = !found || other < *bound ? other : *bound;
-			found = true;
-		}
-		return found;
-	}
-	return false;
 }
 
 /* ---- windows ---- */
@@ -155,8 +126,8 @@ static bool measure(const Windower *w, Window *window)
 		if (touch->buffer != window->buffer)
 			continue;
 		KExpr *sub = touch->subs[window->axis], *base = w->along->index->lo;
-		if (!bound_of(w, sub, base, false, 0, &least) || least < 0 || !bound_of(w, sub, base, true, 0, &most) ||
-			most >= MOST_WIDTH)
+		if (kexpr_uses(sub, w->loop->index) || !kexpr_bound(sub, base, false, &least) || least < 0 ||
+			!kexpr_bound(sub, base, true, &most) || most >= MOST_WIDTH)
 			return false;
 		window->width = most + 1 > window->width ? most + 1 : window->width;
 		window->is_kept_in &= !touch->is_write || (expr_is_index(sub, &index) && expr_same(index->hi, end));

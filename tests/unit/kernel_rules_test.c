@@ -129,6 +129,26 @@ static void test_neutral_elements(Kernel *k)
 	CHECK(twice->op == OP_ADD && twice->args[0] == x && twice->args[1]->integer == -2, "(3 + x) - 5");
 }
 
+/* For j in b .. min(b + 16, n), k in j + 1 .. the same end, with b in 0, 16 .. 99. */
+static void test_bounds(Kernel *k)
+{
+	KIndex *b = kindex_new(k, name_of(k->c, "b"), i32(k, 0), i32(k, 99), 16);
+	KExpr *base = kexpr_index(k, b), *n = kexpr_param(k, 1);
+	KExpr *end = kexpr_binary(k, OP_MIN, kexpr_binary(k, OP_ADD, base, i32(k, 16)), kexpr_cast(k, T_I32, n));
+	KIndex *j = kindex_new(k, name_of(k->c, "j"), base, end, 1);
+	KExpr *at = kexpr_index(k, j);
+	KIndex *later = kindex_new(k, name_of(k->c, "k"), kexpr_binary(k, OP_ADD, at, i32(k, 1)), end, 1);
+	KExpr *beyond = kexpr_index(k, later), *distance = kexpr_binary(k, OP_SUB, beyond, at);
+	int64_t bound = 0;
+	CHECK(kexpr_bound(at, base, false, &bound) && bound == 0, "j - b at least %lld", (long long)bound);
+	CHECK(kexpr_bound(at, base, true, &bound) && bound == 15, "j - b at most %lld", (long long)bound);
+	CHECK(kexpr_bound(beyond, base, false, &bound) && bound == 1, "k - b at least %lld", (long long)bound);
+	CHECK(kexpr_bound(distance, i32(k, 0), false, &bound) && bound == 1, "k - j at least %lld", (long long)bound);
+	CHECK(kexpr_bound(end, base, true, &bound) && bound == 16, "the end less b at most %lld", (long long)bound);
+	CHECK(!kexpr_bound(end, base, false, &bound), "n is not known");
+	CHECK(kexpr_bound(at, i32(k, 0), true, &bound) && bound == 113, "j at most %lld", (long long)bound);
+}
+
 static void test_analysis(Kernel *k)
 {
 	KIndex *i = range(k, "i", 0, 8), *g = range(k, "g", 0, 8);
@@ -381,6 +401,7 @@ int main(void)
 	test_real_folding(k);
 	test_neutral_elements(k);
 	test_analysis(k);
+	test_bounds(k);
 	test_refused_targets(c);
 	test_refused_folds(c);
 	test_refused_loops(c);
