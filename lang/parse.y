@@ -353,6 +353,7 @@ equation:
 |	REPORT STRING ',' expression		{ $$ = with_text(make_node(parser, N_NOTE, @$, 2, $4, NULL), $2->text); }
 |	REPORT STRING ',' expression WHERE expression	{ $$ = with_text(make_node(parser, N_NOTE, @$, 2, $4, $6), $2->text); }
 |	FOLD expression INTO word		{ $$ = make_node(parser, N_FOLD, @$, 2, $2, make_word(parser, $4)); }
+|	FOLD expression INTO word '.' NAME	{ $$ = make_node(parser, N_FOLD, @$, 2, $2, make_named(parser, N_FIELD, loc_join(@4, @6), $6, 1, make_word(parser, $4))); }
 |	AXIS net_axes				{ $$ = node_take(parser, make_node(parser, N_AXES, @$, 0), $2); }
 |	LAYER word '<' operation body		{ $$ = make_named(parser, N_LAYER, loc_join(@1, @4), $2, 2, $4, $5); }
 |	LAYER word IN expression DOTS expression body	{ $$ = make_named(parser, N_LAYER, loc_join(@1, @6), $2, 2, make_node(parser, N_RANGE, @4, 2, $4, $6), $7); }

@@ -430,7 +430,11 @@ static void check_fold(Checker *ck, const Node *node)
 		if (scale->kids[i]->kind == N_NAME && axis_is_known(ck, scale->kids[i]->name))
 			symbol_add(ck, SYMBOL_INDEX, scale->kids[i]->name, scale->loc);
 	check_scalar(ck, scale);
-	check_expr(ck, node->kids[1]);
+	const Node *into = node->kids[1];
+	if (into->kind == N_FIELD && into->name != name_of(ck->c, "bias"))
+		diag_error(ck->c, into->loc, "`fold` goes into the input of matrices or, w a matrix, into w.bias");
+	else
+		check_expr(ck, into->kind == N_FIELD ? into->kids[0] : into);
 	frame_pop(ck);
 }
 

@@ -67,6 +67,7 @@ static const Builtin builtins[] = {
 	{"svd", 1, 1, TAKES_MATRIX, 0, 3, false},
 	{"qr", 1, 1, TAKES_MATRIX, 0, 2, false},
 	{"input", 1, 1, TAKES_ANYTHING, GIVES_UNKNOWN, 0, false},
+	{"original", 1, 1, TAKES_ANYTHING, GIVES_LAST, 0, false},
 	{"node", 1, 2, TAKES_ANYTHING, GIVES_UNKNOWN, 0, false},
 	{"grad", 2, 2, TAKES_ANYTHING, GIVES_UNKNOWN, 0, false},
 	{"loss", 1, MANY, TAKES_ANYTHING, 0, 0, false},

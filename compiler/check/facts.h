@@ -28,6 +28,7 @@ typedef struct PassFacts {
 	bool is_any_rank;       /* p[*] */
 	bool shortens;          /* has a `keep` */
 	bool asks_input;        /* input(..) */
+	bool folds_bias;        /* fold e[o] into w.bias: it has the last word, and leaves w what it is */
 	bool asks_network;      /* node(..), grad(..), loss(..), batches(..) */
 	bool needs_activations; /* one of these, or a dataset parameter */
 	bool uses_whole_tensor; /* reads across rows: a reduction or scan over the row axis, or linear algebra */

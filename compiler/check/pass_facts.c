@@ -231,6 +231,7 @@ static void read_body(Reader *r, const Node *body)
 		if (node->kind == N_UPDATE)
 			read_update(r, node);
 		r->facts->shortens |= node->kind == N_KEEP;
+		r->facts->folds_bias |= node->kind == N_FOLD && node->kids[1]->kind == N_FIELD;
 		if (node->kind == N_FOR)
 			r->facts->is_feedback |=
 				updates(node->kids[1], r->facts->subject) && reads(node->kids[1], r->facts->subject);

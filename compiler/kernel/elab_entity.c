@@ -243,6 +243,7 @@ static const struct {
 	{"cholesky", 1, 2, elab_factorization},
 	{"transpose", 1, 1, elab_transpose},
 	{"input", 1, 1, elab_input},
+	{"original", 1, 1, elab_original},
 	{"encode", 2, UINT32_MAX, elab_encode},
 	{"decode", 1, 1, elab_decode},
 	{"fit", 2, 2, elab_fit},

@@ -299,8 +299,11 @@ bool net_part_build(Program *p, const NetPart *part, NetKernel *out)
 	elab_body(el, others);
 	for (size_t i = 0; i < part->leaves.count && !el->failed; i++)
 		leave(el, part->leaves.at[i], longest_sample(part));
-	for (size_t i = 0; i < part->asks.count && part->wants_folds && !el->failed; i++)
+	for (size_t i = 0; i < part->asks.count && part->wants_folds && !el->failed; i++) {
 		vec_push(p->c->arena, &out->folds, net_fold(el, &part->asks.at[i], out));
+		if (!el->failed)
+			vec_push(p->c->arena, &out->biases, net_bias(el, &part->asks.at[i], out));
+	}
 	for (size_t i = 0; i < part->asks.count && !el->failed; i++) {
 		size_t number;
 		if (net_rows(el, &part->asks.at[i], longest_sample(part), out, &number))

@@ -63,6 +63,12 @@ typedef struct NetFold {
 	Loc loc;           /* what stands in the way */
 } NetFold;
 
+/* The vector that a net adds to the products with a weight, along its rows. */
+typedef struct NetBias {
+	Name name; /* of the weight that it is; NULL: there is none */
+	Loc loc;   /* of the product */
+} NetBias;
+
 /* One part: lines [first, end) of the net's body, or the body of a layer. */
 typedef struct NetPart {
 	Name name; /* of the kernel */
@@ -74,7 +80,7 @@ typedef struct NetPart {
 	NetArrayVec states; /* that earlier parts may leave */
 	NameVec leaves;     /* names that it must leave */
 	NetAskVec asks;     /* weights whose rows it must leave */
-	bool wants_folds;   /* and NetKernel.folds of them */
+	bool wants_folds;   /* and NetKernel.folds and biases of them */
 	/* Fills in store, rank and shape of a weight or a data array; false: there is none. */
 	bool (*find)(void *context, const Node *line, NetArray *array);
 	/* A weight that is not there is read, and its line has no `else`. */
@@ -94,6 +100,7 @@ typedef struct NetKernel {
 	VEC(NetRows) rows;
 	VEC(size_t) asked; /* of each of the part's asks, which of the rows meet it */
 	VEC(NetFold) folds;
+	VEC(NetBias) biases;
 } NetKernel;
 
 /* Names of the net's own body that only data, config and vectors of weights decide: they are computed where they are
@@ -108,6 +115,7 @@ typedef struct NetMeeting {
 	KStep *step; /* dst[..] = sum over (factor * weight) */
 	KExpr *factor;
 	KExpr *column; /* of the weight, over step->over */
+	KExpr *place;  /* of the weight's rows, in dst */
 	KIndex *row;
 } NetMeeting;
 
@@ -123,6 +131,7 @@ bool net_rows(Elab *el, const NetAsk *ask, int64_t longest, NetKernel *out, size
 
 /* What would have to change with the input that meets the weight. */
 NetFold net_fold(Elab *el, const NetAsk *ask, const NetKernel *built);
+NetBias net_bias(Elab *el, const NetAsk *ask, const NetKernel *built);
 
 /* ---- elab_net.c ---- */
 

@@ -5,6 +5,7 @@
  * instead: products with weights can be. What makes it is followed through the flat
  * steps of the part: a product is divided in one of its factors, a sum in all of its
  * terms, down to weights that have an axis for it: a norm's gain, the rows of a matrix.
+ * And which vector is added to the products with a weight.
  */
 #include "elab_net.h"
 
@@ -217,4 +218,110 @@ NetFold net_fold(Elab *el, const NetAsk *ask, const NetKernel *built)
 	}
 	divide_buffer(&t, buffer, own, column, meeting.step->loc);
 	return t.fold;
+}
+
+/* ---- what is added to it ---- */
+
+/* The buffer's load, a term of the sum e; NULL: it is none. */
+static const KExpr *find_term(const KExpr *e, const KBuffer *buffer)
+{
+	if (e->op != OP_ADD)
+		return e->op == OP_LOAD && e->buffer == buffer ? e : NULL;
+	const KExpr *found = find_term(e->args[0], buffer);
+	return found ? found : find_term(e->args[1], buffer);
+}
+
+/* What a part's lines do with a product. */
+typedef struct Product {
+	const KBuffer *buffer;
+	uint32_t axis;        /* along which the weight's rows are */
+	const NetArray *bias; /* that is added to it; NULL: none so far */
+	bool is_odd;          /* somewhere it is read without */
+} Product;
+
+static void read_expr(const Trace *t, const KExpr *e, Product *product);
+
+/* A term of a sum. count: of the terms that are the product less those that are its bias. */
+static void read_term(const Trace *t, const KExpr *e, const KExpr *place, Product *product, int *count)
+{
+	if (e->op == OP_ADD) {
+		read_term(t, e->args[0], place, product, count);
+		read_term(t, e->args[1], place, product, count);
+		return;
+	}
+	if (e->op == OP_LOAD && e->buffer == product->buffer) {
+		++*count;
+		return;
+	}
+	const NetArray *weight = e->op == OP_LOAD ? weight_of(t, e->buffer) : NULL;
+	if (weight && weight->rank == 1 && (!product->bias || product->bias == weight) && kexpr_equal(e->subs[0], place)) {
+		product->bias = weight;
+		--*count;
+		return;
+	}
+	read_expr(t, e, product);
+}
+
+static void read_expr(const Trace *t, const KExpr *e, Product *product)
+{
+	const KExpr *term = find_term(e, product->buffer);
+	int count = 0;
+	if (term) {
+		read_term(t, e, term->subs[product->axis], product, &count);
+		product->is_odd |= count != 0;
+		return;
+	}
+	for (int i = 0; i < 3 && e->args[i]; i++)
+		read_expr(t, e->args[i], product);
+}
+
+static size_t count_loads(const KExpr *e, const KBuffer *buffer)
+{
+	size_t count = e->op == OP_LOAD && e->buffer == buffer;
+	for (int i = 0; i < 3 && e->args[i]; i++)
+		count += count_loads(e->args[i], buffer);
+	return count;
+}
+
+/* The bias is read where the product is, and nowhere else. */
+static bool is_read_together(const Trace *t, const Product *product)
+{
+	const KBuffer *bias = env_find(t->el, product->bias->name)->view.buffer;
+	for (size_t i = 0; i < t->el->k->steps.count; i++) {
+		const KStep *step = t->el->k->steps.at[i];
+		if (net_step_reads(step, bias) &&
+			(step->kind != STEP_MAP || count_loads(step->value, bias) != count_loads(step->value, product->buffer)))
+			return false;
+	}
+	return true;
+}
+
+/* The axis of the product that the weight's rows are; its rank: none is. */
+static uint32_t axis_of_rows(const NetMeeting *meeting)
+{
+	uint32_t axis = 0;
+	while (axis < meeting->step->dst->rank && !kexpr_equal(meeting->step->dst_subs[axis], meeting->place))
+		axis++;
+	return axis;
+}
+
+NetBias net_bias(Elab *el, const NetAsk *ask, const NetKernel *built)
+{
+	Trace t = {.el = el, .built = built};
+	const Entity *entity = env_find(el, ask->name);
+	NetMeeting meeting;
+	if (!entity || entity->kind != ENTITY_VIEW ||
+		!net_find_meeting(el, entity->view.buffer, ask, entity->loc, &meeting))
+		return (NetBias){0};
+	Product product = {.buffer = meeting.step->dst, .axis = axis_of_rows(&meeting)};
+	product.is_odd = product.axis == product.buffer->rank;
+	for (size_t i = 0; i < el->k->steps.count && !product.is_odd; i++) {
+		const KStep *step = el->k->steps.at[i];
+		bool is_read = net_step_reads(step, product.buffer);
+		product.is_odd = is_read && step->kind != STEP_MAP;
+		if (is_read && !product.is_odd)
+			read_expr(&t, step->value, &product);
+	}
+	bool is_bias = product.bias && !product.is_odd && is_read_together(&t, &product);
+	return (NetBias){is_bias ? product.bias->name : NULL, meeting.step->loc};
 }

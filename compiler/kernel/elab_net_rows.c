@@ -92,7 +92,7 @@ bool net_is_meeting(Elab *el, KStep *step, const KBuffer *weight, const NetAsk *
 	if (!factor)
 		return false;
 	uint32_t rows = matrix + 1 - ask->columns;
-	*out = (NetMeeting){step, factor, column_of(el, load, ask), row_index(step, factor, load)};
+	*out = (NetMeeting){step, factor, column_of(el, load, ask), load->subs[rows], row_index(step, factor, load)};
 	for (uint32_t i = 0; i < step->over_count; i++)
 		if (!kexpr_uses(out->column, step->over[i]) || kexpr_uses(load->subs[rows], step->over[i]))
 			return false;

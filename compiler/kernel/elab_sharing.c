@@ -126,6 +126,8 @@ bool sharing_split(Compiler *c, const Decl *pass, SharingSplit *split)
 		const Node *node = body->kids[i];
 		if (node->kind == N_FOLD && fold)
 			diag_error(c, node->loc, "pass %s folds twice", pass->name);
+		if (node->kind == N_FOLD && node->kids[1]->kind == N_FIELD)
+			diag_error(c, node->loc, "what goes into w.bias is said by a pass `on w[o, i]`");
 		if (node->kind == N_FOLD)
 			fold = node;
 		if (!fold && node->kind != N_REQUIRE)
@@ -174,31 +176,30 @@ void sharing_read(Elab *el, const Chain *chain, KBuffer *to)
 
 /* ---- fold ---- */
 
-/* The factors, as an output. */
-static bool decide(Elab *el, const Node *node, const View *subject)
+KBuffer *fold_array(Elab *el, const Node *node, const View *subject, uint32_t axis, KBufferKind kind)
 {
-	Name name = name_of(el->c, "fold");
+	Name name = name_of(el->c, "fold"), row = subject->formal[axis]->name;
 	Node *define = node_new(el->c, N_DEFINE, node->loc), *left = node_new(el->c, N_INDEX, node->loc);
 	Node *kids[2] = {node_new(el->c, N_NAME, node->loc), node_new(el->c, N_NAME, node->loc)};
 	kids[0]->name = name;
-	kids[1]->name = subject->formal[1]->name;
+	kids[1]->name = row;
 	node_add(el->c, left, kids[0]);
 	node_add(el->c, left, kids[1]);
 	node_add(el->c, define, left);
 	node_add(el->c, define, NULL);
 	node_add(el->c, define, node->kids[0]);
 	if (!elab_define(el, define))
-		return false;
+		return NULL;
 	const View *view = &env_find(el, name)->view;
-	KBuffer *to = kbuffer_new(el->k, BUFFER_OUTPUT, name, store_of_type(T_F32), 1, &subject->extent[1]);
-	KIndex *index = elab_index(el, kids[1]->name, subject->extent[1]);
+	KBuffer *to = kbuffer_new(el->k, kind, name, store_of_type(T_F32), 1, &subject->extent[axis]);
+	KIndex *index = elab_index(el, row, subject->extent[axis]);
 	KExpr *at = kexpr_index(el->k, index);
 	elab_add_step(
 		el, kstep_map(el->k, to, &at, &index, 1, kexpr_cast(el->k, T_F32, view_load(el, view, &at))), node->loc);
-	return !el->failed;
+	return el->failed ? NULL : to;
 }
 
-/* subject times, or divided by, an array that is given, along its columns or rows */
+/* subject times, divided by or plus an array that is given, along its columns or rows */
 static bool apply(Elab *el, const Node *node, FoldPart part, Entity *entity)
 {
 	if (el->is_any_rows) {
@@ -207,7 +208,7 @@ static bool apply(Elab *el, const Node *node, FoldPart part, Entity *entity)
 	}
 	View old = entity->view;
 	uint32_t axis = part == FOLD_ROWS ? 0 : 1;
-	bool is_divided = part == FOLD_ROWS || part == FOLD_COLUMNS;
+	KOp op = part == FOLD_SHIFT ? OP_ADD : part == FOLD_ROWS || part == FOLD_COLUMNS ? OP_DIV : OP_MUL;
 	KBuffer *given =
 		kbuffer_new(el->k, BUFFER_TEMP, name_of(el->c, "fold"), store_of_type(T_F32), 1, &old.extent[axis]);
 	KBuffer *to = kbuffer_new(el->k, BUFFER_TEMP, el->subject, store_of_type(T_F32), 2, old.extent);
@@ -217,8 +218,7 @@ static bool apply(Elab *el, const Node *node, FoldPart part, Entity *entity)
 		index[i] = elab_index(el, old.formal[i]->name, old.extent[i]);
 		own[i] = kexpr_index(el->k, index[i]);
 	}
-	KExpr *value = kexpr_binary(
-		el->k, is_divided ? OP_DIV : OP_MUL, view_load(el, &old, own), kexpr_load(el->k, given, &own[axis]));
+	KExpr *value = kexpr_binary(el->k, op, view_load(el, &old, own), kexpr_load(el->k, given, &own[axis]));
 	elab_add_step(el, kstep_map(el->k, to, own, index, 2, value), node->loc);
 	entity->view = view_whole(el, to);
 	for (int i = 0; i < 2; i++)
@@ -232,12 +232,16 @@ static bool apply(Elab *el, const Node *node, FoldPart part, Entity *entity)
 bool elab_fold(Elab *el, const Node *node)
 {
 	FoldPart part = el->chain ? el->chain->links[el->link].part : FOLD_NONE;
+	if (part == FOLD_NONE && node->kids[1]->kind == N_FIELD)
+		return elab_shift(el, node);
 	Entity *entity = part != FOLD_NONE && !el->in_loop ? env_find(el, el->subject) : NULL;
 	if (!entity || entity->kind != ENTITY_VIEW) {
 		elab_error(el, node->loc, "`fold` stands in the body of a pass `on all w[s][o, i] sharing input`");
 		return false;
 	}
-	return part == FOLD_DECIDE ? decide(el, node, &entity->view) : apply(el, node, part, entity);
+	if (part == FOLD_DECIDE) /* the factors leave the kernel */
+		return fold_array(el, node, &entity->view, 1, BUFFER_OUTPUT) != NULL;
+	return apply(el, node, part, entity);
 }
 
 void givens_open(Elab *el, ChainKernel *out)

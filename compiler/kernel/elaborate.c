@@ -395,6 +395,21 @@ static void add_values(Elab *el, const Chain *chain, const Entity *subject)
 		step->value = kexpr_store(el->k, OP_STORE_AS, chain->input, step->value);
 }
 
+/* Where a pass asks for it, the matrix stays as it was read, beside what becomes of it. */
+static void open_original(Elab *el, const Chain *chain, const View *w)
+{
+	Name asked = name_of(el->c, "original");
+	bool is_asked = false;
+	for (size_t i = 0; i < chain->link_count; i++)
+		is_asked |= node_mentions(chain->links[i].pass->node->kids[2], asked);
+	if (!is_asked || chain->member_count)
+		return;
+	View *original = arena_new_of(el->c->arena, View);
+	*original = view_whole(el, matrix(el, BUFFER_TEMP, "original", w->buffer->store, w->extent[0], w->extent[1]));
+	copy_matrix(el, original->buffer, w, name_of(el->c, "read"));
+	el->original = original;
+}
+
 /* The steps from number `first` on are the link's. */
 static void set_sweep(Kernel *k, const Chain *chain, size_t first, size_t link)
 {
@@ -420,6 +435,7 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 		return false;
 	View original = subject.view;
 	size_t first = 0, read_count = k->steps.count;
+	open_original(el, chain, &original);
 	for (; el->link < chain->link_count; el->link++) {
 		bool is_run = run_pass(el, chain, &chain->links[el->link], &subject, out);
 		set_sweep(k, chain, first, el->link);
@@ -436,6 +452,8 @@ bool chain_build(Program *p, const Chain *chain, ChainKernel *out)
 		return el->needs_rows;
 	if (chain->wants_values && !chain->places_only)
 		add_values(el, chain, &subject);
+	if (!chain->values_only && !chain->places_only)
+		shift_open(el, out);
 	if (chain->wants_error && !chain->places_only) {
 		original = keep_original(el, &original, read_count);
 		add_error(el, &original, &subject.view, rows);

@@ -132,7 +132,7 @@ typedef struct Statistic {
 	Store store;
 	uint32_t rank;
 	int64_t shape[K_MAX_RANK];
-	bool is_given; /* no fold of rows: what a family decided, for this link of the chain */
+	bool is_given; /* no fold of rows: what another kernel folds into the subject, for this link of the chain */
 	size_t link;
 } Statistic;
 typedef VEC(Statistic) StatisticVec;
@@ -170,6 +170,8 @@ struct Elab {
 	KBuffer *rows_met;         /* what input(w) gives; NULL: nothing asked for it */
 	size_t keys_of;            /* Chain.keys_of */
 	Places places;             /* of a `keep` that depends on data */
+	const View *original;      /* the subject before all passes; NULL: none of them asks for it */
+	KBuffer *shift;            /* what goes into the subject's bias; NULL: nothing */
 	NoteVec notes;             /* of all passes so far */
 	StatisticVec givens;       /* that `fold` asks for */
 	bool has_keys;             /* and they are written: what follows is not needed; failed then, unreported */
@@ -366,6 +368,7 @@ typedef enum FoldPart {
 	FOLD_READER,  /* multiplies its columns: it reads the same input */
 	FOLD_ROWS,    /* divides its rows: it makes the input */
 	FOLD_COLUMNS, /* divides its columns, as a vector has them */
+	FOLD_SHIFT,   /* adds to its columns: it is the bias of a matrix that a pass on that one folds into */
 } FoldPart;
 
 enum { SHARING_DECIDE, SHARING_MEMBER, SHARING_OTHER, SHARING_BODIES };
@@ -378,7 +381,15 @@ typedef struct SharingSplit {
 bool sharing_split(Compiler *c, const Decl *pass, SharingSplit *split); /* false: reported */
 void sharing_read(Elab *el, const struct Chain *chain, KBuffer *to);    /* all members into one matrix */
 bool elab_fold(Elab *el, const Node *node);
+/* What `fold` says, as f32 along an axis of the subject; NULL: reported. */
+KBuffer *fold_array(Elab *el, const Node *node, const View *subject, uint32_t axis, KBufferKind kind);
 void givens_open(Elab *el, struct ChainKernel *out); /* become inputs, behind the statistics */
+
+/* ---- elab_shift.c ---- */
+
+Entity *elab_original(Elab *el, const Node *call);  /* original(w) */
+bool elab_shift(Elab *el, const Node *node);        /* fold e[o] into w.bias */
+void shift_open(Elab *el, struct ChainKernel *out); /* becomes an output, behind those so far */
 
 /* ---- elab_note.c ---- */
 
@@ -581,6 +592,7 @@ typedef struct ChainKernel {
 	Places places;           /* of an axis of theirs, which is whole in the kernel's outputs */
 	VEC(ChainInput) inputs;  /* what kernel->inputs has after the matrix itself, in order */
 	StatisticVec statistics; /* what kernel->inputs has after those, in order */
+	KBuffer *shift;          /* f32 [rows], what goes into the matrix's bias; NULL: nothing */
 	NoteVec notes;           /* what the last output, f64 [notes], holds for the run to tell */
 	FamilySelectVec selects; /* over families, in order; PARAM 1 + 2 k, 2 + 2 k of the k-th: see program.def, Share */
 	bool needs_all_rows;     /* something wants the whole matrix: nothing was built; build again with `rows` given */

@@ -153,6 +153,7 @@ static void number_values(Calibration *work)
 	for (size_t i = 0; i < work->changed.count; i++) {
 		PlanTensor *tensor = work->changed.at[i].tensor;
 		number_value(work, &tensor->values);
+		number_value(work, &tensor->shift);
 		number_value(work, &work->changed.at[i].reader.member->value);
 		for (size_t k = 0; k < tensor->statistics.count; k++)
 			number_value(work, &tensor->statistics.at[k]);
@@ -227,7 +228,9 @@ static bool add_statistics(Calibration *work, NetCall *call, PlanTensor *tensor,
 		const Statistic *statistic = &built->statistics.at[i];
 		int64_t value;
 		if (statistic->is_given) {
-			value = work->plan->folds.at[tensor->links.at[statistic->link].fold].value;
+			const PlanLink *link = &tensor->links.at[statistic->link];
+			value = link->part == FOLD_SHIFT ? work->plan->tensors.at[link->fold].shift
+											 : work->plan->folds.at[link->fold].value;
 		} else {
 			const Kernel *kernel = statistic_kernel(work, tensor, NULL, i + 1);
 			if (!kernel)
@@ -301,6 +304,26 @@ static void add_asks(const Calibration *work, const Changed *changed, NetAskVec 
 				changed->tensor->stack > 1 ? i : member}));
 }
 
+/* Jobs behind the call: of tensors that ask for their input, or of others, which what these leave may be folded into.
+ */
+static bool add_jobs(Calibration *work, NetCall *call, const NetKernel *built, bool asks)
+{
+	for (size_t i = 0, ask = 0; i < work->changed.count; i++) {
+		Changed *changed = &work->changed.at[i];
+		PlanTensor *tensor = changed->tensor;
+		if (changed->part != call->instance || changed->asks != asks || (!asks && !changed->is_folded))
+			continue;
+		for (int64_t k = 0; k < tensor->stack; k++)
+			if (!add_statistics(work, call, tensor, asks ? built->asked.at[ask++] : 0))
+				return false;
+		const KBuffer *shift = work->plan->kernels.at[tensor->kernel].built.shift;
+		if (shift)
+			tensor->shift = wish_value(work, call->instance, false, tensor->rows * (int64_t)sizeof(float));
+		vec_push(work->plan->c->arena, &call->asked, tensor - work->plan->tensors.at);
+	}
+	return true;
+}
+
 /* The call in front of the part's jobs. is_handed_on: later parts are to read what the original weights make. */
 static bool ask_part(Calibration *work, size_t part, bool is_handed_on)
 {
@@ -317,16 +340,7 @@ static bool ask_part(Calibration *work, size_t part, bool is_handed_on)
 	const NetKernel *built = &net->kernels.at[call->kernel].built;
 	if (!add_folds(work, call, built))
 		return false;
-	for (size_t i = 0, ask = 0; i < work->changed.count; i++) {
-		Changed *changed = &work->changed.at[i];
-		if ((!changed->asks && !changed->is_folded) || changed->part != part)
-			continue;
-		for (int64_t k = 0; k < changed->tensor->stack; k++)
-			if (!add_statistics(work, call, changed->tensor, changed->asks ? built->asked.at[ask++] : 0))
-				return false;
-		vec_push(work->plan->c->arena, &call->asked, changed->tensor - work->plan->tensors.at);
-	}
-	return true;
+	return add_jobs(work, call, built, true) && add_jobs(work, call, built, false);
 }
 
 /* Jobs whose results the call reads, beside those that asked for their input just before it. */

@@ -3,8 +3,9 @@
  * folds.c: statements on matrices that share an input. Those of a selection that read
  * one array of the net are a family: one kernel decides what is folded into the array,
  * and all that changes with it gets a link in its own chain: matrices that read it,
- * selected or not, and the gain, bias or rows that make it. On entry the net is fitted
- * and every tensor has the links of its statements.
+ * selected or not, and the gain, bias or rows that make it. A bias that a pass on its
+ * matrix folds into gets a link too. On entry the net is fitted and every tensor has
+ * the links of its statements.
  */
 #include "net.h"
 
@@ -18,10 +19,23 @@ bool tensor_is_folded(const PlanTensor *tensor)
 	return false;
 }
 
+/* The pass's `fold` alone. */
+static const Node *shift_body(const Plan *plan, const PlanLink *link)
+{
+	const Node *body = link->statement->pass->node->kids[2];
+	Node *out = node_new(plan->c, N_BODY, body->loc);
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		if (body->kids[i]->kind == N_FOLD)
+			node_add(plan->c, out, body->kids[i]);
+	return out;
+}
+
 const Node *fold_body(const Plan *plan, const PlanLink *link)
 {
 	if (link->part == FOLD_NONE)
 		return NULL;
+	if (link->part == FOLD_SHIFT)
+		return shift_body(plan, link);
 	return plan->folds.at[link->fold].split->bodies[link->part == FOLD_MEMBER ? SHARING_MEMBER : SHARING_OTHER];
 }
 
@@ -30,7 +44,8 @@ const Node *fold_body(const Plan *plan, const PlanLink *link)
 static bool has_link(const PlanTensor *tensor, size_t fold)
 {
 	for (size_t i = 0; i < tensor->links.count; i++)
-		if (tensor->links.at[i].part != FOLD_NONE && tensor->links.at[i].fold == fold)
+		if (tensor->links.at[i].part != FOLD_NONE && tensor->links.at[i].part != FOLD_SHIFT &&
+			tensor->links.at[i].fold == fold)
 			return true;
 	return false;
 }
@@ -51,16 +66,37 @@ static const char *beside_label(Plan *plan, const PlanFold *fold, FoldPart part)
 	return arena_printf(plan->c->arena, "%s what %s folds", what, fold->label);
 }
 
-/* Passes that look at the input see it as it was: that is not what the tensor reads then. */
-static bool check_target(Plan *plan, const PlanFold *fold, const PlanTensor *tensor, FoldPart part)
+/* In front of the tensor's other links: it is what these work on. False: reported, it cannot be changed. */
+static bool add_link(Plan *plan, PlanTensor *tensor, const PlanLink *link)
 {
 	Store store = tensor_store(plan->c, tensor->file);
 	if (store.kind == STORE_NONE || store_type(store) < T_F32) {
-		diag_error(plan->c, fold->statement->loc,
-			"%s changes \"%s\", which is stored as %s: it takes f32, f16, bf16 or f64", fold->statement->pass->name,
+		diag_error(plan->c, link->statement->loc,
+			"%s changes \"%s\", which is stored as %s: it takes f32, f16, bf16 or f64", link->statement->pass->name,
 			tensor->file->name, tensor->file->dtype);
 		return false;
 	}
+	vec_push(plan->c->arena, &tensor->links, *link);
+	for (size_t i = tensor->links.count - 1; i > 0; i--)
+		tensor->links.at[i] = tensor->links.at[i - 1];
+	tensor->links.at[0] = *link;
+	tensor->store = store;
+	return true;
+}
+
+/* One part of the net reads the tensor. */
+static bool check_reader(Plan *plan, const Statement *statement, const PlanTensor *tensor)
+{
+	if (net_reader(plan->net, tensor->file).count == 1)
+		return true;
+	diag_error(plan->c, statement->loc, "%s changes \"%s\", which several parts of net %s read", statement->pass->name,
+		tensor->file->name, plan->net->node->name);
+	return false;
+}
+
+/* Passes that look at the input see it as it was: that is not what the tensor reads then. */
+static bool check_target(Plan *plan, const PlanFold *fold, const PlanTensor *tensor, FoldPart part)
+{
 	if (part == FOLD_READER && tensor_asks_input(tensor)) {
 		diag_error(plan->c, tensor->links.at[0].statement->loc, "this asks for the input of \"%s\", which %s changes",
 			tensor->file->name, fold->statement->pass->name);
@@ -90,7 +126,6 @@ static const NetWeight *weight_named(const Net *net, Name name, int64_t layer)
 	return found;
 }
 
-/* In front of the tensor's other links: it is what these work on. */
 static bool add_target(Plan *plan, size_t number, const NetFoldTarget *target, int64_t layer)
 {
 	const PlanFold *fold = &plan->folds.at[number];
@@ -98,24 +133,14 @@ static bool add_target(Plan *plan, size_t number, const NetFoldTarget *target, i
 	PlanTensor *tensor = find_tensor(plan, weight->file->parts[0]);
 	if (has_link(tensor, number))
 		return true;
-	if (net_reader(plan->net, tensor->file).count != 1) {
-		diag_error(plan->c, fold->statement->loc, "%s changes \"%s\", which several parts of net %s read",
-			fold->statement->pass->name, tensor->file->name, plan->net->node->name);
-		return false;
-	}
-	if (!check_target(plan, fold, tensor, target->part))
+	if (!check_reader(plan, fold->statement, tensor) || !check_target(plan, fold, tensor, target->part))
 		return false;
 	PlanLink link = {.statement = beside(plan, fold->statement),
 		.arguments = fold->arguments,
 		.label = beside_label(plan, fold, target->part),
 		.part = target->part,
 		.fold = number};
-	vec_push(plan->c->arena, &tensor->links, link);
-	for (size_t i = tensor->links.count - 1; i > 0; i--)
-		tensor->links.at[i] = tensor->links.at[i - 1];
-	tensor->links.at[0] = link;
-	tensor->store = tensor_store(plan->c, tensor->file);
-	return true;
+	return add_link(plan, tensor, &link);
 }
 
 /* ---- families ---- */
@@ -229,30 +254,84 @@ static bool find_sharers(Plan *plan, const Statement *statement, NetAskVec *asks
 	return true;
 }
 
+/* ---- biases ---- */
+
+static bool add_shift(Plan *plan, const Sharer *sharer, const NetBias *bias, int64_t layer)
+{
+	const PlanTensor *matrix = &plan->tensors.at[sharer->tensor];
+	const PlanLink *from = &matrix->links.at[sharer->link];
+	const Statement *statement = from->statement;
+	if (!bias->name) {
+		diag_error(plan->c, statement->loc, "%s: \"%s\" has no bias that this could go into", statement->pass->name,
+			matrix->file->name);
+		diag_note(plan->c, bias->loc, "net %s adds no vector of weights to this product, which nothing else reads",
+			plan->net->node->name);
+		diag_help(plan->c, "leave it out: `except \"%s\"`", matrix->file->name);
+		return false;
+	}
+	PlanTensor *tensor = find_tensor(plan, weight_named(plan->net, bias->name, layer)->file->parts[0]);
+	if (tensor_is_folded(tensor) || tensor_is_folded(matrix)) {
+		diag_error(plan->c, statement->loc,
+			"%s goes into \"%s\", and another pass folds into what \"%s\" reads or makes", statement->pass->name,
+			tensor->file->name, matrix->file->name);
+		return false;
+	}
+	PlanLink link = {.statement = beside(plan, statement),
+		.arguments = from->arguments,
+		.label = arena_printf(plan->c->arena, "plus what %s folds", from->label),
+		.part = FOLD_SHIFT,
+		.fold = sharer->tensor};
+	return check_reader(plan, statement, tensor) && add_link(plan, tensor, &link);
+}
+
+static bool add_shifts(Plan *plan, size_t instance, const NetKernel *traced, const SharerVec *sharers)
+{
+	for (size_t i = 0; i < sharers->count; i++) {
+		const Sharer *sharer = &sharers->at[i];
+		if (sharer->reader.first == instance &&
+			!add_shift(plan, sharer, &traced->biases.at[sharer->ask], plan->net->instances.at[instance].number))
+			return false;
+	}
+	return true;
+}
+
+/* split NULL: it folds into biases */
+static bool add_folds(Plan *plan, const Statement *statement, const SharingSplit *split)
+{
+	size_t count = plan->net->instances.count;
+	NetAskVec *asks = arena_array(plan->c->arena, NetAskVec, count);
+	NetKernel *traced = arena_array(plan->c->arena, NetKernel, count);
+	SharerVec sharers = {0};
+	memset(asks, 0, sizeof *asks * count);
+	if (!find_sharers(plan, statement, asks, &sharers) || !net_trace(plan->net, asks, traced))
+		return false;
+	for (size_t i = 0; i < count; i++)
+		if (asks[i].count &&
+			!(split ? add_instance(plan, i, &traced[i], &sharers, split) : add_shifts(plan, i, &traced[i], &sharers)))
+			return false;
+	return true;
+}
+
+static bool add_statement(Plan *plan, const Statement *statement)
+{
+	SharingSplit *split = statement->facts.is_sharing ? arena_new_of(plan->c->arena, SharingSplit) : NULL;
+	if (split && !sharing_split(plan->c, statement->pass, split))
+		return false;
+	if (!plan->net) {
+		diag_error(plan->c, statement->loc, "%s needs data that the network reads", statement->pass->name);
+		return false;
+	}
+	return add_folds(plan, statement, split);
+}
+
 bool plan_folds(Plan *plan)
 {
-	for (size_t i = 0; i < plan->statements.count; i++) {
-		const Statement *statement = plan->statements.at[i];
-		if (!statement->facts.is_sharing)
-			continue;
-		SharingSplit *split = arena_new_of(plan->c->arena, SharingSplit);
-		if (!sharing_split(plan->c, statement->pass, split))
+	for (size_t i = 0; i < plan->statements.count; i++)
+		if (plan->statements.at[i]->facts.is_sharing && !add_statement(plan, plan->statements.at[i]))
 			return false;
-		if (!plan->net) {
-			diag_error(plan->c, statement->loc, "%s needs data that the network reads", statement->pass->name);
+	for (size_t i = 0; i < plan->statements.count; i++) /* where nothing else is folded */
+		if (plan->statements.at[i]->facts.folds_bias && !add_statement(plan, plan->statements.at[i]))
 			return false;
-		}
-		size_t count = plan->net->instances.count;
-		NetAskVec *asks = arena_array(plan->c->arena, NetAskVec, count);
-		NetKernel *traced = arena_array(plan->c->arena, NetKernel, count);
-		SharerVec sharers = {0};
-		memset(asks, 0, sizeof *asks * count);
-		if (!find_sharers(plan, statement, asks, &sharers) || !net_trace(plan->net, asks, traced))
-			return false;
-		for (size_t k = 0; k < count; k++)
-			if (asks[k].count && !add_instance(plan, k, &traced[k], &sharers, split))
-				return false;
-	}
 	return true;
 }
 

@@ -94,7 +94,7 @@ static int64_t output_ports(
 	const Plan *plan, const PlanTensor *tensor, const PlanKernel *kernel, int64_t slice, CmprtPort *out)
 {
 	const KBufferVec *outputs = &kernel->built.kernel->outputs;
-	bool has_notes = kernel->built.notes.count > 0;
+	bool has_notes = kernel->built.notes.count > 0, has_shift = kernel->built.shift != NULL;
 	size_t results = outputs->count - has_notes;
 	int64_t count = 0, plane = 0;
 	for (size_t i = 0; i < results; i++) {
@@ -105,7 +105,11 @@ static int64_t output_ports(
 			row_bytes = buffer_bytes(buffer, 1) / known;
 		}
 		bool is_error = plan->wants_error && i + 1 == results;
-		if (tensor->values && i + 1 + plan->wants_error == results) {
+		if (has_shift && i + 1 + plan->wants_error == results) {
+			out[count++] = (CmprtPort){.tensor = -1, .value = tensor->shift, .row_bytes = rows * row_bytes, .rows = 1};
+			continue;
+		}
+		if (tensor->values && i + 1 + has_shift + plan->wants_error == results) {
 			out[count++] = value_port(tensor, kernel, slice);
 			continue;
 		}

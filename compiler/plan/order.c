@@ -110,6 +110,8 @@ static bool is_before(const PlanLink *a, const PlanLink *b, bool keeps_text)
 {
 	if (must_follow(b, a) || must_follow(a, b))
 		return must_follow(b, a);
+	if (a->statement->facts.folds_bias != b->statement->facts.folds_bias)
+		return b->statement->facts.folds_bias;
 	if (a->statement->is_grid != b->statement->is_grid)
 		return b->statement->is_grid;
 	if (!keeps_text && a->intensity != b->intensity)
@@ -127,6 +129,8 @@ const char *order_reason(const Plan *plan, const PlanTensor *tensor, size_t late
 		return arena_printf(arena, "as `then` says; the weaker (%.3f) would come before the stronger (%.3f)",
 			second->intensity, first->intensity);
 	}
+	if (second->statement->facts.folds_bias && !first->statement->facts.folds_bias)
+		return "what goes into the bias is what all others leave";
 	if (second->statement->is_grid && !first->statement->is_grid)
 		return "what follows would move weights off the grid";
 	if (text_order_reason(tensor))
@@ -184,7 +188,7 @@ static bool check_then(Plan *plan, const PlanTensor *tensor)
 {
 	for (size_t i = 1; i < tensor->links.count; i++) {
 		const PlanLink *early = &tensor->links.at[i - 1], *late = &tensor->links.at[i];
-		if (!early->statement->is_grid || late->statement->is_grid)
+		if (!early->statement->is_grid || late->statement->is_grid || late->statement->facts.folds_bias)
 			continue;
 		diag_error(plan->c, late->statement->loc, "%s cannot follow %s: it would move weights off the grid",
 			late->statement->pass->name, early->statement->pass->name);
@@ -202,7 +206,7 @@ static bool order_tensor(Plan *plan, PlanTensor *tensor)
 		movable += !tensor->links.at[i].statement->is_grid;
 	for (size_t i = 0; i < n && movable > 1; i++) {
 		if (tensor->links.at[i].statement->is_grid || tensor->reads.count ||
-			tensor->links.at[i].statement->facts.is_sharing)
+			tensor->links.at[i].statement->facts.is_sharing || tensor->links.at[i].statement->facts.folds_bias)
 			continue; /* what is read says nothing of a random matrix */
 		tensor->links.at[i].intensity = intensity_of(plan, tensor, &tensor->links.at[i]);
 		if (tensor->links.at[i].intensity < 0)

@@ -15,7 +15,7 @@
  *   reads.c    tensors of other checkpoints that passes are given
  *   inputs.c   how passes read the tensors
  *   data.c     the net that passes ask for input(w), and the data that it reads
- *   folds.c    families that share an input, and the tensors that change with it
+ *   folds.c    families that share an input, and the tensors that change with it; biases that passes on matrices change
  *   legal.c    can each tensor become that, and can the target execute it
  *   kernels.c  one kernel per (chain, input type, row length), shared
  *   calibrate.c  the kernels of that net and of the statistics, and the calls that run them
@@ -70,7 +70,7 @@ typedef struct PlanLink {
 	const Scope *arguments;
 	const char *label; /* "prune.nm(n: 2, m: 4)" */
 	FoldPart part;     /* of a pass on matrices that share an input, or what comes of it elsewhere */
-	size_t fold;       /* and its number in plan->folds */
+	size_t fold;       /* and its number in plan->folds; of FOLD_SHIFT, that of the matrix in plan->tensors */
 	double intensity;  /* order.c: estimated relative change of the weights */
 } PlanLink;
 
@@ -126,6 +126,7 @@ typedef struct PlanTensor {
 	VEC(PlanShare) shares; /* in the order of kernel's selects */
 	VEC(int64_t) statistics; /* calibrate.c: numbers of Values, in the order of kernel's statistics, matrix by matrix */
 	bool is_seen;            /* data.c: it asks for no input(w), but for what comes after it in the net others do */
+	int64_t shift;           /* calibrate.c: the Value of what goes into its bias; 0: nothing does */
 	int64_t values;          /* calibrate.c: the Value that gets the result as a reader sees it; 0: none */
 	size_t family; /* number in plan->families: it is in a tuple of it, and in nothing else; SIZE_MAX: in none */
 	size_t first_output, output_count;

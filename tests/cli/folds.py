@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Families that share an input, and what is folded into it: AWQ and SmoothQuant against PyTorch (their factors, seen in
-what the checkpoint has become, and output errors), networks that are the same function afterwards, and what is refused.
+what the checkpoint has become, and output errors), networks that are the same function afterwards, biases that keep mean outputs what they were, and what is refused.
 Skipped without PyTorch."""
 import os
 import tempfile
@@ -174,6 +174,57 @@ def check_awq(folder, tensors, config, rows):
             f"factors as good as its; output errors are {min(awq.gains):.3f} to {max(awq.gains):.3f} of those of rounding")
 
 
+def check_mean(what, was, now, b, c, x):
+    """x w' + b, in the mean over its rows, is what it was; without the new bias it is not."""
+    mean = x.mean(0)
+    scale = abs(was @ mean).mean()
+    off, moved = (abs(was @ mean + b - now @ mean - d).max() / scale for d in (c, b))
+    check(off < 1e-5, f"{what}: the mean output is {off:.1e} off")
+    check(moved > 1e-3, f"{what}: nothing was to be corrected: {moved:.1e}")
+
+
+def check_biases(folder, rows):
+    """Queries, keys and values of a qwen2; all matrices of a gpt2, whose file has them the other way round."""
+    config = {**networks.DECODER, "model_type": "qwen2"}
+    tensors = {n: w.float() for n, w in networks.make_decoder(config, 1, biases=True).items()}
+    write_model(folder, tensors, config)
+    found = compress(folder, "bias.correct(data: d) on attn_q, attn_k, attn_v\n"
+        "  quantize.rtn(dtype: int4(group: 16)) on linear")
+    before = {n: w.double().numpy() for n, w in tensors.items()}
+    states = [before["model.embed_tokens.weight"][tokens] for tokens in rows]
+    for layer in range(config["num_hidden_layers"]):
+        was, now = llama.layer_weights(before, layer), llama.layer_weights(found, layer)
+        met = [llama.run_layer(was, config, x)[1] for x in states]
+        for n in (f"self_attn.{n}_proj" for n in "qkv"):
+            check_mean(f"qwen2 {layer} {n}", was[f"{n}.weight"], now[f"{n}.weight"], was[f"{n}.bias"], now[f"{n}.bias"],
+                numpy.concatenate([m[f"{n}.weight"] for m in met]))
+        states = [llama.run_layer(now, config, x)[0] for x in states]
+    check_biases_gpt2(folder, [tokens[:40] for tokens in rows])
+
+
+def check_biases_gpt2(folder, rows):
+    tensors = {n: w.float() for n, w in networks.make_gpt2(networks.GPT2, 5).items()}
+    write_model(folder, tensors, networks.GPT2)
+    write_rows(folder, rows)
+    found = compress(folder, "quantize.rtn(dtype: int4(group: 16)) on linear\n  bias.correct(data: d) on linear")
+    seen, multiply = [], torch.addmm
+    mixed = {n: w.double() for n, w in tensors.items()}
+    names = ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+    for layer in range(networks.GPT2["n_layer"]):
+        seen.clear()
+        torch.addmm = lambda b, x, w: (seen.append(x), multiply(b, x, w))[1]
+        for tokens in rows:
+            networks.run_gpt2(mixed, networks.GPT2, torch.tensor(tokens))
+        torch.addmm = multiply
+        per_run = len(names) * networks.GPT2["n_layer"]
+        for k, name in enumerate(names):
+            x = torch.cat(seen[len(names) * layer + k :: per_run]).numpy()
+            at = f"transformer.h.{layer}.{name}"
+            check_mean(at, mixed[f"{at}.weight"].numpy().T, found[f"{at}.weight"], mixed[f"{at}.bias"].numpy(),
+                found[f"{at}.bias"], x)
+        mixed.update({n: torch.tensor(w.T) for n, w in found.items() if f"h.{layer}." in n})  # codes are [o, i]
+
+
 def check_refusals(folder, tensors, config):
     grouped = {**config, "num_key_value_heads": 2}
     fewer = {n: w[:32] if "k_proj" in n or "v_proj" in n else w for n, w in tensors.items()}
@@ -184,6 +235,8 @@ def check_refusals(folder, tensors, config):
             ["comes after another pass", "comes before"]),
         ("another input", tensors, config, "smooth.quant(data: d) on attn_q\n  prune.wanda(sparsity: 50%, data: d) on attn_k",
             ["asks for the input of", "folded into here"]),
+        ("no bias", tensors, config, "bias.correct(data: d) on attn_q",
+            ["bias.correct: \"model.layers.0.self_attn.q_proj.weight\" has no bias", "adds no vector of weights", "except"]),
     ]:
         write_model(folder, tensors, config)
         status, _, errors = cmpc("plan", write_program(folder, statements))
@@ -213,6 +266,7 @@ def main():
         check_smooth(folder, tensors, LLAMA, rows)
         check_awq(folder, tensors, LLAMA, rows)
         check_refusals(folder, tensors, LLAMA)
+        check_biases(folder, rows)
     finish("folds")
 
 
