@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Families that share an input, and what is folded into it: AWQ and SmoothQuant against PyTorch (their factors, seen in
-what the checkpoint has become, and output errors), networks that are the same function afterwards, biases that keep mean outputs what they were, and what is refused.
+what the checkpoint has become, and output errors), networks that are the same function afterwards, networks with outliers,
+biases that keep mean outputs what they were, and what is refused.
 Skipped without PyTorch."""
 import os
 import tempfile
@@ -15,6 +16,7 @@ try:
 except ImportError:
     skip("no PyTorch")
 import json
+import re
 
 import compress_torch as reference
 import llama
@@ -174,6 +176,36 @@ def check_awq(folder, tensors, config, rows):
             f"factors as good as its; output errors are {min(awq.gains):.3f} to {max(awq.gains):.3f} of those of rounding")
 
 
+def check_outliers(folder, tensors, config, rows):
+    """As in large networks, a few channels are far larger than the others: 3 of 64 in what norms make, by 30, which the
+    columns that read them take back. The network is the same function. Rounding loses these columns, AWQ keeps them."""
+    large, channels = {n: w.clone() for n, w in tensors.items()}, [5, 23, 41]
+    for name, w in large.items():
+        if "layernorm" in name:
+            w[channels] *= 30
+        if re.search("[qkv]_proj|gate_proj|up_proj", name):
+            w[:, channels] /= 30
+    write_model(folder, tensors, config)
+    plain = logits_of(folder, "model")
+    write_model(folder, large, config)
+    before = logits_of(folder, "model")
+    check(abs(before - plain).max() < 1e-4 * abs(plain).max(), "outliers: another function")
+    was = llama.layer_weights({n: w.double().numpy() for n, w in large.items()}, 0)
+    states = [large["model.embed_tokens.weight"].double().numpy()[tokens] for tokens in rows]
+    for bits, most in ((4, 0.6), (3, 0.9)):
+        errors = {"quantize.rtn(": 0, "quantize.awq(data: d, ": 0}
+        for method in errors:
+            now = llama.layer_weights(compress(folder, f"{method}dtype: int{bits}(group: 32)) on linear"), 0)
+            for x in states:
+                met = [llama.run_layer(w, config, x)[1] for w in (was, now)]
+                for n in (f"self_attn.{n}_proj.weight" for n in "qkv"):
+                    outputs = [m[n] @ w[n].T for m, w in zip(met, (was, now))]
+                    errors[method] += ((outputs[1] - outputs[0]) ** 2).sum()
+        rounded, awq = (error**0.5 for error in errors.values())
+        check(awq < most * rounded, f"outliers, {bits} bits: the error with AWQ is {awq / rounded:.3f} of rounding's")
+        print(f"outliers, {bits} bits: the error of queries, keys and values with AWQ is {awq / rounded:.3f} of rounding's")
+
+
 def check_mean(what, was, now, b, c, x):
     """x w' + b, in the mean over its rows, is what it was; without the new bias it is not."""
     mean = x.mean(0)
@@ -227,6 +259,8 @@ def check_biases_gpt2(folder, rows):
 
 def check_refusals(folder, tensors, config):
     grouped = {**config, "num_key_value_heads": 2}
+    qwen2 = {**networks.DECODER, "model_type": "qwen2"}
+    biased = {n: w.float() for n, w in networks.make_decoder(qwen2, 1, biases=True).items()}
     fewer = {n: w[:32] if "k_proj" in n or "v_proj" in n else w for n, w in tensors.items()}
     for what, tensors, config, statements, words in [
         ("heads that share values", fewer, grouped, "smooth.quant(data: d) on attn_output",
@@ -235,6 +269,8 @@ def check_refusals(folder, tensors, config):
             ["comes after another pass", "comes before"]),
         ("another input", tensors, config, "smooth.quant(data: d) on attn_q\n  prune.wanda(sparsity: 50%, data: d) on attn_k",
             ["asks for the input of", "folded into here"]),
+        ("its input is folded into", biased, qwen2, "bias.correct(data: d) on attn_q\n  smooth.quant(data: d) on attn_q",
+            ["bias.correct goes into \"model.layers.0.self_attn.q_proj.bias\"", "another pass folds into what"]),
         ("no bias", tensors, config, "bias.correct(data: d) on attn_q",
             ["bias.correct: \"model.layers.0.self_attn.q_proj.weight\" has no bias", "adds no vector of weights", "except"]),
     ]:
@@ -265,6 +301,7 @@ def main():
             networks.GPT2, "smooth.quant(data: d) on attn_qkv, ffn_up", ["ln_1", "ln_2", "c_attn.weight", "c_fc.weight"])
         check_smooth(folder, tensors, LLAMA, rows)
         check_awq(folder, tensors, LLAMA, rows)
+        check_outliers(folder, tensors, LLAMA, rows)
         check_refusals(folder, tensors, LLAMA)
         check_biases(folder, rows)
     finish("folds")
