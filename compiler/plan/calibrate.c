@@ -301,7 +301,7 @@ static void add_asks(const Calibration *work, const Changed *changed, NetAskVec 
 	for (int64_t i = 0; i < changed->tensor->stack; i++)
 		vec_push(work->plan->c->arena, asks,
 			((NetAsk){node_array(weight->line->kids[0])->name, !weight->is_transposed,
-				changed->tensor->stack > 1 ? i : member}));
+				changed->tensor->is_stack ? i : member}));
 }
 
 /* Jobs behind the call: of tensors that ask for their input, or of others, which what these leave may be folded into.

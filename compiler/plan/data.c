@@ -128,7 +128,7 @@ static bool find_data(Plan *plan, const PlanTensor *tensor, const Decl **data, c
 		*data = own;
 		*first = statement;
 	}
-	if (tensor->file->rank == 2 || tensor->is_kernel || tensor->stack > 1)
+	if (tensor->file->rank == 2 || tensor->is_kernel || tensor->is_stack)
 		return true;
 	diag_error(plan->c, tensor->links.at[0].statement->loc, "\"%s\" is no matrix: input(..) of it is not supported yet",
 		tensor->file->name);

@@ -92,6 +92,14 @@ static void take_kernel_shape(PlanTensor *tensor)
 	tensor->rows = tensor->file->shape[0];
 }
 
+/* [e, o, i] */
+static void take_stack_shape(PlanTensor *tensor)
+{
+	tensor->is_stack = true;
+	tensor->stack = tensor->file->shape[0];
+	tensor->rows = tensor->file->shape[1];
+}
+
 static void take_shape(PlanTensor *tensor, const Node *axes)
 {
 	const CkTensor *file = tensor->file;
@@ -100,10 +108,8 @@ static void take_shape(PlanTensor *tensor, const Node *axes)
 		tensor->cols = file->shape[file->rank - 1];
 	for (int64_t d = 0; d + 1 < file->rank; d++)
 		tensor->rows *= file->shape[d];
-	if (axes && axes->kid_count == 3 && file->rank == 3) {
-		tensor->stack = file->shape[0];
-		tensor->rows = file->shape[1];
-	}
+	if (axes && axes->kid_count == 3 && file->rank == 3)
+		take_stack_shape(tensor);
 	if (axes_are(axes, "i", "o") && file->rank == 2)
 		turn_shape(tensor);
 }
@@ -148,6 +154,8 @@ static bool take_role_of_net(Plan *plan, PlanTensor *tensor)
 			turn_shape(tensor);
 		if (row->is_kernel && tensor->file->rank > 2 && tensor->file->shape[0] > 0)
 			take_kernel_shape(tensor);
+		if (row->is_stack && tensor->file->rank == 3)
+			take_stack_shape(tensor);
 		return true;
 	}
 	return false;

@@ -47,35 +47,38 @@ static const Node *reading_of(const Node *node, Name name)
 	return found;
 }
 
-/* From axis `first` on, counted from 1: is there a sum over that one and none behind it; or, with is_first false, the
- * reverse? */
-static bool is_summed(const Node *node, Name name, uint32_t first, bool is_first)
+/* Is there a sum of a product with the array over these of its axes from `first` on, counted from 1? Bit 0 of `over` is
+ * the first. */
+static bool is_summed(const Node *node, Name name, uint32_t first, uint32_t over)
 {
 	const Node *axes = node->kind == N_CALL && node->kids[0]->kind == N_INDEX ? node->kids[0] : NULL;
 	const Node *reading = axes && node->kid_count > 1 ? reading_of(node->kids[1], name) : NULL;
-	bool is_so = reading && reading->kid_count > first + 1 && binds(axes, reading->kids[first]) == is_first;
-	for (uint32_t i = first + 1; is_so && i < reading->kid_count; i++)
-		is_so = binds(axes, reading->kids[i]) != is_first;
+	bool is_so = reading && reading->kid_count > first + 1;
+	for (uint32_t i = first; is_so && i < reading->kid_count; i++)
+		is_so = binds(axes, reading->kids[i]) == (over >> (i - first) & 1);
 	for (uint32_t i = 0; i < node->kid_count && !is_so; i++)
-		is_so = node->kids[i] && is_summed(node->kids[i], name, first, is_first);
+		is_so = node->kids[i] && is_summed(node->kids[i], name, first, over);
 	return is_so;
 }
 
 /* ---- rows ---- */
 
-/* The pattern as those of `roles` are written; *is_stack: it has a number that is not the layer's. */
-static const char *role_pattern(Compiler *c, const char *pattern, Name layer, bool *is_stack)
+/* The pattern as those of `roles` are written; *is_numbered: it has a number that is not the layer's. */
+static const char *role_pattern(Compiler *c, const char *pattern, Name layer, bool *is_numbered)
 {
 	Text text = {.arena = c->arena};
-	*is_stack = false;
+	*is_numbered = false;
 	for (const char *open; (open = strchr(pattern, '{')) && strchr(open, '}'); pattern = strchr(open, '}') + 1) {
 		bool is_layer = layer && name_intern(c, open + 1, strcspn(open + 1, "}")) == layer;
 		text_printf(&text, "%.*s%s", (int)(open - pattern), pattern, is_layer ? "{layer}" : "*");
-		*is_stack |= !is_layer;
+		*is_numbered |= !is_layer;
 	}
 	text_printf(&text, "%s", pattern);
 	return text.at;
 }
+
+/* Of axes, which are summed. */
+enum { LAST_BUT_ONE = 1, LAST_OF_THREE = 1 << 2, ALL_BUT_FIRST = ~1 };
 
 static void add_rows(Compiler *c, const Node *body, Name layer, NetRoleVec *to)
 {
@@ -87,14 +90,16 @@ static void add_rows(Compiler *c, const Node *body, Name layer, NetRoleVec *to)
 			continue;
 		const Node *left = line->kids[0], *patterns = line->kids[2]->kids[0];
 		uint32_t rank = left->kind == N_INDEX ? left->kid_count - 1 : 0;
-		bool is_turned = rank > 1 && is_summed(body, left->kids[0]->name, rank - 1, true);
-		bool is_kernel = rank > 2 && is_summed(body, left->kids[0]->name, 1, false);
+		bool is_turned = rank > 1 && is_summed(body, left->kids[0]->name, rank - 1, LAST_BUT_ONE);
+		bool is_kernel = rank > 2 && is_summed(body, left->kids[0]->name, 1, ALL_BUT_FIRST);
+		bool is_stack = rank == 3 && is_summed(body, left->kids[0]->name, 1, LAST_OF_THREE);
 		for (uint32_t k = 0; k < patterns->kid_count; k++) {
-			bool is_stack;
+			bool is_numbered;
 			NetRole row = {.roles = line->kids[2]->kids[1]};
-			row.pattern = role_pattern(c, patterns->kids[k]->text, layer, &is_stack);
-			row.is_transposed = is_turned && left->kid_count == (is_stack ? 4 : 3);
-			row.is_kernel = is_kernel && !is_stack;
+			row.pattern = role_pattern(c, patterns->kids[k]->text, layer, &is_numbered);
+			row.is_transposed = is_turned && rank == (is_numbered ? 3 : 2);
+			row.is_kernel = is_kernel && !is_numbered;
+			row.is_stack = is_stack && !is_numbered;
 			vec_push(c->arena, to, row);
 		}
 	}

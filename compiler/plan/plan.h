@@ -111,7 +111,8 @@ typedef struct PlanTensor {
 	int64_t layer;      /* -1: none */
 	bool is_transposed; /* stored [i, o] */
 	bool is_kernel;     /* of a convolution: its first axis is o, all others are i */
-	int64_t stack;      /* [e, o, i]: e; else 1 */
+	bool is_stack;      /* of matrices: [e, o, i] */
+	int64_t stack;      /* e; else 1 */
 	int64_t rows, cols; /* of one matrix of the stack: o, i */
 	Scope *facts;
 	Store store;           /* inputs.c: as passes read it; of a tensor that nothing takes, none */
@@ -210,6 +211,7 @@ typedef struct NetRole {
 	const Node *roles;   /* LIST of NAME, or NULL */
 	bool is_transposed;  /* a matrix whose products sum its first axis */
 	bool is_kernel;      /* of more axes, and they sum all but its first */
+	bool is_stack;       /* of three axes, and they sum its last alone */
 } NetRole;
 typedef VEC(NetRole) NetRoleVec;
 
