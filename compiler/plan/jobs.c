@@ -167,6 +167,14 @@ void job_from_kernel(Plan *plan, const Kernel *kernel, CmprtJob *job)
 	work_buffers(plan, kernel, job->rows, job);
 }
 
+/* In reports the matrices of a stack have their number. */
+static const char *job_label(const Plan *plan, const PlanTensor *tensor, const PlanKernel *kernel, int64_t slice)
+{
+	const char *name = tensor->file->name;
+	return kernel->is_whole && tensor->is_stack ? arena_printf(plan->c->arena, "%s[%lld]", name, (long long)slice)
+												: name;
+}
+
 /* A job of matrix `slice` of the tensor's stack, or of all of it where any rows will do; outputs are the caller's. */
 static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, size_t shares, int64_t slice)
 {
@@ -187,7 +195,7 @@ static CmprtJob make_job(Plan *plan, size_t number, const PlanKernel *kernel, si
 			.value = tensor->statistics.at[(size_t)slice * kernel->built.statistics.count + i],
 			.row_bytes = buffer_bytes(kernel->built.statistics.at[i].buffer, 1),
 			.rows = 1};
-	CmprtJob job = {.label = tensor->file->name,
+	CmprtJob job = {.label = job_label(plan, tensor, kernel, slice),
 		.passes = passes_text(plan, tensor),
 		.rows = rows,
 		.whole = kernel->is_whole,
