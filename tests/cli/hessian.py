@@ -101,10 +101,19 @@ def check_zeros(weight):
         found = [bits & 0x7FFF == 0 for (bits,) in struct.iter_unpack("<H", stored)]
         is_zero = [i % 5 == 0 or i % COLS in (3, 40) for i in range(len(sparse))]
         check(found == is_zero, f"{name}: these weights are zero and no others")
+    check(notes("zeros")["matrix.weight"] == {"dead inputs": 2}, "the report has their number", str(notes("zeros")))
     write_model([0] * (COLS * TOKENS), weight)
     said, stored = run("dark", "prune.sparsegpt(data: d)")
-    check("damping" not in said and not any(floats(stored)), "inputs all zero: weights all zero", said)
-    check(notes("dark")["matrix.weight"] == {"dead inputs": COLS}, "the report has it", str(notes("dark")))
+    check("matrix.weight: damping inf\n" in said, "inputs all zero", said)
+    check(stored == run("smallest", "prune.magnitude(50%, scope: tensor)")[1], "inputs all zero: weights are cut one by one")
+    check(run("coded", "quantize.gptq(dtype: q4_0, data: d)")[1] == run("plain", "quantize.rtn(q4_0)")[1], "or rounded")
+    said, stored = run("blind", "prune.wanda(data: d)")
+    check("matrix.weight: largest input 0\n" in said, "Wanda says so too", said)
+    check(stored == run("smallest", "prune.magnitude(50%, scope: row)")[1], "inputs all zero: magnitudes decide")
+    said, stored = run("unweighted", "quantize.rtn(q4_0, data: d)")
+    check("matrix.weight: largest input 0\n" in said, "and q4_0 with data", said)
+    scales = [stored[at] or stored[at + 1] for at in range(0, len(stored), 18)]
+    check(all(scales), "inputs all zero: columns weigh alike")
 
 
 def check_nan(weight):
