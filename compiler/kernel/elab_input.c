@@ -9,6 +9,13 @@
 
 #include <string.h>
 
+/* Of one sample, or of all. */
+static KExpr *rows_of(Elab *el, const Chain *chain)
+{
+	int64_t known = chain->statistic ? chain->sample_rows : chain->input_rows;
+	return known ? kexpr_int(el->k, T_I32, known) : kexpr_param(el->k, 0);
+}
+
 Entity *elab_input(Elab *el, const Node *call)
 {
 	const Chain *chain = el->chain;
@@ -26,7 +33,7 @@ Entity *elab_input(Elab *el, const Node *call)
 		return NULL;
 	}
 	if (!el->rows_met) {
-		KExpr *rows = chain->statistic ? kexpr_param(el->k, 0) : kexpr_int(el->k, T_I32, chain->input_rows);
+		KExpr *rows = rows_of(el, chain);
 		KExpr *extent[2] = {rows, kexpr_int(el->k, T_I32, chain->cols)};
 		el->rows_met = kbuffer_new(el->k, BUFFER_TEMP, name_of(el->c, "input"), store_of_type(T_F32), 2, extent);
 	}

@@ -114,9 +114,10 @@ bool net_part_build(Program *p, const NetPart *part, NetKernel *out);
 typedef struct NetMeeting {
 	KStep *step; /* dst[..] = sum over (factor * weight) */
 	KExpr *factor;
-	KExpr *column; /* of the weight, over step->over */
-	KExpr *place;  /* of the weight's rows, in dst */
-	KIndex *row;
+	KExpr *column;            /* of the weight, over step->over */
+	KExpr *place;             /* of the weight's rows, in dst */
+	KIndex *rows[K_MAX_RANK]; /* what the factor's rows run along, the slowest first; none: it is a single one */
+	uint32_t row_count;
 } NetMeeting;
 
 bool net_is_meeting(Elab *el, KStep *step, const KBuffer *weight, const NetAsk *ask, NetMeeting *out);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * elab_net_rows.c: the rows that meet a weight in a part of a net: the other factor
- * of the product that a contraction sums, one row for each place of the sample, its
- * columns as the weight has them. A kernel of a convolution is a matrix too, its
+ * of the product that a contraction sums, one row for each place of the sample, or of
+ * the image, its columns as the weight has them. A kernel of a convolution is a matrix too, its
  * first axis by all others, and its rows are windows. They become an output of the
  * part's kernel, one for all weights that the same rows meet.
  */
@@ -54,20 +54,22 @@ static KExpr *find_weight(Elab *el, KExpr *e, const KBuffer *weight, KExpr **oth
 	return NULL;
 }
 
-/* The only index of the step's domain that the rows run along; the load is of the weight. */
-static KIndex *row_index(const KStep *step, const KExpr *factor, const KExpr *load)
+/* Those indices of the step's domain that the rows run along; the load is of the weight. False: the weight has one too,
+ * or one of several is as long as the sample. */
+static bool find_row_indices(const KExpr *load, NetMeeting *meeting)
 {
-	KIndex *row = NULL;
-	for (uint32_t i = 0; i < step->domain_count; i++) {
-		KIndex *index = step->domain[i];
-		bool is_of_weight = kexpr_uses(load, index);
-		if (!kexpr_uses(factor, index))
+	bool are_known = true;
+	int64_t known;
+	for (uint32_t i = 0; i < meeting->step->domain_count; i++) {
+		KIndex *index = meeting->step->domain[i];
+		if (!kexpr_uses(meeting->factor, index))
 			continue;
-		if (row || is_of_weight)
-			return NULL;
-		row = index;
+		if (kexpr_uses(load, index) || meeting->row_count == K_MAX_RANK)
+			return false;
+		are_known &= kexpr_is_const(index->hi, &known);
+		meeting->rows[meeting->row_count++] = index;
 	}
-	return row;
+	return are_known || meeting->row_count == 1;
 }
 
 /* The factor for one member of the weight: its place takes that of the index that numbers them. NULL: none does. */
@@ -92,11 +94,11 @@ bool net_is_meeting(Elab *el, KStep *step, const KBuffer *weight, const NetAsk *
 	if (!factor)
 		return false;
 	uint32_t rows = matrix + 1 - ask->columns;
-	*out = (NetMeeting){step, factor, column_of(el, load, ask), load->subs[rows], row_index(step, factor, load)};
+	*out = (NetMeeting){.step = step, .factor = factor, .column = column_of(el, load, ask), .place = load->subs[rows]};
 	for (uint32_t i = 0; i < step->over_count; i++)
 		if (!kexpr_uses(out->column, step->over[i]) || kexpr_uses(load->subs[rows], step->over[i]))
 			return false;
-	return out->row != NULL;
+	return find_row_indices(load, out);
 }
 
 static bool expr_reads(const KExpr *e, const KBuffer *buffer)
@@ -122,19 +124,32 @@ bool net_step_reads(const KStep *step, const KBuffer *buffer)
 	return found;
 }
 
+/* How many rows there are. */
+static KExpr *row_count(Elab *el, const NetMeeting *meeting)
+{
+	KExpr *count = kexpr_int(el->k, T_I32, 1);
+	for (uint32_t i = 0; i < meeting->row_count; i++)
+		count = i ? kexpr_binary(el->k, OP_MUL, count, meeting->rows[i]->hi) : meeting->rows[i]->hi;
+	return count;
+}
+
 /* rows[t, column] = factor, on indices of its own */
 static KStep *rows_step(Elab *el, const NetMeeting *meeting, KBuffer *to)
 {
-	KIndex *domain[1 + K_MAX_RANK];
-	KExpr *column = meeting->column, *factor = meeting->factor;
-	uint32_t count = 1 + meeting->step->over_count;
+	KIndex *domain[2 * K_MAX_RANK];
+	KExpr *row = kexpr_int(el->k, T_I32, 0), *column = meeting->column, *factor = meeting->factor;
+	uint32_t count = meeting->row_count + meeting->step->over_count;
 	for (uint32_t i = 0; i < count; i++) {
-		KIndex *index = i ? meeting->step->over[i - 1] : meeting->row;
+		bool is_row = i < meeting->row_count;
+		KIndex *index = is_row ? meeting->rows[i] : meeting->step->over[i - meeting->row_count];
 		domain[i] = kindex_new(el->k, index->name, index->lo, index->hi, index->step);
-		column = kexpr_substitute(el->k, column, index, kexpr_index(el->k, domain[i]));
-		factor = kexpr_substitute(el->k, factor, index, kexpr_index(el->k, domain[i]));
+		KExpr *own = kexpr_index(el->k, domain[i]);
+		column = kexpr_substitute(el->k, column, index, own);
+		factor = kexpr_substitute(el->k, factor, index, own);
+		if (is_row)
+			row = i ? kexpr_binary(el->k, OP_ADD, kexpr_binary(el->k, OP_MUL, row, index->hi), own) : own;
 	}
-	KExpr *subs[2] = {kexpr_index(el->k, domain[0]), column};
+	KExpr *subs[2] = {row, column};
 	KStep *step = kstep_map(el->k, to, subs, domain, count, factor);
 	step->loc = meeting->step->loc;
 	step->origin = el->origin;
@@ -157,7 +172,8 @@ static bool is_same(Elab *el, const KStep *a, const KStep *b)
 		if (!kexpr_equal(a->domain[i]->lo, b->domain[i]->lo) || !kexpr_equal(a->domain[i]->hi, b->domain[i]->hi) ||
 			a->domain[i]->step != b->domain[i]->step)
 			return false;
-	return kexpr_equal(with_indices(el, a->dst_subs[1], a, b), b->dst_subs[1]) &&
+	return kexpr_equal(with_indices(el, a->dst_subs[0], a, b), b->dst_subs[0]) &&
+		   kexpr_equal(with_indices(el, a->dst_subs[1], a, b), b->dst_subs[1]) &&
 		   kexpr_equal(with_indices(el, a->value, a, b), b->value);
 }
 
@@ -203,7 +219,7 @@ bool net_rows(Elab *el, const NetAsk *ask, int64_t longest, NetKernel *out, size
 	if (!entity || entity->kind != ENTITY_VIEW ||
 		!net_find_meeting(el, entity->view.buffer, ask, entity->loc, &meeting))
 		return false;
-	KExpr *extent[2] = {meeting.row->hi, column_count(el, entity->view.buffer, ask)};
+	KExpr *extent[2] = {row_count(el, &meeting), column_count(el, entity->view.buffer, ask)};
 	NetArray array = {.source = NET_STATE, .store = store_of_type(T_F32), .rank = 2};
 	array.name = name_of(el->c, arena_printf(el->c->arena, "input(%s)", ask->name));
 	array.is_ragged[0] = !kexpr_is_const(extent[0], &array.shape[0]);

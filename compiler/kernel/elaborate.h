@@ -557,11 +557,12 @@ typedef struct Chain {
 	bool values_only;      /* one output, f32 [rows, cols]: the matrix as a reader sees it, whatever the container */
 	bool is_transposed;    /* the file holds [cols, rows] */
 	bool is_turned;        /* and the result has [rows, cols] even so */
-	bool is_unfused;    /* each link is a sweep of its own over all rows; between them the matrix lies there in f32 */
-	bool wants_values;  /* an output f32 as the file holds the matrix, behind the others: what a reader of the result
-						   sees */
-	bool wants_error;   /* then an output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
-	int64_t input_rows; /* rows of input(w) in all of the data; 0: there is none */
+	bool is_unfused;     /* each link is a sweep of its own over all rows; between them the matrix lies there in f32 */
+	bool wants_values;   /* an output f32 as the file holds the matrix, behind the others: what a reader of the result
+							sees */
+	bool wants_error;    /* then an output f64 [rows, 2]: sum (x-y)^2, sum x^2 */
+	int64_t input_rows;  /* rows of input(w) in all of the data; 0: there is none */
+	int64_t sample_rows; /* and of each sample; 0: as many as it is long, PARAM 0 */
 	const ChainMember
 		*members; /* the matrix is these, one below the other, and the kernel decides what is folded; NULL */
 	size_t member_count;

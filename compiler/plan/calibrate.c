@@ -293,15 +293,16 @@ static bool take_kernels(Calibration *work, size_t first)
 	return true;
 }
 
-/* Matrix by matrix, what of the part's weights it is asked. */
-static void add_asks(const Calibration *work, const Changed *changed, NetAskVec *asks)
+/* Statistics were built for so many rows. */
+static bool check_rows(const Calibration *work, const PlanTensor *tensor, const NetKernel *built, size_t rows)
 {
-	const NetWeight *weight = changed->reader.weight;
-	int64_t member = weight->is_stack ? changed->reader.member - weight->members.at : -1;
-	for (int64_t i = 0; i < changed->tensor->stack; i++)
-		vec_push(work->plan->c->arena, asks,
-			((NetAsk){node_array(weight->line->kids[0])->name, !weight->is_transposed,
-				changed->tensor->is_stack ? i : member}));
+	const NetArray *array = &built->outputs.at[built->rows.at[rows].output];
+	if (array->is_ragged[0] == !tensor->sample_rows)
+		return true;
+	diag_error(work->plan->c, tensor->links.at[0].statement->loc,
+		"\"%s\" meets %lld rows of each sample, however long it is: input(..) of it is not supported yet",
+		tensor->file->name, (long long)array->shape[0]);
+	return false;
 }
 
 /* Jobs behind the call: of tensors that ask for their input, or of others, which what these leave may be folded into.
@@ -331,13 +332,21 @@ static bool ask_part(Calibration *work, size_t part, bool is_handed_on)
 	NetAskVec asks = {0};
 	for (size_t i = 0; i < work->changed.count; i++)
 		if (work->changed.at[i].asks && work->changed.at[i].part == part)
-			add_asks(work, &work->changed.at[i], &asks);
+			net_add_asks(work->plan->c, &work->changed.at[i].reader, work->changed.at[i].tensor, &asks);
 	if (!asks.count)
 		return true;
 	if (!net_ask(net, part, &asks, is_handed_on, work->options))
 		return false;
 	NetCall *call = &net->calls.at[net->calls.count - 1];
 	const NetKernel *built = &net->kernels.at[call->kernel].built;
+	for (size_t i = 0, ask = 0; i < work->changed.count; i++) {
+		const Changed *changed = &work->changed.at[i];
+		if (!changed->asks || changed->part != part)
+			continue;
+		if (!check_rows(work, changed->tensor, built, built->asked.at[ask]))
+			return false;
+		ask += (size_t)changed->tensor->stack;
+	}
 	if (!add_folds(work, call, built))
 		return false;
 	return add_jobs(work, call, built, true) && add_jobs(work, call, built, false);

@@ -148,6 +148,51 @@ static int64_t part_asked(Plan *plan, const PlanTensor *tensor)
 	return -1;
 }
 
+void net_add_asks(Compiler *c, const NetReader *reader, const PlanTensor *tensor, NetAskVec *asks)
+{
+	const NetWeight *weight = reader->weight;
+	int64_t member = weight->is_stack ? reader->member - weight->members.at : -1;
+	for (int64_t i = 0; i < tensor->stack; i++)
+		vec_push(c->arena, asks,
+			((NetAsk){node_array(weight->line->kids[0])->name, !tensor->is_transposed, tensor->is_stack ? i : member}));
+}
+
+/* How many rows of an image meet each tensor: the net's parts, as they will be, know. */
+static bool find_sample_rows(Plan *plan)
+{
+	size_t count = plan->net->instances.count;
+	NetAskVec *asks = arena_array(plan->c->arena, NetAskVec, count);
+	NetKernel *traced = arena_array(plan->c->arena, NetKernel, count);
+	memset(asks, 0, sizeof *asks * count);
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		const PlanTensor *tensor = &plan->tensors.at[i];
+		NetReader reader = net_reader(plan->net, tensor->file);
+		if (tensor_asks_input(tensor))
+			net_add_asks(plan->c, &reader, tensor, &asks[part_asked(plan, tensor)]);
+	}
+	if (!net_trace(plan->net, asks, traced))
+		return false;
+	size_t *ask = arena_array(plan->c->arena, size_t, count);
+	memset(ask, 0, sizeof *ask * count);
+	for (size_t i = 0; i < plan->tensors.count; i++) {
+		PlanTensor *tensor = &plan->tensors.at[i];
+		if (!tensor_asks_input(tensor))
+			continue;
+		size_t part = (size_t)part_asked(plan, tensor);
+		const NetKernel *built = &traced[part];
+		tensor->sample_rows = built->outputs.at[built->rows.at[built->asked.at[ask[part]]].output].shape[0];
+		ask[part] += (size_t)tensor->stack;
+		if (tensor->sample_rows <= INT32_MAX / plan->input_rows)
+			continue;
+		diag_error(plan->c, tensor->links.at[0].statement->loc,
+			"\"%s\" meets %lld rows of each of %lld images: too many", tensor->file->name,
+			(long long)tensor->sample_rows, (long long)plan->input_rows);
+		diag_help(plan->c, "take fewer: data %s from \"..\" { samples 1000 }", plan->data->name);
+		return false;
+	}
+	return true;
+}
+
 static bool find_last_part(Plan *plan)
 {
 	for (size_t i = 0; i < plan->tensors.count; i++) {
@@ -206,5 +251,5 @@ bool plan_data(Plan *plan)
 		net ? net_fit(plan->p, net, plan->checkpoint, plan->model_path, plan->model_facts, plan->data, longest) : NULL;
 	Value one_shot = property(plan->p, data, "one_shot");
 	plan->is_one_shot = one_shot.kind == VALUE_BOOL && one_shot.is_true;
-	return plan->net && find_last_part(plan) && find_seen(plan);
+	return plan->net && find_last_part(plan) && find_seen(plan) && (!plan->data->channels || find_sample_rows(plan));
 }

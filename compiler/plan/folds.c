@@ -360,7 +360,8 @@ static Chain fold_chain(Plan *plan, const PlanFold *fold, Name name)
 		.container = plan->output_format->name,
 		.tensor_shape = read_shape,
 		.context = plan,
-		.input_rows = plan->input_rows,
+		.input_rows = plan->input_rows * (first->sample_rows ? first->sample_rows : 1),
+		.sample_rows = first->sample_rows,
 		.members = members,
 		.member_count = fold->members.count};
 }

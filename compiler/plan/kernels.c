@@ -51,6 +51,8 @@ static const char *key_of(Plan *plan, const Wanted *wanted, bool is_whole)
 		for (int64_t d = 0; d < read->rank; d++)
 			text_printf(&key, " %lld", (long long)read->shape[d]);
 	}
+	if (tensor->sample_rows)
+		text_printf(&key, "; rows %lld", (long long)tensor->sample_rows);
 	if (wanted->keys_of)
 		text_printf(&key, "; keys %zu", wanted->keys_of);
 	if (wanted->is_unfused)
@@ -163,8 +165,10 @@ static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, boo
 		.places_only = wanted->is_places,
 		.wants_values = leaves_values(plan, wanted),
 		.wants_error = plan->wants_error};
-	if (tensor_asks_input(tensor) || tensor_is_folded(tensor))
-		kernel->chain.input_rows = plan->input_rows;
+	if (tensor_asks_input(tensor) || tensor_is_folded(tensor)) {
+		kernel->chain.input_rows = plan->input_rows * (tensor->sample_rows ? tensor->sample_rows : 1);
+		kernel->chain.sample_rows = tensor->sample_rows;
+	}
 	kernel->is_whole = is_whole;
 }
 

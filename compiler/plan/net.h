@@ -109,6 +109,11 @@ const Decl *net_of_architecture(Program *p, const char *architecture);
 /* A row for each name of each weight. */
 void net_roles(Compiler *c, const Decl *net, NetRoleVec *to);
 
+/* ---- data.c ---- */
+
+/* Matrix by matrix, what a part that reads the tensor is asked. */
+void net_add_asks(Compiler *c, const NetReader *reader, const PlanTensor *tensor, NetAskVec *asks);
+
 /* ---- net.c ---- */
 
 /* The net that a model is: the one it names, or that of its architecture. NULL: reported. */
@@ -143,10 +148,10 @@ bool net_build(Net *net, const NameVec *results, const ScheduleOptions *options)
 bool net_makes(Net *net, Name name); /* is it an array that can be asked for? */
 /* One call: what the instance hands on to later ones, or what of it is in `results`; NULL: no such. */
 bool net_hand_on(Net *net, size_t instance, const NameVec *results, const ScheduleOptions *options);
-/* One call: the rows that meet these weights; with hands_on what later instances read too. */
 /* For each instance its flat kernel, all lines in it, with what would change with the inputs of these weights; nothing
  * is kept of them. */
 bool net_trace(Net *net, const NetAskVec *asks, NetKernel *traced);
+/* One call: the rows that meet these weights; with hands_on what later instances read too. */
 bool net_ask(Net *net, size_t instance, const NetAskVec *asks, bool hands_on, const ScheduleOptions *options);
 typedef VEC(Kernel *) KernelVec;
 const NetWeight *net_call_weight(const Net *net, const NetCall *call, size_t input); /* NULL: it is another array */

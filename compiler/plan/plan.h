@@ -106,14 +106,15 @@ typedef struct PlanPlace {
 
 typedef struct PlanTensor {
 	const CkTensor *file;
-	PlanPlace place;    /* export.c */
-	NameVec roles;      /* of the row that fits its name */
-	int64_t layer;      /* -1: none */
-	bool is_transposed; /* stored [i, o] */
-	bool is_kernel;     /* of a convolution: its first axis is o, all others are i */
-	bool is_stack;      /* of matrices: [e, o, i] */
-	int64_t stack;      /* e; else 1 */
-	int64_t rows, cols; /* of one matrix of the stack: o, i */
+	PlanPlace place;     /* export.c */
+	NameVec roles;       /* of the row that fits its name */
+	int64_t layer;       /* -1: none */
+	bool is_transposed;  /* stored [i, o] */
+	bool is_kernel;      /* of a convolution: its first axis is o, all others are i */
+	bool is_stack;       /* of matrices: [e, o, i] */
+	int64_t stack;       /* e; else 1 */
+	int64_t rows, cols;  /* of one matrix of the stack: o, i */
+	int64_t sample_rows; /* data.c: how many rows of an image meet it; 0: of text, as many as there are tokens */
 	Scope *facts;
 	Store store;           /* inputs.c: as passes read it; of a tensor that nothing takes, none */
 	const DtypeRef *coded; /* inputs.c: it is stored in blocks that are decoded first, to f32; else NULL */
@@ -251,7 +252,7 @@ struct Plan {
 	/* data.c */
 	struct Net *net; /* of the model; NULL: no pass asks for it */
 	CmprtData *data;
-	int64_t input_rows; /* tokens of all samples */
+	int64_t input_rows; /* tokens of all samples, or images */
 	bool is_one_shot;   /* the net reads the original throughout */
 	size_t last_part;   /* of the net, of which a weight's input is asked for */
 	/* folds.c */

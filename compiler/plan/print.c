@@ -405,10 +405,10 @@ static void print_calibration(const Plan *plan, Text *to)
 	for (int64_t i = 0; i < net->call_count; i++)
 		statistics += net->calls[i].statistic_count;
 	text_printf(to,
-		"# in between, net %s reads %lld tokens of %s: %lld calls of its parts leave %lld statistics, "
+		"# in between, net %s reads %lld %s of %s: %lld calls of its parts leave %lld statistics, "
 		"for which %lld bytes of weights are read\n",
-		net->name, (long long)plan->input_rows, plan->data->name, (long long)net->call_count, (long long)statistics,
-		(long long)bytes);
+		net->name, (long long)plan->input_rows, plan->data->channels ? "images" : "tokens", plan->data->name,
+		(long long)net->call_count, (long long)statistics, (long long)bytes);
 }
 
 static void print_tail(const Plan *plan, Text *to)

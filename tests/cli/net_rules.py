@@ -166,6 +166,17 @@ def check_refusals(case):
             check(status == 1 and name in errors and file.read() == before, f"over {name}: {errors}")
 
 
+def check_rows(case):
+    """A pass cannot ask for the input of a matrix that meets as many rows of a short sample as of a long one."""
+    with open(case.at("rows.cmp"), "w") as file:
+        file.write('net small {\n  e[v, d] = weight "e" as linear\n  x[t] = data "tokens"\n'
+            "  m[s < 3, d < 5] = mean[t](f32(x[t]) * d + s)\n  y[s, v] = sum[d](m[s, d] * e[v, d])\n  loss[t] = x[t] * y[0, 0]\n}\n"
+            'model m from "model.safetensors" as small\ndata long from "long.npy"\n'
+            'pipeline p of m { prune.wanda(data: long) on linear  save "out.safetensors" }\n')
+    status, _, errors = cmpc("plan", case.at("rows.cmp"))
+    check(status == 1 and '"e" meets 3 rows of each sample' in errors, f"rows that are not those of tokens: {errors}")
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         case = Case(folder, numpy.random.default_rng(7))
@@ -175,6 +186,7 @@ def main():
         check_given(case)
         check_data(case)
         check_refusals(case)
+        check_rows(case)
     finish("net_rules")
 
 
