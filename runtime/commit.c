@@ -127,18 +127,25 @@ static bool check_overlap(const Destination *destination, const Checkpoint *sour
 	return is_apart;
 }
 
-/* By what it holds: any file that is written here has the right suffix. */
-static bool is_checkpoint(const char *path)
+/* What was written here says so in its metadata. Anything else may be all that somebody has of it. */
+static bool check_own(const char *path, CmprtError *error)
 {
-	char first[64];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t count = fd >= 0 ? read(fd, first, sizeof first) : -1;
-	if (fd >= 0)
-		close(fd);
-	for (int i = 0; i < format_count() && count > 0; i++)
-		if (format_at(i)->accepts("", first, (size_t)count))
+	CmprtError unread;
+	Checkpoint *there = checkpoint_open(path, &unread);
+	if (!there)
+		return error_output_foreign(error, path);
+	bool is_own = checkpoint_meta(there, CK_VERSION_KEY) != NULL;
+	checkpoint_close(there);
+	return is_own || error_output_not_own(error, path);
+}
+
+/* Do tensors lie in a file of this name? */
+static bool has_tensors(const char *name)
+{
+	for (int i = 0; i < format_count(); i++)
+		if (has_suffix(name, format_at(i)->suffix))
 			return true;
-	return count == 0; /* an empty file holds nothing to lose */
+	return false;
 }
 
 /* Will the new folder have a file of this name, or is it of a kind that only checkpoints consist of? */
@@ -151,23 +158,23 @@ static bool is_replaced(const Run *run, const char *entry)
 	for (int64_t i = 0; i < layout->side_count; i++)
 		if (strcmp(layout->sides[i].name, entry) == 0)
 			return true;
-	for (int i = 0; i < format_count(); i++)
-		if (has_suffix(entry, format_at(i)->suffix) || has_suffix(entry, ".index.json"))
-			return true;
-	return false;
+	return has_tensors(entry) || has_suffix(entry, ".index.json");
 }
 
 static bool check_folder(const Run *run, CmprtError *error)
 {
-	DIR *folder = opendir(run->destination.path);
+	const char *path = run->destination.path;
+	DIR *folder = opendir(path);
 	if (!folder)
-		return error_system(error, "read folder", run->destination.path, errno);
-	bool is_ours = true;
-	for (struct dirent *entry; is_ours && (entry = readdir(folder));)
+		return error_system(error, "read folder", path, errno);
+	bool is_ours = true, is_checkpoint = false;
+	for (struct dirent *entry; is_ours && (entry = readdir(folder));) {
+		is_checkpoint |= has_tensors(entry->d_name);
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && !is_replaced(run, entry->d_name))
-			is_ours = error_output_folder_foreign(error, run->destination.path, entry->d_name);
+			is_ours = error_output_folder_foreign(error, path, entry->d_name);
+	}
 	closedir(folder);
-	return is_ours;
+	return is_ours && (!is_checkpoint || check_own(path, error));
 }
 
 bool destination_check(Run *run, CmprtError *error)
@@ -191,7 +198,7 @@ bool destination_check(Run *run, CmprtError *error)
 		return true;
 	if (destination->is_folder)
 		return check_folder(run, error);
-	return is_checkpoint(destination->path) || error_output_foreign(error, destination->path);
+	return !info.st_size || check_own(destination->path, error);
 }
 
 /* ---- strays ---- */

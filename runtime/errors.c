@@ -135,6 +135,11 @@ bool error_output_kind(CmprtError *error, const char *path, const char *is, cons
 	return fail(error, "output %s exists and is %s; this program writes %s", path, is, wanted);
 }
 
+bool error_output_not_own(CmprtError *error, const char *path)
+{
+	return fail(error, "output %s exists and was not written by cmpc; --force overwrites it", path);
+}
+
 bool error_output_foreign(CmprtError *error, const char *path)
 {
 	return fail(error, "output %s exists and is not a checkpoint; --force overwrites it", path);

@@ -127,7 +127,7 @@ static const Option option_rows[] = {
 	{"no-fuse", NULL, set_no_fuse, false,
 		"run the passes of a tensor one after the other, in memory; the bytes are the same", NULL},
 	{"no-sync", NULL, set_no_sync, false, "do not wait for the disk before the result takes its name", NULL},
-	{"force", NULL, set_force, false, "replace an output that is not a checkpoint", NULL},
+	{"force", NULL, set_force, false, "replace an output that cmpc did not write", NULL},
 	{"dry-run", NULL, set_dry_run, false, "measure this machine; print what the run will read, write and take", NULL},
 	{"eval", NULL, set_eval, false, "run nothing: print the metrics of the model and of the result that is there",
 		NULL},

@@ -363,7 +363,7 @@ static void provenance(Plan *plan, Tables *t, const char *hash)
 		has_dtype |= plan->kernels.at[i].built.dtype != NULL;
 	for (size_t i = 0; i < plan->export_meta.count; i++)
 		vec_push(plan->c->arena, &t->meta, plan->export_meta.at[i]);
-	add_meta(plan, t, "cmpc.version", "string", plan->options->version);
+	add_meta(plan, t, CK_VERSION_KEY, "string", plan->options->version);
 	add_meta(plan, t, "cmpc.source_hash", "string", hash);
 	add_meta(plan, t, "cmpc.pipeline", "string", plan->pipeline->name);
 	add_meta(plan, t, "cmpc.passes", "string", all_passes(plan));

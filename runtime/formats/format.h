@@ -109,6 +109,7 @@ int format_count(void);
 const Format *format_at(int number);
 Checkpoint *checkpoint_open(const char *path, CmprtError *error);  /* NULL: error says why */
 void checkpoint_close(Checkpoint *checkpoint);
+#define CK_VERSION_KEY "cmpc.version" /* in the metadata of all that is written here */
 const CkTensor *checkpoint_find(const Checkpoint *checkpoint, const char *name);
 const char *checkpoint_meta(const Checkpoint *checkpoint, const char *key); /* NULL: it has none */
 /* pread of the whole range or an error; fd from open() of files[tensor->file] */

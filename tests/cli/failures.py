@@ -116,6 +116,13 @@ def check_places(p):
               p.run("folder", "--output", p.out("c.gguf")), before)
     p.refused("somebody's file", "output T/out/c.gguf exists and is not a checkpoint; --force overwrites it",
               p.run("file", "--output", p.out("c.gguf")), before)
+    shutil.copyfile(p.at("in.gguf"), p.out("d.gguf"))
+    shutil.copytree(p.at("in"), p.out("e"))
+    before = p.listing()
+    p.refused("somebody's checkpoint", "output T/out/d.gguf exists and was not written by cmpc; --force overwrites it",
+              p.run("file", "--output", p.out("d.gguf")), before)
+    p.refused("somebody's folder of a checkpoint", "output T/out/e exists and was not written by cmpc; --force overwrites it",
+              p.run("folder", "--output", p.out("e")), before)
     p.refused("somebody's folder", "output folder T/out/b holds \"notes\", which the new output does not replace; --force replaces the "
               "whole folder", p.run("folder", "--output", p.out("b")), before)
     p.clear()
@@ -230,7 +237,9 @@ def check_faults(p):
     ]
     for call, code, number, message in cases:
         what = f"{call} fails with {errno.errorcode[code]}"
-        old = b"GGUF" + struct.pack("<IQQ", 3, 0, 0) + bytes(8)
+        version = struct.pack("<Q12sIQ3s", 12, b"cmpc.version", 8, 3, b"old")
+        old = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + version
+        old += bytes(-len(old) % 32)
         with open(p.out("a.gguf"), "wb") as file:
             file.write(old)
         done = subprocess.run([CMPC, "run", p.at("file.cmp"), "--quiet", "--threads", "2", "--output", p.out("a.gguf")],

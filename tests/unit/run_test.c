@@ -9,6 +9,7 @@
  */
 #include "check.h"
 #include "cmprt.h"
+#include "format.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -81,6 +82,7 @@ enum { TINY = 300, BIG = 6, TENSORS = TINY + BIG + 4, SHARDS = 3 };
 
 typedef struct Case {
 	CmprtProgram program;
+	CmprtMeta version;
 	CmprtSource sources[2];
 	CmprtInput inputs[TENSORS];
 	CmprtOutput outputs[TENSORS];
@@ -133,6 +135,7 @@ static Case *make_case(const char *model, const char *output)
 {
 	Case *c = calloc(1, sizeof *c);
 	c->sources[0] = (CmprtSource){model, "safetensors"};
+	c->version = (CmprtMeta){CK_VERSION_KEY, "string", "test"};
 	c->program = (CmprtProgram){.cmpc_version = "test",
 		.pipeline = "unit",
 		.source_hash = "00",
@@ -145,6 +148,8 @@ static Case *make_case(const char *model, const char *output)
 		.jobs = c->jobs,
 		.requires = &c->require,
 		.output_bytes = -1,
+		.meta_count = 1,
+		.meta = &c->version,
 		.plan_text = "the plan\n"};
 	char name[32];
 	add_tensor(c, "embed", 3001, 700, halve, false);
@@ -184,11 +189,12 @@ static void write_model(const Case *c, const char *path, int shard, int shards)
 	size_t head_bytes;
 	int64_t offset = 0;
 	FILE *text = open_memstream(&head, &head_bytes), *file = fopen(path, "wb");
+	fprintf(text, "{\"__metadata__\":{\"%s\":\"old\"}", CK_VERSION_KEY); /* what may be replaced */
 	for (int i = 0; i < TENSORS; i++)
 		if (i % shards == shard) {
-			fprintf(text, "%s\"%s\":{\"dtype\":\"F32\",\"shape\":[%lld,%lld],\"data_offsets\":[%lld,%lld]}",
-				offset || i > shard ? "," : "{", c->names[i], (long long)c->shapes[i][0], (long long)c->shapes[i][1],
-				(long long)offset, (long long)(offset + c->inputs[i].bytes));
+			fprintf(text, ",\"%s\":{\"dtype\":\"F32\",\"shape\":[%lld,%lld],\"data_offsets\":[%lld,%lld]}", c->names[i],
+				(long long)c->shapes[i][0], (long long)c->shapes[i][1], (long long)offset,
+				(long long)(offset + c->inputs[i].bytes));
 			offset += c->inputs[i].bytes;
 		}
 	fprintf(text, "}");
