@@ -171,7 +171,7 @@ static bool run_pipeline(Comparison *work, const char *pipeline, const char *out
 	Jit *jit = is_done ? jit_new(request.c, &k.object) : NULL;
 	const CmprtProgram *program = jit ? jit_symbol(jit, "cmprt_program") : NULL;
 	is_done = program && read_options(work, &request, program, &options);
-	options.quiet = options.no_sync = true;
+	options.quiet = options.no_sync = options.is_trial = true;
 	options.json = false;
 	is_done = is_done && cmprt_run(program, &options) == 0;
 	if (jit)

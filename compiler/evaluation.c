@@ -47,11 +47,22 @@ static bool open_model(Evaluation *e)
 	return config_bind(e->c, e->checkpoint, e->path, e->facts);
 }
 
+/* Apart from what it requires and reports. */
+static bool passes_mention(const Node *body, Name data)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++) {
+		const Node *statement = body->kids[i];
+		if (statement->kind != N_REQUIRE && statement->kind != N_REPORT && node_mentions(statement, data))
+			return true;
+	}
+	return false;
+}
+
 /* What passes have read is no test of what they made. */
 static bool is_read_by_passes(const Program *p, Name data)
 {
 	for (size_t i = 0; i < p->main_count; i++)
-		if (p->decls.at[i]->kind == DECL_PIPELINE && node_mentions(p->decls.at[i]->node->kids[3], data))
+		if (p->decls.at[i]->kind == DECL_PIPELINE && passes_mention(p->decls.at[i]->node->kids[3], data))
 			return true;
 	return false;
 }

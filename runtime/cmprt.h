@@ -80,6 +80,7 @@ typedef struct CmprtOptions {
 	int64_t threads; /* 0: one per core */
 	int64_t memory;  /* bytes; 0: as the program says */
 	bool no_fuse, no_sync, dry_run, eval, json, quiet, force;
+	bool is_trial; /* the result is for a caller that looks at it: what is required, measured and reported of it is not */
 	int nonfinite; /* CMPRT_NONFINITE_* */
 } CmprtOptions;
 enum { CMPRT_FOLD_SUM, CMPRT_FOLD_MAX, CMPRT_FOLD_MIN };

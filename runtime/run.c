@@ -143,7 +143,7 @@ static bool begin_output(Run *run, CmprtError *error)
 static bool measure_result(Run *run, CmprtError *error)
 {
 	free_arena(run);
-	return measure(run, run->destination.partial, error);
+	return run->options->is_trial || measure(run, run->destination.partial, error);
 }
 
 /* What is done stays for the next run, except where the next run would end the same. */
