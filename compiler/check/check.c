@@ -127,6 +127,7 @@ static void check_pass(Checker *ck, const Decl *decl)
 		else
 			add_member(ck, member->kind == N_OTHERS ? member->kids[0] : member);
 	}
+	ck->has_reports = true;
 	check_body(ck, decl->node->kids[2]);
 }
 

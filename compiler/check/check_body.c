@@ -376,7 +376,10 @@ static void check_for(Checker *ck, const Node *node)
 	frame_push(ck);
 	bool is_range = node->kids[0]->kind == N_RANGE;
 	symbol_add(ck, is_range ? SYMBOL_INDEX : SYMBOL_VALUE, node->name, loc_join(node->loc, node->kids[0]->loc));
+	bool had_reports = ck->has_reports;
+	ck->has_reports = false;
 	check_body(ck, node->kids[1]);
+	ck->has_reports = had_reports;
 	frame_pop(ck);
 }
 
@@ -438,6 +441,14 @@ static void check_fold(Checker *ck, const Node *node)
 	frame_pop(ck);
 }
 
+/* `report` of a pass: a number that the run tells of each tensor, perhaps not always. */
+static void check_note(Checker *ck, const Node *node)
+{
+	check_scalar(ck, node->kids[0]);
+	if (node->kids[1])
+		check_scalar(ck, node->kids[1]);
+}
+
 static void check_statement(Checker *ck, const Node *node)
 {
 	switch (node->kind) {
@@ -471,7 +482,10 @@ static void check_statement(Checker *ck, const Node *node)
 		check_net_statement(ck, node);
 		return;
 	case N_NOTE:
-		diag_error(ck->c, node->loc, "`report` stands in a pipeline, or in the body of a pass, outside of loops");
+		if (ck->has_reports)
+			check_note(ck, node);
+		else
+			diag_error(ck->c, node->loc, "`report` stands in a pipeline, or in the body of a pass, outside of loops");
 		return;
 	case N_REQUIRE:
 		diag_error(
@@ -492,14 +506,6 @@ static void check_condition(Checker *ck, const Node *condition)
 	ck->has_facts = had_facts;
 }
 
-/* `report` of a pass: a number that the run tells of each tensor, perhaps not always. */
-static void check_note(Checker *ck, const Node *node)
-{
-	check_scalar(ck, node->kids[0]);
-	if (node->kids[1])
-		check_scalar(ck, node->kids[1]);
-}
-
 void check_equations(Checker *ck, const Node *body)
 {
 	Collector collector = {ck, false};
@@ -510,8 +516,6 @@ void check_equations(Checker *ck, const Node *body)
 	for (uint32_t i = 0; i < body->kid_count; i++)
 		if (body->kids[i]->kind == N_REQUIRE && (is_pass || is_net))
 			check_condition(ck, body->kids[i]->kids[0]);
-		else if (body->kids[i]->kind == N_NOTE && is_pass)
-			check_note(ck, body->kids[i]);
 		else
 			check_statement(ck, body->kids[i]);
 	if (diag_errors(ck->c) == errors)

@@ -128,7 +128,7 @@ def check_rules():
     text = "pass twice() on w[o, i] {\n  %s\n  w[o, i] := 2 * w[o, i]\n}\n"
     text += NET + "pipeline p of m {\n  twice() on linear\n  save \"p.safetensors\"\n}\n"
     for line, message in (
-        ('when w[0, 0] > 1 { report "x", 1 }', "outside of loops"),
+        ('for k in 0..2 { report "x", 1 }', "outside of loops"),
         ('report "x", w', "subscripts are needed"),
         ('report "x", w[0, 0] where 3', "condition"),
     ):
