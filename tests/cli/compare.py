@@ -48,9 +48,13 @@ def check_table(folder, model, rows):
     check(abs(found[2][5] - ratio * apart.std(ddof=1) / len(apart) ** 0.5) < 1e-4, f"its error {found[2][5]}")
 
 
-def check_interruption(folder, program):
-    """Between the first line of the table and the last; the folder is there, and then it is not."""
-    place = os.path.join(folder, "tmp")
+def check_interruption(folder, model):
+    """Between the first line of the table and the last, which is far behind it; the folder is there, and then it is not."""
+    program, place = os.path.join(folder, "long.cmp"), os.path.join(folder, "tmp")
+    with open(program, "w") as file:
+        file.write(f'model m from "{model}"\ndata d from "rows.npy"\n')
+        for number in range(50):
+            file.write(f'pipeline p{number} of m {{ quantize.rtn(dtype: int8) on linear  save "p{number}.safetensors" }}\n')
     os.mkdir(place)
     for number in (signal.SIGINT, signal.SIGTERM):
         with subprocess.Popen([CMPC, "eval", program], env=dict(os.environ, TMPDIR=place), text=True,
@@ -70,7 +74,7 @@ def main():
         rows = [generator.integers(0, 512, 40) for _ in range(4)]
         numpy.save(os.path.join(folder, "rows.npy"), numpy.array(rows, numpy.int32))
         check_table(folder, os.path.join(TOP, "examples", "tiny-llama"), rows)
-        check_interruption(folder, os.path.join(folder, "table.cmp"))
+        check_interruption(folder, os.path.join(TOP, "examples", "tiny-llama"))
     finish("compare")
 
 

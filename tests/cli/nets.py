@@ -237,7 +237,7 @@ def check_files(folder, model, generator):
         ("short.npy", "longer than the file"),
         ("none.npy", "No such file"),
         ("large.npy", "token 512, number 0, is not in the model's vocabulary of 512"),
-        ("eval.cmp", "data are text, .txt, or tokens"),
+        ("eval.cmp", "data are text, .txt, pairs of texts, .tsv, or tokens"),
     ]:
         status, text, errors = cmpc("eval", write_program(folder, model, data))
         check(status == 1 and message in errors and not text, f"{data}: {status} {errors}")
