@@ -451,6 +451,7 @@ bool plan_outputs(Plan *plan)
 	Tables t = {0};
 	CmprtError error;
 	bool ok = true;
+	size_t errors = diag_errors(plan->c);
 	number_places(plan);
 	add_inputs(plan, &t);
 	for (size_t i = 0; i < plan->export_arrays.count; i++)
@@ -462,6 +463,8 @@ bool plan_outputs(Plan *plan)
 	if (!ok)
 		return false;
 	plan->program = make_program(plan, &t);
+	if (diag_errors(plan->c) != errors)
+		return false;
 	plan->layout = plan->output_format->lay_out(plan->program, plan->checkpoint, plan->into_folder, &error);
 	if (!plan->layout) {
 		diag_error(plan->c, plan->save ? plan->save->loc : plan->pipeline->node->loc, "%s", error.text);

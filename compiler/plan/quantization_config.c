@@ -12,9 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static json_t *scheme_value(Plan *plan, const Node *node)
+static json_t *scheme_value(Plan *plan, const Scope *parameters, const Node *prop)
 {
-	Value value = value_eval(plan->p, NULL, node);
+	const Node *node = prop->kids[0];
+	Value value = value_eval(plan->p, parameters, node);
 	switch (value.kind) {
 	case VALUE_INT:
 		return json_integer(value.integer);
@@ -24,7 +25,11 @@ static json_t *scheme_value(Plan *plan, const Node *node)
 		return json_boolean(value.is_true);
 	case VALUE_STRING:
 		return json_string(value.text);
+	case VALUE_NONE:
+		return json_null();
 	default:
+		if (value.kind != VALUE_ERROR)
+			diag_error(plan->c, node->loc, "\"%s\" of a scheme is a number, a string, true, false or none", prop->name);
 		return json_null();
 	}
 }
@@ -43,11 +48,12 @@ static const char *module_name(Plan *plan, const char *tensor)
 	return dot ? arena_printf(plan->c->arena, "%.*s", (int)(dot - tensor), tensor) : tensor;
 }
 
-static json_t *weights_object(Plan *plan, const Node *scheme)
+static json_t *weights_object(Plan *plan, const DtypeRef *dtype, const Node *scheme)
 {
+	const Scope *parameters = dtype_scope(plan->p, dtype);
 	json_t *weights = json_object();
 	for (uint32_t i = 0; i < scheme->kid_count; i++)
-		json_object_set_new(weights, scheme->kids[i]->name, scheme_value(plan, scheme->kids[i]->kids[0]));
+		json_object_set_new(weights, scheme->kids[i]->name, scheme_value(plan, parameters, scheme->kids[i]));
 	static const char *const nulls[] = {"actorder", "block_structure"};
 	json_object_set_new(weights, "dynamic", json_false());
 	json_object_set_new(weights, "observer", json_string("minmax"));
@@ -81,7 +87,7 @@ static json_t *config_groups(Plan *plan, const char **format, bool *is_mixed)
 				json_array_append_new(targets, json_string(module_name(plan, tensor->file->name)));
 		}
 		json_object_set_new(group, "targets", targets);
-		json_object_set_new(group, "weights", weights_object(plan, scheme));
+		json_object_set_new(group, "weights", weights_object(plan, dtype, scheme));
 		json_object_set_new(group, "input_activations", json_null());
 		json_object_set_new(group, "output_activations", json_null());
 		json_object_set_new(group, "format", json_string(planes->text));
