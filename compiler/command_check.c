@@ -20,7 +20,7 @@ static bool check_pipeline(Compilation *k, const Decl *pipeline)
 {
 	PlanOptions options = plan_options(k);
 	options.pipeline = pipeline->name;
-	options.checks_only = true;
+	options.checks_only = options.checks_place = true;
 	double begin = time_now();
 	Plan *plan = plan_new(k->program, &options);
 	time_report(k->c, "plan", begin);

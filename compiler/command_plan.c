@@ -19,6 +19,7 @@ int command_plan(Request *request)
 {
 	Compilation k = compilation_begin(request, request->operands[0], NULL);
 	bool is_whole = !request->emit && !request->output;
+	k.checks_place = true;
 	if (!request->emit)
 		request->emit = "plan";
 	bool is_good = compile(&k, request->emit) && (!is_whole || print_time(&k));

@@ -112,6 +112,7 @@ PlanOptions plan_options(const Compilation *k)
 		.output = k->runs_here ? k->request->output : NULL,
 		.lanes = k->facts.lanes,
 		.no_fuse = k->request->no_fuse,
+		.checks_place = k->checks_place,
 		.version = PACKAGE_VERSION,
 	};
 }

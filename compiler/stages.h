@@ -14,11 +14,12 @@ typedef struct Compilation {
 	Compiler *c;
 	const Request *request;
 	const char *path;
-	const char *text; /* NULL: the program is the file `path` */
-	bool runs_here;   /* for this process: for its CPU whatever the target says, without a main, -o is the result */
-	uint32_t file;    /* tokens */
-	Node *tree;       /* ast */
-	Program *program; /* program */
+	const char *text;  /* NULL: the program is the file `path` */
+	bool runs_here;    /* for this process: for its CPU whatever the target says, without a main, -o is the result */
+	bool checks_place; /* the result of a run here is not to lie in what it reads */
+	uint32_t file;     /* tokens */
+	Node *tree;        /* ast */
+	Program *program;  /* program */
 	ModuleTarget machine;
 	TargetFacts facts;
 	PlanOptions plan_options;
@@ -29,8 +30,8 @@ typedef struct Compilation {
 
 typedef struct Stage {
 	const char *name;
-	bool (*run)(Compilation *k);    /* false: reported; NULL: nothing is left to do */
-	bool (*verify)(Compilation *k); /* internal errors; NULL: nothing can be wrong */
+	bool (*run)(Compilation *k);             /* false: reported; NULL: nothing is left to do */
+	bool (*verify)(Compilation *k);          /* internal errors; NULL: nothing can be wrong */
 	void (*print)(Compilation *k, Text *to); /* NULL: its result is a file already */
 	const char *help;
 } Stage;

@@ -54,13 +54,8 @@ static char *beside(const Destination *destination, const char *base, const char
 			   : path;
 }
 
-bool destination_find(Run *run, CmprtError *error)
+bool destination_name(Destination *destination, const char *path, const Format *format, CmprtError *error)
 {
-	Destination *destination = &run->destination;
-	const char *path = run->options->output ? run->options->output : run->program->output_path;
-	const Format *format = format_find(run->program->output_format);
-	if (!format)
-		return error_unknown_format(error, run->program->output_format);
 	if (!(destination->path = resolve(path)))
 		return error_out_of_memory(error);
 	destination->is_folder = !has_suffix(destination->path, format->suffix);
@@ -80,6 +75,15 @@ bool destination_find(Run *run, CmprtError *error)
 	destination->old = beside(destination, base, "old");
 	return (destination->partial && destination->journal && destination->states && destination->old) ||
 		   error_out_of_memory(error);
+}
+
+bool destination_find(Run *run, CmprtError *error)
+{
+	const Format *format = format_find(run->program->output_format);
+	if (!format)
+		return error_unknown_format(error, run->program->output_format);
+	return destination_name(
+		&run->destination, run->options->output ? run->options->output : run->program->output_path, format, error);
 }
 
 void destination_free(Destination *destination)
@@ -102,7 +106,7 @@ static bool is_within(const char *path, const char *folder)
 }
 
 /* The destination itself need not exist: its parent does. */
-static bool check_overlap(const Destination *destination, const Checkpoint *source, CmprtError *error)
+bool destination_is_apart(const Destination *destination, const Checkpoint *source, CmprtError *error)
 {
 	char *input = realpath(source->path, NULL), *parent = realpath(destination->parent, NULL);
 	char *path = realpath(destination->path, NULL);
@@ -186,7 +190,7 @@ bool destination_check(Run *run, CmprtError *error)
 	if (access(destination->parent, W_OK | X_OK) < 0)
 		return error_folder_unwritable(error, destination->parent, destination->path, errno);
 	for (int64_t i = 0; i < run->program->source_count; i++)
-		if (!check_overlap(destination, run->sources[i].checkpoint, error))
+		if (!destination_is_apart(destination, run->sources[i].checkpoint, error))
 			return false;
 	if (stat(destination->path, &info) < 0)
 		return true;

@@ -90,7 +90,10 @@ typedef struct Destination {
 	bool is_folder;
 } Destination;
 
-bool destination_find(Run *run, CmprtError *error);   /* fills run->destination; touches nothing */
+/* Fills its fields for a result at this path; touches nothing. */
+bool destination_name(Destination *destination, const char *path, const Format *format, CmprtError *error);
+bool destination_is_apart(const Destination *destination, const Checkpoint *source, CmprtError *error);
+bool destination_find(Run *run, CmprtError *error);   /* run->destination */
 bool destination_check(Run *run, CmprtError *error);  /* refuses what must not be overwritten */
 bool destination_repair(Run *run, CmprtError *error); /* a commit cut in two by a kill; after the journal is locked */
 bool destination_clear(Run *run, CmprtError *error);  /* removes a partial result that cannot be resumed */

@@ -4,6 +4,7 @@
  * planner's steps. Reads headers only.
  */
 #include "plan.h"
+#include "run.h"
 
 #include <math.h>
 #include <string.h>
@@ -127,6 +128,21 @@ static bool find_output(Plan *plan)
 	return true;
 }
 
+/* What a run would refuse in the end. */
+static bool check_place(const Plan *plan)
+{
+	Destination destination = {0};
+	CmprtError error;
+	bool is_apart = destination_name(&destination, plan->output_path, plan->output_format, &error) &&
+					destination_is_apart(&destination, plan->checkpoint, &error);
+	for (size_t i = 0; i < plan->sources.count && is_apart; i++)
+		is_apart = destination_is_apart(&destination, plan->sources.at[i].checkpoint, &error);
+	if (!is_apart)
+		diag_error(plan->c, plan->save ? plan->save->loc : plan->pipeline->node->loc, "%s", error.text);
+	destination_free(&destination);
+	return is_apart;
+}
+
 Plan *plan_new(Program *p, const PlanOptions *options)
 {
 	Plan *plan = arena_new_of(p->c->arena, Plan);
@@ -138,7 +154,7 @@ Plan *plan_new(Program *p, const PlanOptions *options)
 		plan_export(plan) && plan_select(plan) && plan_tuples(plan) && plan_requires(plan) && plan_reads(plan) &&
 		plan_inputs(plan) && plan_order(plan) && plan_data(plan) && plan_folds(plan) && plan_legal(plan) &&
 		plan_kernels(plan) && plan_families(plan) && plan_calibration(plan) && plan_outputs(plan) &&
-		plan_figures(plan) && plan_requires_hold(plan))
+		(!options->checks_place || check_place(plan)) && plan_figures(plan) && plan_requires_hold(plan))
 		return plan;
 	plan_free(plan);
 	return NULL;

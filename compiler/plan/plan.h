@@ -44,6 +44,7 @@ typedef struct PlanOptions {
 	const char *output; /* -o of `run` and `quantize`; NULL: as the pipeline says */
 	uint32_t lanes;     /* f32 lanes of the CPU that runs the kernels */
 	bool no_fuse;
+	bool checks_place;   /* the result must lie apart from what is read; an executable may be told another place */
 	bool checks_only;    /* errors are all that is wanted: no loops are made of kernels, and no tokenizer is read */
 	const char *version; /* of cmpc, for provenance */
 } PlanOptions;
