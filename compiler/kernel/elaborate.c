@@ -282,7 +282,7 @@ static bool is_losing(Elab *el, const Chain *chain, const Coded *coded)
 
 static bool write_coded(Elab *el, const Chain *chain, Coded *coded, KExpr *rows, ChainKernel *out)
 {
-	if (!strcmp(chain->container, "safetensors")) {
+	if (chain->holds_planes) {
 		const Node *planes = dtype_planes(coded->dtype);
 		if (planes)
 			return coded_planes(el, coded, planes, &out->planes);

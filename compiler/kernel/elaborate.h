@@ -551,6 +551,7 @@ typedef struct Chain {
 	size_t link_count;
 	const Scope *facts;    /* of the tensor: name, role, layer, ... */
 	const char *container; /* "gguf", "safetensors" */
+	bool holds_planes;     /* the container holds any dtype, as planes or as rows of bytes */
 	size_t keys_of;        /* k: one output, f32 [rows, cols], what the k-th selection over a family orders, from 1 on,
 							* and nothing after it; 0: the whole chain */
 	bool places_only;      /* one output, bool: the places that a `keep` on data leaves */

@@ -358,6 +358,7 @@ static Chain fold_chain(Plan *plan, const PlanFold *fold, Name name)
 		.link_count = 1,
 		.facts = first->facts,
 		.container = plan->output_format->name,
+		.holds_planes = plan->output_format->holds_planes,
 		.tensor_shape = read_shape,
 		.context = plan,
 		.input_rows = plan->input_rows * (first->sample_rows ? first->sample_rows : 1),

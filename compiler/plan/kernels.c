@@ -156,6 +156,7 @@ static void make_chain(Plan *plan, const Wanted *wanted, PlanKernel *kernel, boo
 		.link_count = count,
 		.facts = asking_scope(plan, tensor->facts, kernel->asked),
 		.container = plan->output_format->name,
+		.holds_planes = plan->output_format->holds_planes,
 		.tensor_shape = read_shape,
 		.context = plan,
 		.keys_of = wanted->keys_of,

@@ -128,11 +128,10 @@ typedef struct Verdict {
 } Verdict;
 typedef VEC(Verdict) VerdictVec;
 
-/* Does the output's file format have a form for it? In safetensors bytes will do. */
+/* Does the output's file format have a form for it? */
 static bool holds(const Plan *plan, const DtypeRef *dtype)
 {
-	const char *container = plan->output_format->name;
-	return !strcmp(container, "safetensors") || dtype_layout(dtype, container);
+	return plan->output_format->holds_planes || dtype_layout(dtype, plan->output_format->name);
 }
 
 static Verdict judge(Plan *plan, const Executable *target, const PlanTensor *tensor)

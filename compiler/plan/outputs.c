@@ -358,6 +358,7 @@ static void declare_rows(Plan *plan, Tables *t)
 
 static void provenance(Plan *plan, Tables *t, const char *hash)
 {
+	const Format *format = plan->output_format;
 	bool has_dtype = false;
 	for (size_t i = 0; i < plan->kernels.count; i++)
 		has_dtype |= plan->kernels.at[i].built.dtype != NULL;
@@ -368,16 +369,16 @@ static void provenance(Plan *plan, Tables *t, const char *hash)
 	add_meta(plan, t, "cmpc.pipeline", "string", plan->pipeline->name);
 	add_meta(plan, t, "cmpc.passes", "string", all_passes(plan));
 	declare_rows(plan, t);
-	if (!strcmp(plan->output_format->name, "gguf") && has_dtype)
-		add_meta(plan, t, "general.quantization_version", "u32", "2");
-	if (plan->checkpoint->format == plan->output_format || plan->export || strcmp(plan->output_format->name, "gguf"))
+	if (format->coded.key && has_dtype)
+		add_meta(plan, t, format->coded.key, format->coded.type, format->coded.value);
+	if (plan->checkpoint->format == format || plan->export || !format->architecture)
 		return;
 	Value value;
 	Name model_type = name_of(plan->c, "config.model_type");
 	for (size_t i = 0; i < plan->model_facts->names.count; i++) {
 		value = plan->model_facts->names.at[i].value;
 		if (plan->model_facts->names.at[i].name == model_type && value.kind == VALUE_STRING)
-			add_meta(plan, t, "general.architecture", "string", value.text);
+			add_meta(plan, t, format->architecture, "string", value.text);
 	}
 }
 

@@ -102,7 +102,7 @@ const char *plan_quantization_config(Plan *plan)
 {
 	const char *format;
 	bool is_mixed;
-	if (strcmp(plan->output_format->name, "safetensors"))
+	if (!plan->output_format->holds_planes)
 		return NULL;
 	json_t *groups = config_groups(plan, &format, &is_mixed), *ignore = json_array(), *root = json_object();
 	for (size_t i = 0; i < plan->tensors.count; i++) {

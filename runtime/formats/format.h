@@ -92,6 +92,9 @@ struct Format {
 	const char *suffix;           /* ".safetensors" */
 	const char *help;             /* one line */
 	bool is_folder_format;        /* an output path without a suffix is a folder of this format */
+	bool holds_planes;            /* fields of a dtype are tensors of their own, or rows of bytes: any dtype has a form */
+	const char *architecture;     /* key of its metadata that names the model's; NULL: config.json does */
+	CkMeta coded;                 /* what its metadata must say where blocks of dtypes are in it; key NULL: nothing */
 	/* could this path be ours? by its first bytes (a folder: by what lies in it) */
 	bool (*accepts)(const char *path, const void *first, size_t bytes);
 	Checkpoint *(*open)(const char *path, CmprtError *error);

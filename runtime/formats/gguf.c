@@ -77,6 +77,8 @@ const Format format_gguf = {
 	.help =
 		"a GGUF file, or a split set by the name of any of its files; made of a Hugging Face folder it has the names, "
 		"the metadata and the tokenizer that llama.cpp asks for, if an export is for the architecture",
+	.architecture = "general.architecture",
+	.coded = {"general.quantization_version", "u32", "2"},
 	.accepts = accepts_gguf,
 	.open = open_gguf,
 	.lay_out = gguf_lay_out,

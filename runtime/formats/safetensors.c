@@ -385,6 +385,7 @@ const Format format_safetensors = {
 	.suffix = ".safetensors",
 	.help = "a .safetensors file, or a folder of them as Hugging Face lays it out",
 	.is_folder_format = true,
+	.holds_planes = true,
 	.accepts = accepts_safetensors,
 	.open = open_safetensors,
 	.lay_out = safetensors_lay_out,

@@ -76,6 +76,7 @@ static bool build(Program *p, const Case *test, ChainKernel *out)
 	DtypeRef ref = {.decl = test->dtype};
 	Chain chain = {.name = name_of(c, "kernel"), .input = store_find(name_of(c, test->input)), .cols = test->cols,
 	    .links = links, .link_count = count, .container = dtype_layout(&ref, "gguf") ? "gguf" : "safetensors",
+	    .holds_planes = !dtype_layout(&ref, "gguf"),
 	    .wants_error = test->wants_error};
 	if (!chain_build(p, &chain, out))
 		return false;
