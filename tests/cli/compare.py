@@ -57,6 +57,7 @@ def check_interruption(folder, model):
             file.write(f'pipeline p{number} of m {{ quantize.rtn(dtype: int8) on linear  save "p{number}.safetensors" }}\n')
     os.mkdir(place)
     for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # a shell's job in the background ignores SIGINT, and so would its children
         with subprocess.Popen([CMPC, "eval", program], env=dict(os.environ, TMPDIR=place), text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             process.stdout.readline()
