@@ -110,11 +110,14 @@ Shape call_shape(const Checker *ck, const Node *call); /* reports nothing */
 bool is_reduction(const Node *call);
 /* Is the extent of `index` said by an array that it subscripts in node? */
 bool index_is_bounded(const Node *node, Name index);
-/* Arguments of a pass, recipe, dtype or fn: places, names, and the types of those that can be evaluated now. */
-void check_arguments(Checker *ck, const Decl *decl, const Node *call);
 int fn_result_count(const Decl *fn);
 int fn_result_rank(
 	const Decl *fn, const Node *result); /* its axes as declared, else as the body defines it; -1: not known */
+
+/* ---- check_arguments.c ---- */
+
+/* Arguments of a pass, recipe, dtype or fn: places, names, and the types of those that can be evaluated now. */
+void check_arguments(Checker *ck, const Decl *decl, const Node *call);
 
 /* ---- check_body.c ---- */
 
