@@ -153,8 +153,14 @@ bool net_hand_on(Net *net, size_t instance, const NameVec *results, const Schedu
 bool net_trace(Net *net, const NetAskVec *asks, NetKernel *traced);
 /* One call: the rows that meet these weights; with hands_on what later instances read too. */
 bool net_ask(Net *net, size_t instance, const NetAskVec *asks, bool hands_on, const ScheduleOptions *options);
-typedef VEC(Kernel *) KernelVec;
 const NetWeight *net_call_weight(const Net *net, const NetCall *call, size_t input); /* NULL: it is another array */
+/* NULL: the call reads what a job made of it. */
+const StoredTensor *net_member_read(const NetCall *call, const NetWeight *weight, const NetMember *member);
+bool net_is_of_rows(const NetKernel *built, size_t output); /* rows that meet weights: of one call only */
+
+/* ---- net_tables.c ---- */
+
+typedef VEC(Kernel *) KernelVec;
 void net_kernels(const Net *net, KernelVec *to); /* each once: what the caller makes code of; not those of statistics */
 /* Of calls, of what decodes their weights, and of their statistics, in the order of the tables. */
 void net_kernel_names(const Net *net, NameVec *to);
