@@ -3,253 +3,9 @@
  * source_print.c: a tree as legal .cmp that parses to the same tree. Comments are lost
  * but for those of the documentation.
  */
-#include "ast.h"
+#include "source_print.h"
 
 #include <string.h>
-
-/* ---- expressions ---- */
-
-/* How tightly an expression holds together; one that is looser than its place demands gets parentheses. */
-enum {
-	IS_IF,
-	IS_OR,
-	IS_AND,
-	IS_NOT,
-	IS_COMPARISON,
-	IS_BITS,
-	IS_BITS_AND,
-	IS_SHIFT,
-	IS_SUM,
-	IS_PRODUCT,
-	IS_UNARY,
-	IS_POWER,
-	IS_POSTFIX
-};
-
-static int binary_level(Name op)
-{
-	static const struct {
-		const char *op;
-		int level;
-	} operators[] = {
-		{"or", IS_OR},
-		{"and", IS_AND},
-		{"|", IS_BITS},
-		{"&", IS_BITS_AND},
-		{"<<", IS_SHIFT},
-		{">>", IS_SHIFT},
-		{"+", IS_SUM},
-		{"-", IS_SUM},
-		{"*", IS_PRODUCT},
-		{"/", IS_PRODUCT},
-		{"//", IS_PRODUCT},
-		{"%", IS_PRODUCT},
-		{"^", IS_POWER},
-	};
-	for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
-		if (strcmp(op, operators[i].op) == 0)
-			return operators[i].level;
-	return IS_COMPARISON;
-}
-
-static int level_of(const Node *node)
-{
-	switch (node->kind) {
-	case N_IF:
-		return IS_IF;
-	case N_BINARY:
-		return binary_level(node->op);
-	case N_UNARY:
-		return strcmp(node->op, "not") == 0 ? IS_NOT : IS_UNARY;
-	default:
-		return IS_POSTFIX;
-	}
-}
-
-static void print_expression(const Node *node, int level, Text *to);
-
-static void print_list(const Node *node, uint32_t from, const char *open, const char *close, Text *to)
-{
-	text_printf(to, "%s", open);
-	for (uint32_t i = from; i < node->kid_count; i++) {
-		text_printf(to, "%s", i > from ? ", " : "");
-		print_expression(node->kids[i], IS_IF, to);
-	}
-	text_printf(to, "%s", close);
-}
-
-static void print_binary(const Node *node, Text *to)
-{
-	int level = binary_level(node->op);
-	int left = level == IS_COMPARISON || level == IS_POWER ? level + 1 : level; /* the others are left associative */
-	int right = level == IS_POWER ? IS_UNARY : level + 1;
-	print_expression(node->kids[0], left, to);
-	text_printf(to, " %s ", node->op);
-	print_expression(node->kids[1], right, to);
-}
-
-static void print_bare(const Node *node, Text *to)
-{
-	switch (node->kind) {
-	case N_NUMBER:
-		number_print(node, to);
-		break;
-	case N_RATIO:
-		text_printf(to, "%s", node->text);
-		break;
-	case N_STRING:
-		string_print(node->text, to);
-		break;
-	case N_REGEX:
-		text_printf(to, "re\"%s\"", node->text);
-		break;
-	case N_NAME:
-		text_printf(to, "%s", node->name);
-		break;
-	case N_FIELD:
-		print_expression(node->kids[0], IS_POSTFIX, to);
-		text_printf(to, ".%s", node->name);
-		break;
-	case N_INDEX:
-	case N_CALL:
-		print_expression(node->kids[0], IS_POSTFIX, to);
-		print_list(node, 1, node->kind == N_CALL ? "(" : "[", node->kind == N_CALL ? ")" : "]", to);
-		break;
-	case N_ARG:
-		text_printf(to, "%s: ", node->name);
-		print_expression(node->kids[0], IS_IF, to);
-		break;
-	case N_UNARY:
-		text_printf(to, "%s%s", node->op, node->op[0] == 'n' ? " " : "");
-		print_expression(node->kids[0], level_of(node), to);
-		break;
-	case N_BINARY:
-		print_binary(node, to);
-		break;
-	case N_IF:
-		text_append(to, "if ", 3);
-		print_expression(node->kids[0], IS_IF, to);
-		text_append(to, " then ", 6);
-		print_expression(node->kids[1], IS_IF, to);
-		text_append(to, " else ", 6);
-		print_expression(node->kids[2], IS_IF, to);
-		break;
-	case N_TUPLE:
-		print_list(node, 0, "(", ")", to);
-		break;
-	case N_LIST:
-		print_list(node, 0, "[", "]", to);
-		break;
-	case N_SLICE:
-	case N_STAR:
-		text_append(to, node->kind == N_SLICE ? ":" : "*", 1);
-		break;
-	case N_IN:
-	case N_BY:
-		print_expression(node->kids[0], IS_IF, to);
-		text_printf(to, " %s ", node->kind == N_IN ? "in" : "by");
-		print_expression(node->kids[1], IS_IF, to);
-		break;
-	case N_RANGE:
-		print_expression(node->kids[0], IS_IF, to);
-		text_append(to, "..", 2);
-		print_expression(node->kids[1], IS_IF, to);
-		if (node->kid_count == 3) {
-			text_append(to, " step ", 6);
-			print_expression(node->kids[2], IS_IF, to);
-		}
-		break;
-	case N_DEFINE: /* an axis of a role: i = c*h*w */
-		print_expression(node->kids[0], IS_IF, to);
-		text_append(to, " = ", 3);
-		print_expression(node->kids[2], IS_IF, to);
-		break;
-	default:
-		break;
-	}
-}
-
-static void print_expression(const Node *node, int level, Text *to)
-{
-	bool is_loose = level_of(node) < level;
-	text_append(to, "(", is_loose);
-	print_bare(node, to);
-	text_append(to, ")", is_loose);
-}
-
-/* ---- selections ---- */
-
-enum { SELECT_IF, SELECT_EXCEPT, SELECT_LIST, SELECT_AND, SELECT_ONE };
-
-static int selection_level(const Node *node)
-{
-	switch (node->kind) {
-	case N_IF:
-		return SELECT_IF;
-	case N_EXCEPT:
-		return SELECT_EXCEPT;
-	case N_LIST:
-		return SELECT_LIST;
-	case N_BINARY:
-		return SELECT_AND;
-	default:
-		return SELECT_ONE;
-	}
-}
-
-static void print_range_bounds(const Node *node, Text *to)
-{
-	print_expression(node->kids[0], IS_BITS, to);
-	for (uint32_t i = 1; i < node->kid_count; i++) {
-		text_printf(to, "%s", i == 1 ? ".." : " step ");
-		print_expression(node->kids[i], IS_BITS, to);
-	}
-}
-
-static void print_selection(const Node *node, int level, Text *to)
-{
-	bool is_loose = selection_level(node) < level;
-	text_append(to, "(", is_loose);
-	switch (node->kind) {
-	case N_IF:
-		text_append(to, "if ", 3);
-		print_expression(node->kids[0], IS_IF, to);
-		text_append(to, " then ", 6);
-		print_selection(node->kids[1], SELECT_IF, to);
-		text_append(to, " else ", 6);
-		print_selection(node->kids[2], SELECT_IF, to);
-		break;
-	case N_EXCEPT:
-		print_selection(node->kids[0], SELECT_EXCEPT, to);
-		text_append(to, " except ", 8);
-		print_selection(node->kids[1], SELECT_LIST, to);
-		break;
-	case N_LIST:
-		for (uint32_t i = 0; i < node->kid_count; i++) {
-			text_printf(to, "%s", i ? ", " : "");
-			print_selection(node->kids[i], SELECT_AND, to);
-		}
-		break;
-	case N_BINARY:
-		print_selection(node->kids[0], SELECT_AND, to);
-		text_append(to, " and ", 5);
-		print_selection(node->kids[1], SELECT_ONE, to);
-		break;
-	case N_LAYERS:
-		text_append(to, "layer ", 6);
-		if (node->kids[0]->kind == N_RANGE)
-			print_range_bounds(node->kids[0], to);
-		else
-			print_expression(node->kids[0], IS_BITS, to);
-		break;
-	default:
-		print_bare(node, to);
-		break;
-	}
-	text_append(to, ")", is_loose);
-}
-
-/* ---- declarations and statements ---- */
 
 static void print_item(const Node *node, int depth, Text *to);
 
@@ -288,12 +44,12 @@ static void print_params(const Node *params, Text *to)
 		const Node *param = params->kids[i];
 		text_printf(to, "%s%s", i ? ", " : "", param->name);
 		if (param->kids[0])
-			print_list(param->kids[0], 0, "[", "]", to);
+			list_print(param->kids[0], 0, "[", "]", to);
 		if (param->kids[1])
 			text_printf(to, ": %s", param->kids[1]->name);
 		if (param->kids[2]) {
 			text_append(to, " = ", 3);
-			print_expression(param->kids[2], IS_IF, to);
+			expression_print(param->kids[2], IS_IF, to);
 		}
 	}
 	text_append(to, ")", 1);
@@ -306,7 +62,7 @@ static void print_subject(const Node *subject, Text *to)
 	for (uint32_t i = 0; i < subject->kid_count; i++) {
 		const Node *member = subject->kids[i];
 		text_printf(to, "%s%s", i ? ", " : "", member->kind == N_OTHERS ? "others " : "");
-		print_bare(member->kind == N_OTHERS ? member->kids[0] : member, to);
+		bare_print(member->kind == N_OTHERS ? member->kids[0] : member, to);
 	}
 	if (subject->op && !is_axis)
 		text_printf(to, " sharing %s", subject->op);
@@ -317,12 +73,12 @@ static void print_fn(const Node *node, int depth, Text *to)
 	text_printf(to, "fn %s", node->name);
 	print_params(node->kids[0], to);
 	if (node->kids[1])
-		print_list(node->kids[1], 0, " -> ", "", to);
+		list_print(node->kids[1], 0, " -> ", "", to);
 	if (node->kids[2]->kind == N_BODY) {
 		print_items(node->kids[2], 0, depth, to);
 	} else {
 		text_append(to, " = ", 3);
-		print_expression(node->kids[2], IS_IF, to);
+		expression_print(node->kids[2], IS_IF, to);
 	}
 }
 
@@ -335,7 +91,7 @@ static void print_role(const Node *node, Text *to)
 	else
 		string_print(node->text, to);
 	if (node->kids[1])
-		print_list(node->kids[1], 0, ": [", "]", to);
+		list_print(node->kids[1], 0, ": [", "]", to);
 }
 
 static void print_pipeline(const Node *node, int depth, Text *to)
@@ -351,19 +107,19 @@ static void print_pipeline(const Node *node, int depth, Text *to)
 /* `x = ` before it has been printed. */
 static void print_weight(const Node *weight, Text *to)
 {
-	print_list(weight->kids[0], 0, "weight ", "", to);
+	list_print(weight->kids[0], 0, "weight ", "", to);
 	if (weight->kids[1])
-		print_list(weight->kids[1], 0, " as ", "", to);
+		list_print(weight->kids[1], 0, " as ", "", to);
 	if (weight->kids[2]) {
 		text_append(to, " else ", 6);
-		print_expression(weight->kids[2], IS_IF, to);
+		expression_print(weight->kids[2], IS_IF, to);
 	}
 }
 
 /* DEFINE and UPDATE. */
 static void print_equation(const Node *node, Text *to)
 {
-	print_bare(node->kids[0], to);
+	bare_print(node->kids[0], to);
 	if (node->kids[1])
 		text_printf(to, ": %s", node->kids[1]->name);
 	text_printf(to, " %s ", node_kind_text(node->kind));
@@ -373,7 +129,7 @@ static void print_equation(const Node *node, Text *to)
 		text_append(to, "data ", 5);
 		string_print(node->kids[2]->text, to);
 	} else {
-		print_expression(node->kids[2], IS_IF, to);
+		expression_print(node->kids[2], IS_IF, to);
 	}
 }
 
@@ -395,7 +151,7 @@ static void print_declaration(const Node *node, int depth, Text *to)
 		if (node->kids[0]->kid_count)
 			print_params(node->kids[0], to);
 		text_append(to, " of ", 4);
-		print_bare(node->kids[1], to);
+		bare_print(node->kids[1], to);
 		print_items(node->kids[2], 0, depth, to);
 		break;
 	case N_RECIPE:
@@ -407,13 +163,13 @@ static void print_declaration(const Node *node, int depth, Text *to)
 	case N_NET:
 		text_printf(to, "net %s", node->name);
 		if (node->kids[1])
-			print_list(node->kids[1], 0, " for ", "", to);
+			list_print(node->kids[1], 0, " for ", "", to);
 		print_items(node->kids[0], 0, depth, to);
 		break;
 	case N_EXPORT:
 		text_printf(to, "export %s", node->name);
 		if (node->kids[1])
-			print_list(node->kids[1], 0, " for ", "", to);
+			list_print(node->kids[1], 0, " for ", "", to);
 		text_printf(to, " into %s", node->op);
 		print_items(node->kids[0], 0, depth, to);
 		break;
@@ -441,22 +197,22 @@ static void print_keyword_statement(const Node *node, int depth, Text *to)
 	text_printf(to, "%s ", node_kind_text(node->kind));
 	if (node->kind == N_FOR)
 		text_printf(to, "%s in ", node->name);
-	print_expression(node->kids[0], IS_IF, to);
+	expression_print(node->kids[0], IS_IF, to);
 	static const char *const between[N_COUNT] = {[N_BLOCK] = " = ", [N_KEEP] = " where ", [N_FOLD] = " into "};
 	if (node->kind == N_FOR || node->kind == N_WHEN) {
 		print_items(node->kids[1], 0, depth, to);
 	} else if (between[node->kind]) {
 		text_printf(to, "%s", between[node->kind]);
-		print_expression(node->kids[1], IS_IF, to);
+		expression_print(node->kids[1], IS_IF, to);
 	}
 }
 
 static void print_apply(const Node *node, Text *to)
 {
-	print_bare(node->kids[0], to);
+	bare_print(node->kids[0], to);
 	if (node->kids[1]) {
 		text_append(to, " on ", 4);
-		print_selection(node->kids[1], SELECT_IF, to);
+		selection_print(node->kids[1], SELECT_IF, to);
 	}
 }
 
@@ -469,7 +225,7 @@ static void print_output(const Node *node, int depth, Text *to)
 	if (node->kind == N_SAVE && node->kid_count)
 		print_items(node, 0, depth, to);
 	else if (node->kind == N_REPORT)
-		print_list(node, 0, node->text && node->kid_count ? ", " : "", "", to);
+		list_print(node, 0, node->text && node->kid_count ? ", " : "", "", to);
 }
 
 static void print_note(const Node *node, Text *to)
@@ -477,11 +233,11 @@ static void print_note(const Node *node, Text *to)
 	text_printf(to, "%s ", node_kind_text(node->kind));
 	string_print(node->text, to);
 	text_append(to, ", ", 2);
-	print_expression(node->kids[0], IS_IF, to);
+	expression_print(node->kids[0], IS_IF, to);
 	if (!node->kids[1])
 		return;
 	text_append(to, " where ", 7);
-	print_expression(node->kids[1], IS_IF, to);
+	expression_print(node->kids[1], IS_IF, to);
 }
 
 static void print_item(const Node *node, int depth, Text *to)
@@ -496,7 +252,7 @@ static void print_item(const Node *node, int depth, Text *to)
 		if (node->doc)
 			print_indent(depth, to);
 		text_printf(to, "let %s = ", node->name);
-		print_expression(node->kids[0], IS_IF, to);
+		expression_print(node->kids[0], IS_IF, to);
 		break;
 	case N_FN:
 	case N_PASS:
@@ -519,7 +275,7 @@ static void print_item(const Node *node, int depth, Text *to)
 		if (node->flag)
 			print_items(node, 0, depth, to);
 		else
-			print_list(node, 0, " ", "", to);
+			list_print(node, 0, " ", "", to);
 		break;
 	case N_ROLE:
 		print_role(node, to);
@@ -530,7 +286,7 @@ static void print_item(const Node *node, int depth, Text *to)
 		break;
 	case N_OMIT:
 		text_printf(to, "%s", node->name);
-		print_list(node, 0, " = weight ", "", to);
+		list_print(node, 0, " = weight ", "", to);
 		break;
 	case N_AXES:
 		text_append(to, "axis ", 5);
@@ -541,7 +297,7 @@ static void print_item(const Node *node, int depth, Text *to)
 		break;
 	case N_LAYER:
 		text_printf(to, "layer %s %s ", node->name, node->kids[0]->kind == N_RANGE ? "in" : "<");
-		print_expression(node->kids[0], IS_BITS, to);
+		expression_print(node->kids[0], IS_BITS, to);
 		print_items(node->kids[1], 0, depth, to);
 		break;
 	case N_BLOCK:
@@ -578,7 +334,7 @@ static void print_item(const Node *node, int depth, Text *to)
 		print_output(node, depth, to);
 		break;
 	default:
-		print_expression(node, IS_IF, to);
+		expression_print(node, IS_IF, to);
 		break;
 	}
 }
@@ -593,7 +349,7 @@ void source_print(Compiler *c, const Node *node, Text *to)
 	(void)c;
 	text_append(to, "", 0);
 	if (is_selection(node->kind)) {
-		print_selection(node, SELECT_IF, to);
+		selection_print(node, SELECT_IF, to);
 		return;
 	}
 	if (node->kind != N_FILE && node->kind != N_BODY) {
