@@ -44,12 +44,26 @@ static View transpose(View view)
 	return out;
 }
 
+/* Of one row of dtype in a container with a packed form. -1: reported. */
+static int64_t row_bytes_of(Program *p, const DtypeRef *dtype, const Node *layout, int64_t cols)
+{
+	int64_t block = dtype_block_elements(p, dtype);
+	Elab *el = elab_new(p, kernel_new(p->c, name_of(p->c, "measure")), NULL);
+	el->input = store_of_type(T_F32);
+	KBuffer *x = matrix(el, BUFFER_INPUT, "x", store_of_type(T_F32), kexpr_int(el->k, T_I32, 1),
+		kexpr_int(el->k, T_I32, block ? block : cols));
+	View view = view_whole(el, x);
+	Coded *coded = coded_encode(el, dtype, NULL, &view, layout->loc);
+	int64_t bytes = coded ? coded_layout(el, coded, layout, NULL) : 0;
+	return bytes ? bytes * (block ? cols / block : 1) : -1;
+}
+
 /* The matrix as the file stores it. False: reported. */
 static bool open_stored(Elab *el, const Chain *chain, const View *w, View *stored)
 {
 	KExpr *rows = w->extent[0], *cols = w->extent[1];
 	if (chain->coded) {
-		int64_t bytes = dtype_row_bytes(el->p, chain->coded, chain->layout, chain->cols);
+		int64_t bytes = row_bytes_of(el->p, chain->coded, chain->layout, chain->cols);
 		KBuffer *in = matrix(el, BUFFER_INPUT, "in", (Store){STORE_UINT, 8}, rows, kexpr_int(el->k, T_I32, bytes));
 		return bytes > 0 && decode_blocks(el, chain->coded, chain->layout, in, w, stored);
 	}
@@ -328,19 +342,6 @@ static void write_factors(Elab *el, const Chain *chain, const Factors *factors, 
 		copy_matrix(el, plane.buffer, &from, name_of(el->c, "write"));
 		vec_push(el->c->arena, &out->factors, plane);
 	}
-}
-
-int64_t dtype_row_bytes(Program *p, const DtypeRef *dtype, const Node *layout, int64_t cols)
-{
-	int64_t block = dtype_block_elements(p, dtype);
-	Elab *el = elab_new(p, kernel_new(p->c, name_of(p->c, "measure")), NULL);
-	el->input = store_of_type(T_F32);
-	KBuffer *x = matrix(el, BUFFER_INPUT, "x", store_of_type(T_F32), kexpr_int(el->k, T_I32, 1),
-		kexpr_int(el->k, T_I32, block ? block : cols));
-	View view = view_whole(el, x);
-	Coded *coded = coded_encode(el, dtype, NULL, &view, layout->loc);
-	int64_t bytes = coded ? coded_layout(el, coded, layout, NULL) : 0;
-	return bytes ? bytes * (block ? cols / block : 1) : -1;
 }
 
 /* The matrix as the last pass left it, in the form that the container wants. False: reported, or it needs all rows. */

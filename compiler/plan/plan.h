@@ -30,8 +30,8 @@
 #ifndef CMPC_PLAN_H
 #define CMPC_PLAN_H
 
+#include "chain_build.h"
 #include "cmprt.h"
-#include "elaborate.h"
 #include "facts.h"
 #include "format.h"
 #include "program.h"

@@ -6,7 +6,7 @@
 #ifndef CMPC_STORED_H
 #define CMPC_STORED_H
 
-#include "elaborate.h"
+#include "chain_build.h"
 #include "format.h"
 #include "program.h"
 

@@ -5,7 +5,7 @@
 #ifndef CMPC_TEST_LINK_H
 #define CMPC_TEST_LINK_H
 
-#include "elaborate.h"
+#include "chain_build.h"
 
 static inline ChainLink link_of(Program *p, const char *pass, Scope *arguments)
 {
