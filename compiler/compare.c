@@ -3,9 +3,9 @@
  * compare.c: `cmpc eval` of a file with pipelines: each is run as `cmpc run` would,
  * into a folder that goes away, and what it wrote is evaluated beside the model, on the
  * same samples. Each run and each evaluation is a compilation of its own, but for the
- * model's, whose code is kept. Changes are of pairs: the same tokens or images, before
- * and after, so their error is far below that of either side. All that happens in a
- * process apart, so that the folder goes however it ends.
+ * model's: it is measured once, and what its last parts read is kept. Changes are of pairs: the same tokens or images,
+ * before and after, so their error is far below that of either side. All that happens in a process apart, so that the
+ * folder goes however it ends.
  */
 #include "evaluation.h"
 
@@ -32,12 +32,12 @@ typedef struct Measured {
 	CmprtScores *scores;
 } Measured;
 
-/* A model, and its nets as code. */
+/* A model, and its nets, whose code is kept. */
 typedef struct Original {
 	Measured own;
 	Request request;
 	Evaluation evaluation;
-	const CmprtProgram *program;
+	CmprtKept *kept;
 } Original;
 
 typedef struct Row {
@@ -118,15 +118,16 @@ static bool measure_original(Comparison *work, const char *pipeline, Original *t
 	CmprtOptions options;
 	to->request = own_request(work, pipeline);
 	to->evaluation = evaluation_begin(&to->request, NULL);
-	to->program = load_program(work, &to->evaluation, &to->own);
-	bool is_done = to->program && read_options(work, &to->request, to->program, &options) &&
-				   cmprt_scores(to->program, &options, to->own.scores) == 0;
+	const CmprtProgram *program = load_program(work, &to->evaluation, &to->own);
+	if (program && read_options(work, &to->request, program, &options))
+		to->kept = cmprt_keep(program, &options, to->own.scores);
 	diag_flush(to->request.c, stderr);
-	return is_done;
+	return to->kept != NULL;
 }
 
 static void free_original(Original *original)
 {
+	cmprt_kept_free(original->kept);
 	evaluation_end(&original->evaluation);
 	compiler_free(original->request.c);
 	free_scores(&original->own);
@@ -136,16 +137,13 @@ static bool measure_result(
 	Comparison *work, const Original *original, const char *pipeline, const char *path, Measured *to)
 {
 	CmprtOptions options;
-	Measured again = original->own;
 	Request request = own_request(work, pipeline);
 	Evaluation e = evaluation_begin(&request, path);
 	e.reader = original->evaluation.checkpoint;
 	const CmprtProgram *program = load_program(work, &e, to);
-	again.scores = arena_array(work->c->arena, CmprtScores, again.data_count + 1);
 	bool is_done = program && read_options(work, &request, program, &options) &&
-				   cmprt_compare(original->program, program, &options, again.scores, to->scores) == 0;
+				   cmprt_compare(original->kept, program, &options, to->scores) == 0;
 	diag_flush(request.c, stderr);
-	free_scores(&again);
 	evaluation_end(&e);
 	compiler_free(request.c);
 	return is_done;

@@ -113,11 +113,13 @@ typedef struct CmprtMetric {
 CmprtMean cmprt_mean(const double *values, int64_t count);
 CmprtMetric cmprt_metric(const CmprtScores *scores);
 CmprtMetric cmprt_divergence(const CmprtScores *scores); /* of scores that have it */
-/* Of each of program->nets, in order; whoever calls frees them, also where it fails. The exit status. */
-int cmprt_scores(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to);
-/* The same of two checkpoints on the same samples, those of the first one's tokenizer. */
-int cmprt_compare(const CmprtProgram *before, const CmprtProgram *after, const CmprtOptions *options,
-	CmprtScores *to_before, CmprtScores *to_after);
+/* Scores of each of program->nets, in order; whoever calls frees them, also where it fails. What is kept of the nets saves
+ * all but their last calls where others are compared with them; it borrows the program. NULL: failed, told. */
+typedef struct CmprtKept CmprtKept;
+CmprtKept *cmprt_keep(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to);
+/* The same of another checkpoint on the same samples, those of the first one's tokenizer. The exit status. */
+int cmprt_compare(CmprtKept *before, const CmprtProgram *after, const CmprtOptions *options, CmprtScores *to);
+void cmprt_kept_free(CmprtKept *kept);
 void cmprt_scores_free(CmprtScores *scores);
 /* cmprt_main for an executable: `tables` is what cmprt_tables was in the compiler that made it. Where the runtime it
  * was linked with was built from other lists it cannot read the program, and says so. */

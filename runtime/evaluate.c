@@ -73,6 +73,8 @@ static bool make_room(Nets *nets, CmprtScores *const *to, CmprtError *error)
 				   (nets->counted = calloc((size_t)samples->longest + 1, sizeof *nets->counted));
 	for (int i = 0; i < nets->count && is_made; i++) {
 		bool diverges = i > 0 && nets->at[0]->net->logits > 0;
+		if (!to[i])
+			continue;
 		*to[i] = (CmprtScores){.at = calloc((size_t)samples->token_count + 1, sizeof *to[i]->at),
 			.samples = samples->count,
 			.are_of_images = samples->pixels != NULL,
@@ -172,27 +174,53 @@ static bool run_last(Nets *nets, CmprtScores *const *to, CmprtError *error)
 								  : NULL;
 			if (!of)
 				return false;
-			if (to[i]->divergence && !take_divergence(nets, sample, to[i], error))
+			if (to[i] && to[i]->divergence && !take_divergence(nets, sample, to[i], error))
 				return false;
-			for (int64_t k = 0; k < nets->counted_count; k++)
+			for (int64_t k = 0; to[i] && k < nets->counted_count; k++)
 				to[i]->at[to[i]->count++] = (double)of[nets->counted[k]];
 		}
 	}
 	return true;
 }
 
+/* The last call can be made again where it leaves nothing that it reads. */
+static bool is_repeatable(const CmprtCall *call)
+{
+	for (int64_t i = 0; i < call->left_count; i++)
+		for (int64_t k = 0; k < call->operand_count; k++)
+			if (call->operands[k].state == call->left[i])
+				return false;
+	return true;
+}
+
+/* All calls but the last, unless what they left is there from before. */
+static bool reach_last(Forward *forward, CmprtError *error)
+{
+	const CmprtNet *net = forward->net;
+	for (int64_t k = 0; k + 1 < net->call_count && !forward->is_reached; k++)
+		if (!forward_call(forward, &net->calls[k], error))
+			return false;
+	forward->is_reached = forward->is_kept && is_repeatable(&net->calls[net->call_count - 1]);
+	return true;
+}
+
+/* to[i] NULL: the scores of that one are known. */
 static bool run_nets(Nets *nets, CmprtScores *const *to, CmprtError *error)
 {
 	const Forward *first = nets->at[0], *last = nets->at[nets->count - 1];
 	if (first->samples.count != last->samples.count || first->samples.token_count != last->samples.token_count)
 		return error_bad_table(error, last->net->name, "other samples than the original's");
-	if (!make_room(nets, to, error) || !forward_start(nets->at, nets->count, error))
-		return false;
-	for (int i = 0; i < nets->count; i++)
-		for (int64_t k = 0; k + 1 < nets->at[i]->net->call_count; k++)
-			if (!forward_call(nets->at[i], &nets->at[i]->net->calls[k], error))
-				return false;
-	return run_last(nets, to, error);
+	bool is_done = make_room(nets, to, error) && forward_start(nets->at, nets->count, error);
+	for (int i = 0; i < nets->count && is_done; i++)
+		is_done = reach_last(nets->at[i], error);
+	is_done = is_done && run_last(nets, to, error);
+	for (int i = 0; i < nets->count; i++) {
+		free(nets->scores[i]);
+		free(nets->logits[i]);
+	}
+	free(nets->next);
+	free(nets->counted);
+	return is_done;
 }
 
 /* runs: of one checkpoint or of two, the second one's scores with their divergence from the first. */
@@ -206,13 +234,8 @@ static bool score(Run *const *runs, int count, int64_t number, CmprtScores *cons
 		is_done = forward_open(runs[i], &runs[i]->program->nets[number], nets.at[i], error);
 	}
 	is_done = is_done && run_nets(&nets, to, error);
-	for (int i = 0; i < count; i++) {
+	for (int i = 0; i < count; i++)
 		forward_free(&forwards[i]);
-		free(nets.scores[i]);
-		free(nets.logits[i]);
-	}
-	free(nets.next);
-	free(nets.counted);
 	return is_done;
 }
 
@@ -331,15 +354,15 @@ static bool evaluate_array(Run *run, const CmprtNet *net, CmprtError *error)
 	return is_done;
 }
 
-/* to NULL: the array is written or its mean told. */
-static bool evaluate_net(Run *run, int64_t number, CmprtScores *to, CmprtError *error)
+/* The array is written or its mean told. */
+static bool evaluate_net(Run *run, int64_t number, CmprtError *error)
 {
 	const CmprtNet *net = &run->program->nets[number];
-	CmprtScores own = {0}, *one[] = {to ? to : &own};
+	CmprtScores own = {0}, *one[] = {&own};
 	if (run->options->output)
 		return evaluate_array(run, net, error);
 	bool is_done = score(&run, 1, number, one, error);
-	if (is_done && !to)
+	if (is_done)
 		tell(run, net, &own);
 	cmprt_scores_free(&own);
 	return is_done;
@@ -347,10 +370,10 @@ static bool evaluate_net(Run *run, int64_t number, CmprtScores *to, CmprtError *
 
 /* ---- from outside ---- */
 
-static bool evaluate(Run *run, CmprtScores *to, CmprtError *error)
+static bool evaluate(Run *run, CmprtError *error)
 {
 	for (int64_t i = 0; i < run->program->net_count; i++)
-		if (!evaluate_net(run, i, to ? &to[i] : NULL, error))
+		if (!evaluate_net(run, i, error))
 			return false;
 	return true;
 }
@@ -362,12 +385,12 @@ static int use_threads(const CmprtOptions *options)
 	return before;
 }
 
-static int evaluate_program(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to)
+int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options)
 {
 	Run run = {.program = program, .options = options};
 	CmprtError error = {.text = ""};
 	int threads = use_threads(options);
-	bool is_done = inputs_open(&run, &error) && evaluate(&run, to, &error);
+	bool is_done = inputs_open(&run, &error) && evaluate(&run, &error);
 	if (!is_done)
 		run_tell_error(&run, &error);
 	omp_set_num_threads(threads);
@@ -375,30 +398,86 @@ static int evaluate_program(const CmprtProgram *program, const CmprtOptions *opt
 	return is_done ? 0 : 1;
 }
 
-int cmprt_evaluate(const CmprtProgram *program, const CmprtOptions *options)
+/* ---- one checkpoint beside others ---- */
+
+struct CmprtKept {
+	Run run;
+	CmprtOptions options;
+	Forward *forwards; /* of each net, at its last call */
+};
+
+/* Between comparisons only states are held. */
+static bool keep_net(CmprtKept *kept, int64_t number, CmprtScores *to, CmprtError *error)
 {
-	return evaluate_program(program, options, NULL);
+	Forward *forward = &kept->forwards[number];
+	Nets nets = {.at = {forward}, .count = 1};
+	bool is_done = forward_open(&kept->run, &kept->run.program->nets[number], forward, error);
+	forward->is_kept = true;
+	is_done = is_done && run_nets(&nets, &to, error);
+	forward_rest(forward);
+	return is_done;
 }
 
-int cmprt_scores(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to)
+CmprtKept *cmprt_keep(const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to)
 {
-	return evaluate_program(program, options, to);
-}
-
-int cmprt_compare(const CmprtProgram *before, const CmprtProgram *after, const CmprtOptions *options,
-	CmprtScores *to_before, CmprtScores *to_after)
-{
-	Run runs[2] = {{.program = before, .options = options}, {.program = after, .options = options}};
+	CmprtKept *kept = calloc(1, sizeof *kept);
 	CmprtError error = {.text = ""};
 	int threads = use_threads(options);
-	bool is_done = inputs_open(&runs[0], &error) && inputs_open(&runs[1], &error);
-	runs[1].reader = runs[0].model;
-	for (int64_t i = 0; i < after->net_count && is_done; i++)
-		is_done = evaluate_pair(&runs[0], &runs[1], i, &to_before[i], &to_after[i], &error);
+	bool is_done = kept && (kept->forwards = calloc((size_t)program->net_count + 1, sizeof *kept->forwards));
 	if (!is_done)
-		run_tell_error(&runs[1], &error);
+		error_out_of_memory(&error);
+	else {
+		kept->options = *options;
+		kept->run = (Run){.program = program, .options = &kept->options};
+		is_done = inputs_open(&kept->run, &error);
+	}
+	for (int64_t i = 0; i < program->net_count && is_done; i++)
+		is_done = keep_net(kept, i, &to[i], &error);
 	omp_set_num_threads(threads);
-	inputs_close(&runs[0]);
-	inputs_close(&runs[1]);
+	if (is_done)
+		return kept;
+	run_tell_error(&(Run){.program = program, .options = options}, &error);
+	cmprt_kept_free(kept);
+	return NULL;
+}
+
+void cmprt_kept_free(CmprtKept *kept)
+{
+	for (int64_t i = 0; kept && kept->forwards && i < kept->run.program->net_count; i++)
+		if (kept->forwards[i].net)
+			forward_free(&kept->forwards[i]);
+	if (!kept)
+		return;
+	inputs_close(&kept->run);
+	free(kept->forwards);
+	free(kept);
+}
+
+/* Beside what is kept where both say what they expect, else alone. */
+static bool compare_net(CmprtKept *kept, Run *run, int64_t number, CmprtScores *to, CmprtError *error)
+{
+	Forward own = {0}, *before = &kept->forwards[number];
+	CmprtScores *const both[] = {NULL, to};
+	bool has_logits = before->net->logits > 0 && run->program->nets[number].logits > 0;
+	Nets nets = {.at = {has_logits ? before : &own, &own}, .count = has_logits ? 2 : 1};
+	bool is_done = forward_open(run, &run->program->nets[number], &own, error) &&
+				   run_nets(&nets, has_logits ? both : both + 1, error);
+	forward_free(&own);
+	forward_rest(before);
+	return is_done;
+}
+
+int cmprt_compare(CmprtKept *kept, const CmprtProgram *program, const CmprtOptions *options, CmprtScores *to)
+{
+	Run run = {.program = program, .options = options, .reader = kept->run.model};
+	CmprtError error = {.text = ""};
+	int threads = use_threads(options);
+	bool is_done = inputs_open(&run, &error);
+	for (int64_t i = 0; i < program->net_count && is_done; i++)
+		is_done = compare_net(kept, &run, i, &to[i], &error);
+	if (!is_done)
+		run_tell_error(&run, &error);
+	omp_set_num_threads(threads);
+	inputs_close(&run);
 	return is_done ? 0 : 1;
 }

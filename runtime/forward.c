@@ -198,23 +198,29 @@ void forward_fit(Forward *forward, int64_t threads, bool is_spilled)
 
 #define SLACK_BYTES ((int64_t)2 << 20)
 
+static bool has_states(const Forward *forward)
+{
+	return forward->states || forward->file;
+}
+
 /* Of the process, with these nets in it; of what they allocate while they run, one at a time does. */
 static int64_t fit_all(Forward *const *all, int64_t count, bool is_spilled)
 {
 	int64_t peak = memory_resident(false) + SLACK_BYTES, heap = 0;
 	for (int64_t i = 0; i < count; i++) {
-		forward_fit(all[i], omp_get_max_threads(), is_spilled);
-		peak += all[i]->state_bytes + all[i]->call_bytes;
+		bool is_there = has_states(all[i]);
+		forward_fit(all[i], omp_get_max_threads(), is_there ? all[i]->is_spilled : is_spilled);
+		peak += all[i]->call_bytes + (is_there ? 0 : all[i]->state_bytes);
 		heap = all[i]->heap_bytes > heap ? all[i]->heap_bytes : heap;
 	}
 	return peak + heap;
 }
 
-/* States are in a file where the limit has no room for them. */
+/* States are in a file where the limit has no room for them, or none for what comes beside those that are kept. */
 static bool fit_memory(Forward *const *all, int64_t count, CmprtError *error)
 {
 	int64_t limit = all[0]->run->options->memory, peak = fit_all(all, count, false);
-	if (limit > 0 && peak > limit)
+	if (limit > 0 && (peak > limit || all[0]->is_kept))
 		peak = fit_all(all, count, true);
 	return limit <= 0 || peak <= limit || error_memory_too_small(error, limit, memory_named(peak, memory_resident(false)));
 }
@@ -524,9 +530,16 @@ bool forward_start(Forward *const *all, int64_t count, CmprtError *error)
 	bool is_good = fit_memory(all, count, error);
 	for (int64_t i = 0; i < count && is_good; i++) {
 		all[i]->arena = all[i]->own_arena = aligned_alloc(64, (size_t)align_up(all[i]->call_bytes, 64) + 64);
-		is_good = (all[i]->arena || error_out_of_memory(error)) && states_open(all[i], error);
+		is_good = (all[i]->arena || error_out_of_memory(error)) && (has_states(all[i]) || states_open(all[i], error));
 	}
 	return is_good;
+}
+
+void forward_rest(Forward *forward)
+{
+	forward_drop(forward);
+	free(forward->own_arena);
+	forward->arena = forward->own_arena = NULL;
 }
 
 void forward_free(Forward *forward)

@@ -18,6 +18,8 @@ typedef struct Forward {
 	Samples samples;
 	int64_t threads;
 	bool is_spilled;                /* states are in the file alone */
+	bool is_kept;                   /* states stay for comparisons with other checkpoints */
+	bool is_reached;                /* of what is kept: what the last call reads is there */
 	int64_t state_bytes;            /* of all states in memory */
 	int64_t call_bytes, heap_bytes; /* of the calls that need most of the arena and of the heap */
 	char **states;                  /* of each, for all samples */
@@ -41,8 +43,9 @@ bool forward_sample(Forward *forward, int64_t sample, CmprtError *error);
 const void *forward_left(
 	const Forward *forward, int64_t state); /* of the sample in hand; NULL: no call that is held leaves it */
 void forward_drop(Forward *forward);
-/* Places for opened nets that are in memory together, within what the options allow. */
+/* Places for opened nets that are in memory together, within what the options allow; states that are there stay. */
 bool forward_start(Forward *const *all, int64_t count, CmprtError *error);
+void forward_rest(Forward *forward); /* all but the states is freed, until it is started again */
 int64_t forward_operand_reads(const CmprtProgram *program, const CmprtOperand *operand); /* bytes of tensors */
 void forward_free(Forward *forward);
 /* evaluate.c: of the net of that number of both, the second one's scores with their divergence where logits are there;
