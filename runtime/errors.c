@@ -176,10 +176,12 @@ bool error_busy(CmprtError *error, const char *path)
 	return fail(error, "another run is writing %s at this moment", path);
 }
 
-bool error_memory_too_small(CmprtError *error, int64_t limit, int64_t smallest)
+bool error_memory_too_small(CmprtError *error, int64_t limit, int64_t smallest, int64_t held)
 {
-	return fail(error, "a memory limit of %" PRId64 " bytes is too small; the smallest that works is %" PRId64 "MiB",
-		limit, (smallest + (1 << 20) - 1) >> 20);
+	return fail(error,
+		"a memory limit of %" PRId64 " byte%s is too small: this process held %" PRId64
+		"MiB before it began; the smallest that works is %" PRId64 "MiB",
+		limit, limit == 1 ? "" : "s", held >> 20, (smallest + (1 << 20) - 1) >> 20);
 }
 
 bool error_out_of_memory(CmprtError *error)

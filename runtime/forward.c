@@ -219,10 +219,10 @@ static int64_t fit_all(Forward *const *all, int64_t count, bool is_spilled)
 /* States are in a file where the limit has no room for them, or none for what comes beside those that are kept. */
 static bool fit_memory(Forward *const *all, int64_t count, CmprtError *error)
 {
-	int64_t limit = all[0]->run->options->memory, peak = fit_all(all, count, false);
+	int64_t limit = all[0]->run->options->memory, peak = fit_all(all, count, false), held = memory_resident(false);
 	if (limit > 0 && (peak > limit || all[0]->is_kept))
 		peak = fit_all(all, count, true);
-	return limit <= 0 || peak <= limit || error_memory_too_small(error, limit, memory_named(peak, memory_resident(false)));
+	return limit <= 0 || peak <= limit || error_memory_too_small(error, limit, memory_named(peak, held), held);
 }
 
 /* ---- calls ---- */

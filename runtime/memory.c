@@ -202,7 +202,7 @@ bool memory_schedule(Run *run, CmprtError *error)
 	if (smallest < header_peak)
 		smallest = header_peak;
 	if (smallest > limit)
-		return error_memory_too_small(error, schedule->limit, memory_named(smallest, schedule->base));
+		return error_memory_too_small(error, schedule->limit, memory_named(smallest, schedule->base), schedule->base);
 	fit_panels(run, limit - fixed_bytes(run, schedule->threads));
 	schedule->peak = fixed_bytes(run, schedule->threads) + schedule->arena_bytes;
 	return true;

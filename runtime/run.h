@@ -411,7 +411,7 @@ ERROR(folder_missing, const char *folder, const char *path)
 ERROR(folder_unwritable, const char *folder, const char *path, int code)
 ERROR(disk_full, const char *folder, int64_t needed, int64_t available)
 ERROR(busy, const char *path)
-ERROR(memory_too_small, int64_t limit, int64_t smallest)
+ERROR(memory_too_small, int64_t limit, int64_t smallest, int64_t held) /* held: before the work began */
 ERROR(nonfinite, const char *tensor, int64_t element, const CkTensor *shape)
 ERROR(requirement, const char *text, const char *metric, const char *unit, double value, double bound, bool is_upper)
 ERROR(requirement_of_data, const char *text, const char *figure, const char *measured, double bound, bool is_upper)
