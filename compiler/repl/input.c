@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
  * input.c: where lines come from. A terminal is read through libedit, with a
- * prompt, history, and completion of what the session knows by name; anything else
- * line by line.
+ * prompt, history, and completion of what the session knows by name, and of files
+ * where a string names one; anything else line by line.
  */
 #include "repl.h"
 
+#include <dirent.h>
 #include <histedit.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct Input {
@@ -46,11 +48,9 @@ static bool is_word_character(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.';
 }
 
-/* Every known word that begins so, once and in order. */
-static void find_words(Session *s, const char *prefix, size_t length, NameVec *to)
+/* Those that begin so, once and in order. */
+static void find_beginning(Session *s, NameVec known, const char *prefix, size_t length, NameVec *to)
 {
-	NameVec known = {0};
-	session_words(s, &known);
 	if (known.count)
 		qsort(known.at, known.count, sizeof *known.at, compare_names);
 	for (size_t i = 0; i < known.count; i++)
@@ -58,17 +58,65 @@ static void find_words(Session *s, const char *prefix, size_t length, NameVec *t
 			vec_push(s->c->arena, to, known.at[i]);
 }
 
+/* Where the word before `end` begins. */
+static const char *word_begin(const char *from, const char *end)
+{
+	while (end > from && is_word_character(end[-1]))
+		end--;
+	return end;
+}
+
+/* The string that the cursor is in, behind its quote, where it is that of a file; else NULL. */
+static const char *path_begin(const char *from, const char *cursor)
+{
+	static const char *const words[] = {"from", "save", "import", "model"};
+	const char *quote = NULL, *before;
+	for (const char *at = from; at < cursor; at++)
+		if (*at == '"')
+			quote = quote ? NULL : at;
+	if (!quote)
+		return NULL;
+	for (before = quote; before > from && before[-1] == ' ';)
+		before--;
+	const char *word = word_begin(from, before);
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strlen(words[i]) == (size_t)(before - word) && !strncmp(words[i], word, strlen(words[i])))
+			return quote + 1;
+	return NULL;
+}
+
+/* What is in the folder that the path is in, hidden files where it begins like one. */
+static void list_files(Session *s, const char *path, NameVec *to)
+{
+	const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+	const char *folder = arena_copy(s->c->arena, path, (size_t)(last - path));
+	DIR *open = opendir(*folder ? folder : ".");
+	for (struct dirent *entry; open && (entry = readdir(open));) {
+		struct stat info;
+		if (entry->d_name[0] == '.' && *last != '.')
+			continue;
+		const char *found = arena_printf(s->c->arena, "%s%s", folder, entry->d_name);
+		bool is_folder = stat(found, &info) == 0 && S_ISDIR(info.st_mode);
+		vec_push(s->c->arena, to, name_of(s->c, is_folder ? arena_printf(s->c->arena, "%s/", found) : found));
+	}
+	if (open)
+		closedir(open);
+}
+
 static unsigned char complete(EditLine *edit, int key)
 {
 	(void)key;
 	Session *s = input_of(edit)->s;
 	const LineInfo *line = el_line(edit);
-	const char *begin = line->cursor;
-	while (begin > line->buffer && is_word_character(begin[-1]))
-		begin--;
+	const char *path = path_begin(line->buffer, line->cursor);
+	const char *begin = path ? path : word_begin(line->buffer, line->cursor);
 	size_t length = (size_t)(line->cursor - begin);
-	NameVec found = {0};
-	find_words(s, begin, length, &found);
+	NameVec known = {0}, found = {0};
+	if (path)
+		list_files(s, arena_copy(s->c->arena, begin, length), &known);
+	else
+		session_words(s, &known);
+	find_beginning(s, known, begin, length, &found);
 	if (!found.count)
 		return CC_ERROR;
 	size_t common = strlen(found.at[0]);

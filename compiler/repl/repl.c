@@ -66,6 +66,13 @@ static bool run_eval(Session *s, const char *operands)
 	return session_eval(s, *operands ? operands : NULL, NULL);
 }
 
+static bool run_run(Session *s, const char *operands)
+{
+	(void)operands;
+	return session_error(
+		s, "a session writes nothing; put what \"list\" prints into a file, and `cmpc run FILE` runs it");
+}
+
 static bool run_doc(Session *s, const char *operands)
 {
 	Work *work = state_compile(s, s->state, true, &(Goal){.until = "program"});
@@ -119,6 +126,7 @@ static const ReplCommand commands[] = {
 		run_try},
 	{"eval", "[PIPELINE]", "metrics on data: of the model and of what the pipeline makes of it; writes nothing",
 		run_eval},
+	{"run", "", "how to run what was entered: a session writes nothing", run_run},
 	{"emit", "STAGE", "print a stage: tokens, ast, program, plan, kernels, llvm, asm", run_emit},
 	{"doc", "[NAME]", "what a pass, dtype, recipe or target is; without NAME, all there are", run_doc},
 	{"list", "", "what was entered, as a program", run_list},

@@ -76,10 +76,15 @@ t.expect("^C")
 t.expect("cmpc> ")
 t.type("mod\t\t")  # several: the words are listed
 t.expect("model.layers.2.mlp.up_proj.weight")
-t.type("\x15nothing\n")  # ^U: the line is cleared
+t.type(f'\x15model "{MODEL}/tok\t')  # ^U: the line is cleared; a file
+t.expect("enizer.json")
+t.type("\x15run\n")
+t.expect("cmpc run FILE")
+t.expect("cmpc> ")
+t.type("nothing\n")
 t.expect("unknown pass or recipe")
 t.expect("cmpc> ")
-t.type("\x10\x10\x10\n")  # ^P: from the history
+t.type("\x10\x10\x10\x10\n")  # ^P: from the history
 t.expect("forgot: model")
 t.expect("cmpc> ")
 t.type("\x04")
