@@ -144,6 +144,20 @@ static void bind_axis(Elab *el, const Node *axis, KExpr *extent, const Value *te
 	diag_note(el->c, known->loc, "which has %lld here", (long long)there);
 }
 
+/* The array without the axes of one element that it has in front of so many. NULL: it has others there, or too few. */
+static View *without_leading(Elab *el, const ChainInput *input, uint32_t rank, Loc loc)
+{
+	KExpr *fixed[K_MAX_RANK] = {NULL};
+	View *view = arena_new_of(el->c->arena, View), whole = view_floats(el, input->buffer, loc);
+	for (uint32_t i = 0; i + rank < input->rank; i++) {
+		if (input->shape[i] != 1)
+			return NULL;
+		fixed[i] = kexpr_int(el->k, T_I32, 0);
+	}
+	*view = view_slice(el, &whole, fixed, NULL);
+	return input->rank < rank ? NULL : view;
+}
+
 /* x[t, i]: tensor */
 static void bind_tensor(Elab *el, const Chain *chain, const ChainLink *link, const ScopeEntry *entry, ChainKernel *out)
 {
@@ -159,17 +173,17 @@ static void bind_tensor(Elab *el, const Chain *chain, const ChainLink *link, con
 	for (uint32_t i = 0; i < params->kid_count; i++)
 		if (params->kids[i]->name == entry->name)
 			axes = params->kids[i]->kids[0];
-	if (axes && axes->kid_count != input->rank) {
+	View *view = without_leading(el, input, axes ? axes->kid_count : input->rank, link->loc);
+	if (!view) {
 		elab_error(el, tensor->loc, "\"%s\" has %u axes, \"%s\" of pass %s has %u", tensor->tensor, input->rank,
 			entry->name, link->pass->name, axes->kid_count);
 		return;
 	}
-	View view = view_floats(el, input->buffer, link->loc);
-	for (uint32_t i = 0; axes && i < input->rank; i++) {
-		view.formal[i]->name = axes->kids[i]->name;
-		bind_axis(el, axes->kids[i], view.extent[i], tensor);
+	for (uint32_t i = 0; axes && i < view->rank; i++) {
+		view->formal[i]->name = axes->kids[i]->name;
+		bind_axis(el, axes->kids[i], view->extent[i], tensor);
 	}
-	env_define(el, el->env, entry->name, ENTITY_VIEW, link->loc)->view = view;
+	env_define(el, el->env, entry->name, ENTITY_VIEW, link->loc)->view = *view;
 }
 
 static void bind_arguments(Elab *el, const Chain *chain, const ChainLink *link, ChainKernel *out)

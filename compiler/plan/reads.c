@@ -34,6 +34,18 @@ static bool report_missing(Plan *plan, const Checkpoint *checkpoint, const Value
 	return false;
 }
 
+/* As many axes as the parameter has, but for those of one element in front. */
+static bool rank_fits(const CkTensor *file, const Node *axes)
+{
+	int64_t more = axes ? file->rank - axes->kid_count : 0;
+	if (!axes || more < 0)
+		return !axes && file->rank <= K_MAX_RANK;
+	for (int64_t i = 0; i < more; i++)
+		if (file->shape[i] != 1)
+			return false;
+	return file->rank <= K_MAX_RANK;
+}
+
 /* Can equations take it in the place of this parameter? */
 static bool check_read(Plan *plan, const Value *value, const Node *param, const CkTensor *file)
 {
@@ -44,7 +56,7 @@ static bool check_read(Plan *plan, const Value *value, const Node *param, const 
 			value->text, file->name, file->dtype);
 		return false;
 	}
-	if (axes ? file->rank != axes->kid_count : file->rank > K_MAX_RANK) {
+	if (!rank_fits(file, axes)) {
 		diag_error(plan->c, value->loc, "%s: \"%s\" is of rank %lld", value->text, file->name, (long long)file->rank);
 		diag_note(plan->c, param->loc, axes ? "this parameter is of rank %u" : "ranks up to %u can be read",
 			axes ? axes->kid_count : K_MAX_RANK);
@@ -158,15 +170,21 @@ static bool find_reads(Plan *plan, PlanTensor *tensor, PlanLink *link)
 	return true;
 }
 
+/* One error is enough of each, and of each recipe: other tensors are likely to lack the same. */
+static bool is_alike(const Statement *a, const Statement *b)
+{
+	return a == b || (a->recipe && a->recipe == b->recipe);
+}
+
 /* In the order in which the kernel will ask for them. */
 bool plan_reads(Plan *plan)
 {
-	VEC(const Statement *) failed = {0}; /* one error each is enough: the other tensors are likely to lack the same */
+	VEC(const Statement *) failed = {0};
 	for (size_t i = 0; i < plan->tensors.count; i++)
 		for (size_t k = 0; k < plan->tensors.at[i].links.count; k++) {
 			PlanLink *link = &plan->tensors.at[i].links.at[k];
 			size_t f = 0;
-			while (f < failed.count && failed.at[f] != link->statement)
+			while (f < failed.count && !is_alike(failed.at[f], link->statement))
 				f++;
 			if (f == failed.count && !find_reads(plan, &plan->tensors.at[i], link))
 				vec_push(plan->c->arena, &failed, link->statement);

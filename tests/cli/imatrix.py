@@ -30,7 +30,8 @@ def dat_bytes(entries):
     return data + struct.pack("<i", 7) + text("tales.txt")
 
 
-def gguf_bytes(entries):
+def gguf_bytes(entries, *leading):
+    """leading: axes of one element in front, which stand last in the file."""
     def string(s):
         return struct.pack("<Q", len(s)) + s.encode()
 
@@ -43,7 +44,8 @@ def gguf_bytes(entries):
     head += string("imatrix.chunk_count") + struct.pack("<II", 4, 7)
     body = b""
     for name, values in tensors.items():
-        head += string(name) + struct.pack("<IQIQ", 1, values.size, 0, len(body))
+        axes = (values.size // int(np.prod(leading)), *leading) if values.size >= np.prod(leading) else (values.size,)
+        head += string(name) + struct.pack(f"<I{len(axes)}QIQ", len(axes), *axes, 0, len(body))
         body += values.tobytes() + bytes(-values.nbytes % 32)
     return head + bytes(-len(head) % 32) + body
 
@@ -79,7 +81,8 @@ def check_forms(work, sums):
                           f'  quantize.rtn(dtype: q4_K) on "{OTHER}"')
     plain = stored(work, "quantize.rtn(dtype: q4_K) on all")
     check(wanted[Q] != plain[Q] and wanted[OTHER] == plain[OTHER], "the weights change nothing")
-    for maker, suffix in ((dat_bytes, "dat"), (gguf_bytes, "gguf")):
+    for maker, suffix in ((dat_bytes, "dat"), (gguf_bytes, "gguf"), (lambda e: gguf_bytes(e, 1), "gguf"),
+                          (lambda e: gguf_bytes(e, 1, 1), "gguf")):
         for names in ({n: n for n in sums}, LLAMA):
             write(work, "m." + suffix, maker({names[n]: s for n, s in sums.items()}))
             got = stored(work, f'quantize.rtn(dtype: q4_K, imatrix: "m.{suffix}") on all')
@@ -107,6 +110,9 @@ def check_bad(work, sums):
     refused(work, good[:4] + struct.pack("<i", 1 << 30) + good[8:], ["a name of"], "a long name")
     refused(work, dat_bytes({LLAMA[Q]: sums[Q][:-1]}), ["255", Q[:0]], "a column too few")
     refused(work, dat_bytes({"blk.9.attn_q.weight": sums[Q]}), ["nothing for any"], "another model's")
+    write(work, "rank.gguf", gguf_bytes({n: np.repeat(s, 2) for n, s in sums.items()}, 2).replace(b"counts", b"amount"))
+    made = run(work, 'q4_K_M(imatrix: "rank.gguf") on linear', "bad.gguf")
+    check(made.returncode == 1 and made.stderr.count("error:") == 1 and "rank 2" in made.stderr, "an axis of 2", made.stderr)
     twice = struct.pack("<i", 2) + 2 * good[4 : 4 + 4 + len(LLAMA[Q]) + 8 + 4 * COLS]
     refused(work, twice, ["twice"], "an entry that stands twice")
 
