@@ -9,6 +9,7 @@
  */
 #include "evaluation.h"
 
+#include "facts.h"
 #include "run.h"
 
 #include <errno.h>
@@ -336,6 +337,12 @@ static bool make_folder(Comparison *work)
 	return false;
 }
 
+/* A pipeline whose passes save arrays makes no model. */
+static bool is_compared(const Program *p, const Decl *decl)
+{
+	return decl->kind == DECL_PIPELINE && !statement_saves(p, decl->node->kids[3]);
+}
+
 /* The pipelines that are compared: the one asked for, or all that the file declares itself. */
 static void find_pipelines(Comparison *work, const Program *p, DeclVec *to)
 {
@@ -343,7 +350,7 @@ static void find_pipelines(Comparison *work, const Program *p, DeclVec *to)
 	work->width = 0;
 	for (size_t i = 0; i < p->main_count; i++) {
 		Decl *decl = p->decls.at[i];
-		if (decl->kind != DECL_PIPELINE || (wanted && strcmp(wanted, decl->name) != 0))
+		if (!is_compared(p, decl) || (wanted && strcmp(wanted, decl->name) != 0))
 			continue;
 		int own = (int)strlen(decl->name), model = (int)strlen("original ()") + (int)strlen(decl->node->kids[0]->name);
 		work->width = own > work->width ? own : work->width;
@@ -429,9 +436,18 @@ static int add_rows_apart(Comparison *work, const DeclVec *pipelines)
 bool has_pipelines(const Compilation *k)
 {
 	for (size_t i = 0; i < k->program->main_count; i++)
-		if (k->program->decls.at[i]->kind == DECL_PIPELINE)
+		if (is_compared(k->program, k->program->decls.at[i]))
 			return true;
 	return false;
+}
+
+static void report_none(const Comparison *work, const Program *p)
+{
+	const char *name = work->request->pipeline;
+	if (program_find(p, DECL_PIPELINE, name_of(work->c, name)))
+		diag_fatal(work->c, "pipeline %s makes no model: its passes save arrays", name);
+	else
+		diag_fatal(work->c, "there is no pipeline \"%s\"", name);
 }
 
 int compare_pipelines(const Compilation *k)
@@ -440,7 +456,7 @@ int compare_pipelines(const Compilation *k)
 	DeclVec pipelines = {0};
 	find_pipelines(&work, k->program, &pipelines);
 	if (!pipelines.count)
-		diag_fatal(work.c, "there is no pipeline \"%s\"", work.request->pipeline);
+		report_none(&work, k->program);
 	if (!pipelines.count || !make_folder(&work))
 		return STATUS_ERROR;
 	int status = add_rows_apart(&work, &pipelines);

@@ -352,6 +352,7 @@ equation:
 |	REQUIRE expression			{ $$ = make_node(parser, N_REQUIRE, @$, 1, $2); }
 |	REPORT STRING ',' expression		{ $$ = with_text(make_node(parser, N_NOTE, @$, 2, $4, NULL), $2->text); }
 |	REPORT STRING ',' expression WHERE expression	{ $$ = with_text(make_node(parser, N_NOTE, @$, 2, $4, $6), $2->text); }
+|	SAVE STRING ',' expression		{ $$ = with_text(make_node(parser, N_ENTRY, @$, 1, $4), $2->text); }
 |	FOLD expression INTO word		{ $$ = make_node(parser, N_FOLD, @$, 2, $2, make_word(parser, $4)); }
 |	FOLD expression INTO word '.' NAME	{ $$ = make_node(parser, N_FOLD, @$, 2, $2, make_named(parser, N_FIELD, loc_join(@4, @6), $6, 1, make_word(parser, $4))); }
 |	AXIS net_axes				{ $$ = node_take(parser, make_node(parser, N_AXES, @$, 0), $2); }

@@ -228,13 +228,14 @@ static void print_output(const Node *node, int depth, Text *to)
 		list_print(node, 0, node->text && node->kid_count ? ", " : "", "", to);
 }
 
+/* NOTE and ENTRY: the keyword, a text, and what it is of. */
 static void print_note(const Node *node, Text *to)
 {
 	text_printf(to, "%s ", node_kind_text(node->kind));
 	string_print(node->text, to);
 	text_append(to, ", ", 2);
 	expression_print(node->kids[0], IS_IF, to);
-	if (!node->kids[1])
+	if (node->kid_count < 2 || !node->kids[1])
 		return;
 	text_append(to, " where ", 7);
 	expression_print(node->kids[1], IS_IF, to);
@@ -309,6 +310,7 @@ static void print_item(const Node *node, int depth, Text *to)
 		print_keyword_statement(node, depth, to);
 		break;
 	case N_NOTE:
+	case N_ENTRY:
 		print_note(node, to);
 		break;
 	case N_LAYOUT:

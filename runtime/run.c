@@ -23,7 +23,8 @@ static bool lay_out(Run *run, CmprtError *error)
 	layout_free(run->layout);
 	free(run->output_fds);
 	run->output_fds = NULL;
-	run->layout = format->lay_out(run->program, run->model, run->destination.is_folder, error);
+	run->layout = format->lay_out(
+		run->program, run->program->saves_arrays ? NULL : run->model, run->destination.is_folder, error);
 	if (!run->layout)
 		return false;
 	run->output_fds = malloc(sizeof *run->output_fds * (size_t)(run->layout->file_count + 1));

@@ -70,7 +70,7 @@ typedef struct Checker {
 	bool has_original;    /* so may `original` */
 	NameVec reported;     /* unknown names of this declaration */
 	bool in_layer;        /* of a net */
-	bool has_reports;     /* `report` may stand here: in the body of a pass, outside of loops */
+	bool has_reports;     /* `report` and `save` may stand here: in the body of a pass, outside of loops */
 	bool is_update;       /* the left side in hand is that of a `:=` */
 	bool has_own_extents; /* and its array's axes bound the indices */
 } Checker;
@@ -144,6 +144,7 @@ void check_dtype(Checker *ck, const Decl *decl);
 /* ---- check_property.c ---- */
 
 void check_properties(Checker *ck, const Node *node, const char *what);
+void check_metadata(Checker *ck, const Node *node); /* properties of `save` */
 
 /* ---- check_pipeline.c ---- */
 

@@ -487,6 +487,12 @@ static void check_statement(Checker *ck, const Node *node)
 		else
 			diag_error(ck->c, node->loc, "`report` stands in a pipeline, or in the body of a pass, outside of loops");
 		return;
+	case N_ENTRY:
+		if (ck->has_reports)
+			check_expr(ck, node->kids[0]);
+		else
+			diag_error(ck->c, node->loc, "`save` stands in a pipeline, or in the body of a pass, outside of loops");
+		return;
 	case N_REQUIRE:
 		diag_error(
 			ck->c, node->loc, "`require` stands in a pipeline, or in the body of a pass or net, outside of loops");

@@ -349,7 +349,7 @@ static void check_statement(Checker *ck, const Node *body, uint32_t at)
 		check_require(ck, node);
 	if (node->kind == N_SAVE) {
 		check_once(ck, body, at, "a pipeline saves once");
-		check_properties(ck, node, "save");
+		check_metadata(ck, node);
 	}
 	if (node->kind == N_REPORT) {
 		check_once(ck, body, at, "a pipeline reports once");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * check_property.c: properties of targets, models, data and `save`: which there
- * are, and what their values may be.
+ * check_property.c: properties of targets, models and data: which there are, and
+ * what their values may be; those of `save`, which may be any.
  */
 #include "check.h"
 
@@ -159,6 +159,22 @@ static void check_values(Checker *ck, const Node *prop, PropertyType type, const
 	}
 	if (is_wrong)
 		diag_error(ck->c, prop->loc, "\"%s\" of %s is %s, not %s", prop->name, what, says[type], written(ck, prop));
+}
+
+/* Metadata of a result: any names, any depth, each once. */
+void check_metadata(Checker *ck, const Node *node)
+{
+	for (uint32_t i = 0; i < node->kid_count; i++) {
+		const Node *prop = node->kids[i], *first = node_prop(node, prop->name);
+		if (first != prop) {
+			diag_error(ck->c, prop->loc, "save says \"%s\" twice", prop->name);
+			diag_note(ck->c, first->loc, "it is said here already");
+		}
+		if (prop->flag)
+			check_metadata(ck, prop);
+		else if (prop->kid_count != 1)
+			diag_error(ck->c, prop->loc, "\"%s\" has one value, which may be a list: [1, 2]", prop->name);
+	}
 }
 
 void check_properties(Checker *ck, const Node *node, const char *what)

@@ -27,6 +27,8 @@ typedef struct PassFacts {
 	bool is_sharing;        /* `sharing input` */
 	bool is_any_rank;       /* p[*] */
 	bool shortens;          /* has a `keep` */
+	bool saves;             /* has a `save` */
+	bool has_effect;        /* gives the subject, or what it is multiplied into, new values */
 	bool asks_input;        /* input(..) */
 	bool folds_bias;        /* fold e[o] into w.bias: it has the last word, and leaves w what it is */
 	bool asks_network;      /* node(..), grad(..), loss(..), batches(..) */
@@ -38,6 +40,9 @@ typedef struct PassFacts {
 } PassFacts;
 
 PassFacts pass_facts(Program *p, const Decl *pass);
+/* Of a pipeline's statements or a recipe's the first whose pass saves arrays, itself or in a recipe; NULL: none does.
+ */
+const Node *statement_saves(const Program *p, const Node *body);
 
 typedef struct DtypeField {
 	Name name, store; /* d: f16 */

@@ -231,6 +231,8 @@ static void read_body(Reader *r, const Node *body)
 		if (node->kind == N_UPDATE)
 			read_update(r, node);
 		r->facts->shortens |= node->kind == N_KEEP;
+		r->facts->saves |= node->kind == N_ENTRY;
+		r->facts->has_effect |= node->kind == N_FOLD || node->kind == N_KEEP;
 		r->facts->folds_bias |= node->kind == N_FOLD && node->kids[1]->kind == N_FIELD;
 		if (node->kind == N_FOR)
 			r->facts->is_feedback |=
@@ -251,6 +253,7 @@ PassFacts pass_facts(Program *p, const Decl *pass)
 		facts.needs_activations |= params->kids[i]->kids[1] && is_word(params->kids[i]->kids[1]->name, "dataset");
 	read_body(&reader, body);
 	read_expression(&reader, body, 0);
+	facts.has_effect |= reader.has_update;
 	facts.is_mask = reader.has_update && reader.is_all_masks;
 	const Node *value = reader.last ? reader.last->kids[2] : NULL;
 	Name last = value ? callee(value) : NULL;
@@ -265,4 +268,35 @@ PassFacts pass_facts(Program *p, const Decl *pass)
 	else if (facts.is_mask)
 		facts.kind = PASS_MASK;
 	return facts;
+}
+
+/* ---- statements that apply passes ---- */
+
+static bool has_entry(const Node *body)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		if (body->kids[i]->kind == N_ENTRY || (body->kids[i]->kind == N_WHEN && has_entry(body->kids[i]->kids[1])))
+			return true;
+	return false;
+}
+
+static bool saves(const Program *p, const Node *node)
+{
+	if (node->kind == N_THEN)
+		return saves(p, node->kids[0]) || saves(p, node->kids[1]);
+	if (node->kind != N_APPLY)
+		return false;
+	const Node *call = node->kids[0];
+	Name name = node_path(p->c, call->kind == N_CALL ? call->kids[0] : call);
+	const Decl *pass = name ? program_find(p, DECL_PASS, name) : NULL;
+	const Decl *recipe = name && !pass ? program_find(p, DECL_RECIPE, name) : NULL;
+	return pass ? has_entry(pass->node->kids[2]) : recipe && statement_saves(p, recipe->node->kids[1]);
+}
+
+const Node *statement_saves(const Program *p, const Node *body)
+{
+	for (uint32_t i = 0; i < body->kid_count; i++)
+		if (saves(p, body->kids[i]))
+			return body->kids[i];
+	return NULL;
 }

@@ -137,6 +137,8 @@ bool scope_find(const Scope *scope, Name name, Value *out);
 void scope_bind(Compiler *c, Scope *scope, Name name, Value value);
 
 Value value_eval(Program *p, const Scope *scope, const Node *node); /* reports errors; VALUE_ERROR then */
+/* "{name}.x" with what the scope knows put in for what stands in braces. */
+const char *value_fill(Program *p, const Scope *scope, const char *text);
 /* Binds the arguments of a call (NULL: none given) to decl's parameters, defaults filled in, types checked. */
 bool value_bind(Program *p, const Scope *scope, const Decl *decl, const Node *call, Scope *to);
 /* Is the value one of the parameter's type? Reports it if not. */

@@ -308,10 +308,10 @@ static Value eval_extreme(Program *p, const Scope *scope, const Node *call, bool
 }
 
 /* "{name}.input" -> the facts of the tensor in hand put in; keeps_facts: only what else stands in braces */
-static const char *interpolate(Program *p, const Scope *scope, const Value *text, bool keeps_facts)
+static const char *interpolate(Program *p, const Scope *scope, const char *text, bool keeps_facts)
 {
 	Text out = {.arena = p->c->arena};
-	for (const char *s = text->text; *s;) {
+	for (const char *s = text; *s;) {
 		const char *close = *s == '{' ? strchr(s, '}') : NULL;
 		Name name = close ? name_intern(p->c, s + 1, (size_t)(close - s - 1)) : NULL;
 		Value value;
@@ -325,6 +325,11 @@ static const char *interpolate(Program *p, const Scope *scope, const Value *text
 	return out.count ? out.at : "";
 }
 
+const char *value_fill(Program *p, const Scope *scope, const char *text)
+{
+	return interpolate(p, scope, text, false);
+}
+
 /* tensor("file", "name"), or with what it is if the file has no such tensor: another one, or none */
 static Value eval_tensor(Program *p, const Scope *scope, const Node *call)
 {
@@ -336,9 +341,9 @@ static Value eval_tensor(Program *p, const Scope *scope, const Node *call)
 		return value_error(call->loc);
 	}
 	Value value = value_text(VALUE_TENSOR, call->loc, file.text);
-	value.text = path_beside(p->c, file.loc, interpolate(p, scope, &file, false));
-	value.tensor = interpolate(p, scope, &name, false);
-	value.pattern = interpolate(p, scope, &name, true);
+	value.text = path_beside(p->c, file.loc, interpolate(p, scope, file.text, false));
+	value.tensor = interpolate(p, scope, name.text, false);
+	value.pattern = interpolate(p, scope, name.text, true);
 	value.loc = file.loc;
 	if (call->kid_count < 4)
 		return value;

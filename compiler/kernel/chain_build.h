@@ -42,6 +42,15 @@ typedef struct Note {
 } Note;
 typedef VEC(Note) NoteVec;
 
+/* save "{name}.sums", x */
+typedef struct Saved {
+	const char *title; /* as written */
+	KBuffer *buffer;   /* an output of the kernel; a scalar has one axis */
+	size_t link;       /* of the chain */
+	Loc loc;
+} Saved;
+typedef VEC(Saved) SavedVec;
+
 /* What a kernel folds over the rows that meet its subject, or is given instead. */
 typedef struct Statistic {
 	KBuffer *buffer; /* of the kernel in hand */
@@ -234,7 +243,8 @@ typedef struct ChainKernel {
 	int64_t row_bytes;       /* of the first output, where there is one packed output */
 	PlaneVec planes;         /* safetensors forms: all tensors in order; outputs are those with a buffer */
 	PlaneVec factors;        /* of a matrix that became two: named as the pass names them; the outputs, in order */
-	Places places;           /* of an axis of theirs, which is whole in the kernel's outputs */
+	SavedVec saved;          /* arrays that leave the kernel in the place of the matrix: its outputs, in order */
+	Places places;           /* of an axis of the factors, which is whole in the kernel's outputs */
 	VEC(ChainInput) inputs;  /* what kernel->inputs has after the matrix itself, in order */
 	StatisticVec statistics; /* what kernel->inputs has after those, in order */
 	KBuffer *shift;          /* f32 [rows], what goes into the matrix's bias; NULL: nothing */

@@ -141,6 +141,8 @@ bool elab_statement(Elab *el, const Node *node)
 		return elab_fold(el, node);
 	case N_NOTE:
 		return elab_note(el, node);
+	case N_ENTRY:
+		return elab_save(el, node);
 	case N_REQUIRE:
 		return true; /* held when the arguments were bound */
 	default:

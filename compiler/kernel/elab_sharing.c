@@ -75,7 +75,7 @@ static void check_above(Compiler *c, const Node *node, Name index)
 	if (node->kind == N_DEFINE && is_of_member(node->kids[0], index))
 		diag_error(
 			c, node->kids[0]->loc, "above `fold` an array has rows for each of its members: x[%s][o, ..]", index);
-	if (node->kind == N_NOTE || node->kind == N_KEEP)
+	if (node->kind == N_NOTE || node->kind == N_ENTRY || node->kind == N_KEEP)
 		diag_error(c, node->loc, "`%s` does not stand above `fold`", node_kind_text(node->kind));
 	for (uint32_t i = 0; i < node->kid_count; i++)
 		if (node->kids[i])

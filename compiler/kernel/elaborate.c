@@ -379,6 +379,10 @@ static bool write_result(Elab *el, const Chain *chain, Entity *subject, KExpr *r
 		vec_push(el->c->arena, el->out, step);
 		return true;
 	}
+	if (el->saved.count && !chain->values_only) {
+		out->saved = el->saved;
+		return true;
+	}
 	if (subject->factors && (chain->values_only || chain->wants_values || chain->wants_error))
 		subject->view = factors_product(el, subject->factors);
 	if (chain->values_only) {

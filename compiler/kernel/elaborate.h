@@ -132,6 +132,7 @@ struct Elab {
 	const View *original; /* the subject before all passes; NULL: none of them asks for it */
 	KBuffer *shift;       /* what goes into the subject's bias; NULL: nothing */
 	NoteVec notes;        /* of all passes so far */
+	SavedVec saved;       /* the same */
 	StatisticVec givens;  /* that `fold` asks for */
 	bool has_keys;        /* and they are written: what follows is not needed; failed then, unreported */
 };
@@ -280,6 +281,7 @@ void shift_open(Elab *el, ChainKernel *out);       /* becomes an output, behind 
 /* ---- elab_note.c ---- */
 
 bool elab_note(Elab *el, const Node *node);
+bool elab_save(Elab *el, const Node *node); /* save "..", e */
 void notes_write(Elab *el); /* an output f64 [notes], behind the others; none where there are no notes */
 
 /* ---- elab_net.c ---- */

@@ -39,8 +39,7 @@ static CmprtData data_table(Program *p, const Decl *data)
 		.labels = labels.kind == VALUE_STRING ? path_beside(p->c, data->node->loc, labels.text) : ""};
 }
 
-bool data_open(
-	Program *p, const Decl *decl, const Checkpoint *model, CmprtData *data, int64_t *longest, int64_t *tokens)
+bool data_open(Program *p, const Decl *decl, const Checkpoint *model, CmprtData *data, DataExtent *extent)
 {
 	CmprtError error;
 	Samples samples;
@@ -49,15 +48,14 @@ bool data_open(
 		diag_error(p->c, decl->node->loc, "%s", error.text);
 		return false;
 	}
-	*longest = samples.longest;
-	*tokens = samples.token_count;
+	*extent = (DataExtent){samples.count, samples.longest, samples.token_count};
 	data->channels = samples.extents[0];
 	data->height = samples.extents[1];
 	data->width = samples.extents[2];
 	samples_close(&samples);
-	if (*longest <= INT32_MAX / 2)
+	if (extent->longest <= INT32_MAX / 2)
 		return true;
-	diag_error(p->c, decl->node->loc, "a sample of %lld tokens is too long for any net", (long long)*longest);
+	diag_error(p->c, decl->node->loc, "a sample of %lld tokens is too long for any net", (long long)extent->longest);
 	diag_help(p->c, "cut the samples: data %s from \"%s\" { window 2048 }", decl->name, decl->node->text);
 	return false;
 }
@@ -237,19 +235,21 @@ bool plan_data(Plan *plan)
 {
 	const Decl *data = NULL;
 	const Statement *first = NULL;
-	int64_t longest;
 	for (size_t i = 0; i < plan->tensors.count; i++)
 		if (tensor_asks_input(&plan->tensors.at[i]) && !find_data(plan, &plan->tensors.at[i], &data, &first))
 			return false;
 	if (!data)
 		return true;
+	plan->data_decl = data;
 	plan->data = arena_new_of(plan->c->arena, CmprtData);
-	if (!data_open(plan->p, data, plan->checkpoint, plan->data, &longest, &plan->input_rows))
+	if (!data_open(plan->p, data, plan->checkpoint, plan->data, &plan->data_extent))
 		return false;
+	plan->input_rows = plan->data_extent.tokens;
 	const Decl *net = net_of_model(plan->p, plan->model, plan->checkpoint, plan->model_facts);
-	plan->net =
-		net ? net_fit(plan->p, net, plan->checkpoint, plan->model_path, plan->model_facts, plan->data, longest) : NULL;
+	plan->net = net ? net_fit(plan->p, net, plan->checkpoint, plan->model_path, plan->model_facts, plan->data,
+						  plan->data_extent.longest)
+					: NULL;
 	Value one_shot = property(plan->p, data, "one_shot");
-	plan->is_one_shot = one_shot.kind == VALUE_BOOL && one_shot.is_true;
+	plan->is_one_shot = plan->saves_arrays || (one_shot.kind == VALUE_BOOL && one_shot.is_true);
 	return plan->net && find_last_part(plan) && find_seen(plan) && (!plan->data->channels || find_sample_rows(plan));
 }

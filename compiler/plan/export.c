@@ -372,7 +372,8 @@ bool plan_export(Plan *plan)
 		return true;
 	plan->export = find_export(plan, architecture, &has_any);
 	if (plan->export)
-		return find_places(plan) && add_values(plan) && (plan->options->checks_only || add_vocabulary(plan));
+		return find_places(plan) &&
+			   (plan->saves_arrays || (add_values(plan) && (plan->options->checks_only || add_vocabulary(plan))));
 	if (has_any) {
 		diag_warning(plan->c, save_loc(plan),
 			"no export into %s is for the architecture \"%s\": tensors keep their names, and what readers of %s ask "

@@ -113,18 +113,21 @@ static int64_t output_ports(
 			out[count++] = value_port(tensor, kernel, slice);
 			continue;
 		}
-		bool is_factor = kernel->built.factors.count && !is_error;
+		bool is_saved = kernel->built.saved.count > 0;
+		bool is_one_of = is_saved || (kernel->built.factors.count && !is_error);
 		int64_t number = (int64_t)tensor->first_output;
 		if (kernel->built.planes.count && !is_error) {
 			while (!kernel->built.planes.at[plane].buffer)
 				plane++;
 			number += plane++;
 		}
-		number += is_factor ? (int64_t)i : 0;
+		number += is_one_of ? (int64_t)i : 0;
 		int64_t all = kernel->is_whole ? rows : rows * tensor->stack;
 		out[count] = (CmprtPort){
 			.tensor = is_error ? -1 : number, .row_bytes = row_bytes, .rows = all, .offset = slice * rows * row_bytes};
-		if (!is_error)
+		if (is_saved)
+			out[count].offset += tensor->place.members ? tensor->place.member * rows * row_bytes : 0;
+		else if (!is_error)
 			port_place(tensor, tensor->stack * rows * row_bytes, &out[count]);
 		count++;
 	}

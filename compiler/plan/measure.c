@@ -53,14 +53,15 @@ static bool check_logits(const Measure *measure, const Net *net, const CmprtData
 bool measure_add(Measure *measure, const Decl *data, Logits logits)
 {
 	CmprtData table;
-	int64_t longest, tokens;
+	DataExtent extent;
 	NameVec results = {0};
 	Name name = name_of(measure->c, "logits");
-	if (!data_open(measure->p, data, measure->reader, &table, &longest, &tokens))
+	if (!data_open(measure->p, data, measure->reader, &table, &extent))
 		return false;
 	const Decl *decl = net_of_model(measure->p, measure->model, measure->checkpoint, measure->facts);
 	Net *net =
-		decl ? net_fit(measure->p, decl, measure->checkpoint, measure->path, measure->facts, &table, longest) : NULL;
+		decl ? net_fit(measure->p, decl, measure->checkpoint, measure->path, measure->facts, &table, extent.longest)
+			 : NULL;
 	if (!net)
 		return false;
 	net->suffix = arena_printf(measure->c->arena, "%s_%s", measure->suffix, data->name);
@@ -69,7 +70,7 @@ bool measure_add(Measure *measure, const Decl *data, Logits logits)
 	if (has_logits)
 		vec_push(measure->c->arena, &results, name);
 	vec_push(measure->c->arena, &measure->data, table);
-	vec_push(measure->c->arena, &measure->tokens, tokens);
+	vec_push(measure->c->arena, &measure->tokens, extent.tokens);
 	vec_push(measure->c->arena, &measure->nets, net);
 	vec_push(measure->c->arena, &measure->logits, has_logits ? name : NULL);
 	if (!net_build(net, &results, measure->options)) {

@@ -16,7 +16,7 @@ typedef struct Tables {
 	VEC(CmprtSource) sources;
 	VEC(CmprtInput) inputs;
 	VEC(CmprtOutput) outputs;
-	VEC(CmprtMeta) meta;
+	MetaVec meta;
 } Tables;
 
 /* ---- names of plain types in containers ---- */
@@ -238,6 +238,29 @@ static bool add_factors(Plan *plan, Tables *t, const PlanTensor *tensor, const P
 	return true;
 }
 
+/* What passes save in the place of the tensor. */
+static bool add_saved(Plan *plan, Tables *t, PlanTensor *tensor, const SavedVec *saved)
+{
+	size_t first = tensor->first_output;
+	for (size_t i = 0; i < saved->count; i++) {
+		CmprtOutput output = saved_output(plan, tensor, &saved->at[i]);
+		if (!tensor->place.members) {
+			add_output(plan, t, tensor, output);
+			continue;
+		}
+		if (!add_member(plan, t, tensor, output))
+			return false;
+		first = i ? first : tensor->first_output;
+		if (tensor->first_output == first + i)
+			continue;
+		diag_error(plan->c, saved->at[i].loc, "\"%s\" of \"%s\" is saved twice, or apart from others of its stack",
+			output.name, tensor->file->name);
+		return false;
+	}
+	tensor->first_output = first;
+	return true;
+}
+
 /* Blocks that readers look for along the last axis, or in matrices. */
 static bool refuse_kernel(Plan *plan, const PlanTensor *tensor)
 {
@@ -261,7 +284,9 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 			tuple_output(plan, (size_t)(tensor - plan->tensors.at), &t->outputs.at[tensor->first_output]);
 	} else {
 		const PlanKernel *kernel = &plan->kernels.at[tensor->kernel];
-		if (kernel->built.factors.count)
+		if (kernel->built.saved.count)
+			ok = add_saved(plan, t, tensor, &kernel->built.saved);
+		else if (kernel->built.factors.count)
 			ok = add_factors(plan, t, tensor, &kernel->built.factors);
 		else if (!kernel->built.dtype)
 			ok = add_plain(plan, t, tensor, kernel->chain.input,
@@ -282,9 +307,15 @@ static bool add_outputs(Plan *plan, Tables *t, PlanTensor *tensor)
 
 /* ---- metadata ---- */
 
+/* What is said later takes the place of what was said before. */
 static void add_meta(Plan *plan, Tables *t, const char *key, const char *type, const char *value)
 {
 	CmprtMeta meta = {key, type, value};
+	for (size_t i = 0; i < t->meta.count; i++)
+		if (!strcmp(t->meta.at[i].key, key)) {
+			t->meta.at[i] = meta;
+			return;
+		}
 	vec_push(plan->c->arena, &t->meta, meta);
 }
 
@@ -356,14 +387,20 @@ static void declare_rows(Plan *plan, Tables *t)
 	}
 }
 
-static void provenance(Plan *plan, Tables *t, const char *hash)
+/* False: reported. */
+static bool provenance(Plan *plan, Tables *t, const char *hash)
 {
 	const Format *format = plan->output_format;
 	bool has_dtype = false;
 	for (size_t i = 0; i < plan->kernels.count; i++)
 		has_dtype |= plan->kernels.at[i].built.dtype != NULL;
+	MetaVec said = {0};
 	for (size_t i = 0; i < plan->export_meta.count; i++)
 		vec_push(plan->c->arena, &t->meta, plan->export_meta.at[i]);
+	if (!saved_metadata(plan, &said))
+		return false;
+	for (size_t i = 0; i < said.count; i++)
+		add_meta(plan, t, said.at[i].key, said.at[i].type, said.at[i].value);
 	add_meta(plan, t, CK_VERSION_KEY, "string", plan->options->version);
 	add_meta(plan, t, "cmpc.source_hash", "string", hash);
 	add_meta(plan, t, "cmpc.pipeline", "string", plan->pipeline->name);
@@ -371,8 +408,8 @@ static void provenance(Plan *plan, Tables *t, const char *hash)
 	declare_rows(plan, t);
 	if (format->coded.key && has_dtype)
 		add_meta(plan, t, format->coded.key, format->coded.type, format->coded.value);
-	if (plan->checkpoint->format == format || plan->export || !format->architecture)
-		return;
+	if (plan->checkpoint->format == format || plan->export || plan->saves_arrays || !format->architecture)
+		return true;
 	Value value;
 	Name model_type = name_of(plan->c, "config.model_type");
 	for (size_t i = 0; i < plan->model_facts->names.count; i++) {
@@ -380,6 +417,7 @@ static void provenance(Plan *plan, Tables *t, const char *hash)
 		if (plan->model_facts->names.at[i].name == model_type && value.kind == VALUE_STRING)
 			add_meta(plan, t, format->architecture, "string", value.text);
 	}
+	return true;
 }
 
 /* ---- all together ---- */
@@ -414,7 +452,8 @@ static CmprtProgram *make_program(Plan *plan, Tables *t)
 {
 	CmprtProgram *program = arena_new_of(plan->c->arena, CmprtProgram);
 	const char *hash = source_hash(plan), *quantization = plan_quantization_config(plan);
-	provenance(plan, t, hash);
+	if (!provenance(plan, t, hash))
+		return NULL;
 	if (quantization && !plan->into_folder) /* a file has no config.json */
 		add_meta(plan, t, "cmpc.quantization_config", "string", quantization);
 	*program = (CmprtProgram){.cmpc_version = plan->options->version,
@@ -431,6 +470,7 @@ static CmprtProgram *make_program(Plan *plan, Tables *t)
 		.meta_count = (int64_t)t->meta.count,
 		.meta = t->meta.at,
 		.quantization_config = quantization,
+		.saves_arrays = plan->saves_arrays,
 		.report_path = plan->report ? plan->report->text : NULL,
 		.memory = plan->memory,
 		.cores = plan->cores};
@@ -464,9 +504,10 @@ bool plan_outputs(Plan *plan)
 	if (!ok)
 		return false;
 	plan->program = make_program(plan, &t);
-	if (diag_errors(plan->c) != errors)
+	if (!plan->program || diag_errors(plan->c) != errors)
 		return false;
-	plan->layout = plan->output_format->lay_out(plan->program, plan->checkpoint, plan->into_folder, &error);
+	plan->layout = plan->output_format->lay_out(
+		plan->program, plan->saves_arrays ? NULL : plan->checkpoint, plan->into_folder, &error);
 	if (!plan->layout) {
 		diag_error(plan->c, plan->save ? plan->save->loc : plan->pipeline->node->loc, "%s", error.text);
 		return false;

@@ -124,7 +124,8 @@ static bool find_output(Plan *plan)
 	const char *suffix = plan->output_format->suffix;
 	size_t length = strlen(plan->output_path), tail = strlen(suffix);
 	plan->into_folder = length < tail || strcmp(plan->output_path + length - tail, suffix) != 0;
-	plan->wants_error = plan->report && plan->report->text;
+	plan->saves_arrays = statement_saves(plan->p, body) != NULL;
+	plan->wants_error = plan->report && plan->report->text && !plan->saves_arrays;
 	return true;
 }
 
@@ -151,9 +152,9 @@ Plan *plan_new(Program *p, const PlanOptions *options)
 	plan->options = options;
 	plan->pipeline = find_pipeline(plan);
 	if (plan->pipeline && find_target(plan) && find_output(plan) && open_model(plan) && plan_facts(plan) &&
-		plan_export(plan) && plan_select(plan) && plan_tuples(plan) && plan_requires(plan) && plan_reads(plan) &&
-		plan_inputs(plan) && plan_order(plan) && plan_data(plan) && plan_folds(plan) && plan_legal(plan) &&
-		plan_kernels(plan) && plan_families(plan) && plan_calibration(plan) && plan_outputs(plan) &&
+		plan_export(plan) && plan_select(plan) && plan_saved(plan) && plan_tuples(plan) && plan_requires(plan) &&
+		plan_reads(plan) && plan_inputs(plan) && plan_order(plan) && plan_data(plan) && plan_folds(plan) &&
+		plan_legal(plan) && plan_kernels(plan) && plan_families(plan) && plan_calibration(plan) && plan_outputs(plan) &&
 		(!options->checks_place || check_place(plan)) && plan_figures(plan) && plan_requires_hold(plan))
 		return plan;
 	plan_free(plan);

@@ -9,6 +9,7 @@
  *   facts.c    tensors, their roles, layers and other facts
  *   export.c   what readers of another container call the tensors, and want beside them
  *   select.c   statements (recipes opened) x tensors
+ *   saved.c    arrays that passes save in the place of the model, and metadata that `save` says
  *   tuples.c   statements on families of tuples, and the kernels of their three phases
  *   require.c  what must hold before anything is saved; last: does it, where sizes alone decide
  *   order.c    the order of the passes on each tensor
@@ -168,6 +169,7 @@ typedef struct PlanFold {
 
 typedef VEC(CmprtJob) JobVec;
 typedef VEC(CmprtValue) ValueVec;
+typedef VEC(CmprtMeta) MetaVec;
 
 typedef struct PlanKernel {
 	const char *key;    /* what it is shared by */
@@ -217,6 +219,13 @@ typedef struct NetRole {
 } NetRole;
 typedef VEC(NetRole) NetRoleVec;
 
+/* How much a data set is. */
+typedef struct DataExtent {
+	int64_t samples;
+	int64_t longest; /* of them, in tokens; of images 1 */
+	int64_t tokens;  /* of all; of images their number */
+} DataExtent;
+
 struct Plan {
 	Program *p;
 	Compiler *c;
@@ -227,6 +236,7 @@ struct Plan {
 	const char *model_path, *output_path;
 	const Format *output_format;
 	bool into_folder;
+	bool saves_arrays;     /* passes do, and the result consists of these */
 	bool wants_error;      /* a report or a require asks how far the result is off */
 	int64_t memory, cores; /* of the target; 0: not said */
 	/* facts.c */
@@ -238,7 +248,7 @@ struct Plan {
 	NetRoleVec net_roles; /* of the model's net */
 	/* export.c */
 	const Decl *export; /* NULL: tensors are written as they are */
-	VEC(CmprtMeta) export_meta;
+	MetaVec export_meta;
 	VEC(CmprtOutput) export_arrays; /* that no tensor of the model is */
 	/* select.c */
 	VEC(Statement *) statements;
@@ -253,6 +263,8 @@ struct Plan {
 	/* data.c */
 	struct Net *net; /* of the model; NULL: no pass asks for it */
 	CmprtData *data;
+	const Decl *data_decl;
+	DataExtent data_extent;
 	int64_t input_rows; /* tokens of all samples, or images */
 	bool is_one_shot;   /* the net reads the original throughout */
 	size_t last_part;   /* of the net, of which a weight's input is asked for */
@@ -293,6 +305,7 @@ void plan_uses(const Plan *plan, DeclVec *to);
 bool plan_facts(Plan *plan);
 bool plan_export(Plan *plan);
 bool plan_select(Plan *plan);
+bool plan_saved(Plan *plan);
 bool plan_tuples(Plan *plan);
 bool plan_requires(Plan *plan);
 bool plan_requires_hold(Plan *plan); /* those that the output's size decides */
@@ -345,13 +358,18 @@ bool read_shape(void *context, const Value *value, int64_t *rank, int64_t *shape
 const char *plan_is_in_parts(const Plan *plan);
 bool tensor_has_kernel(const PlanTensor *tensor); /* else its bytes are copied */
 
+/* ---- saved.c, for outputs.c ---- */
+
+/* As an output of the tensor; those of the matrices of a stack are one. */
+CmprtOutput saved_output(Plan *plan, const PlanTensor *tensor, const Saved *saved);
+bool saved_metadata(Plan *plan, MetaVec *to); /* what `save` says of the result; false: reported */
+
 /* ---- data.c, calibrate.c ---- */
 
 bool tensor_asks_input(const PlanTensor *tensor);
 bool tensor_leaves_values(const Plan *plan, const PlanTensor *tensor); /* the net reads what becomes of it */
 /* What a data declaration says; false: reported. Its samples are counted; model: whose tokenizer reads text. */
-bool data_open(
-	Program *p, const Decl *decl, const Checkpoint *model, CmprtData *data, int64_t *longest, int64_t *tokens);
+bool data_open(Program *p, const Decl *decl, const Checkpoint *model, CmprtData *data, DataExtent *extent);
 void calibration_values(const Plan *plan, ValueVec *to);
 void calibration_tables(Plan *plan, CmprtProgram *program);
 

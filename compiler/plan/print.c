@@ -239,12 +239,13 @@ static void print_group(const Plan *plan, const PlanTensor *like, Text *to)
 	text_printf(to, " -> %s", like->places == SIZE_MAX ? "" : "at most ");
 	print_bytes(to, group.after);
 	if (!like->links.count) {
-		text_printf(to, ": copied byte for byte\n");
+		text_printf(to, plan->saves_arrays ? ": left out\n" : ": copied byte for byte\n");
 		return;
 	}
 	const PlanKernel *kernel = &plan->kernels.at[like->kernel];
-	text_printf(to, ", %.3f bits a weight; %zu kernel%s, %s sweep%s",
-		8.0 * (double)group.after / (double)group.elements, group.kernels, group.kernels == 1 ? "" : "s",
+	if (!plan->saves_arrays)
+		text_printf(to, ", %.3f bits a weight", 8.0 * (double)group.after / (double)group.elements);
+	text_printf(to, "; %zu kernel%s, %s sweep%s", group.kernels, group.kernels == 1 ? "" : "s",
 		kernel->chain.is_unfused ? "for each pass a" : "one", kernel->is_whole ? " over whole tensors" : "");
 	for (size_t i = 0; i < like->links.count; i++)
 		if (is_together(like->links.at[i].statement))
@@ -411,11 +412,23 @@ static void print_calibration(const Plan *plan, Text *to)
 		(long long)net->call_count, (long long)statistics, (long long)bytes);
 }
 
+static void print_save(const Plan *plan, Text *to)
+{
+	Node save = {.kind = N_SAVE};
+	if (plan->save)
+		save = *plan->save;
+	save.text = plan->output_path;
+	text_printf(to, "  ");
+	source_print(plan->c, &save, to);
+	text_printf(to, "\n");
+}
+
 static void print_tail(const Plan *plan, Text *to)
 {
-	int64_t before = 0, moved = 0, counted = 0, measured = 0;
+	int64_t before = 0, moved = 0, read = 0, counted = 0, measured = 0;
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		before += plan->tensors.at[i].file->bytes;
+		read += plan->tensors.at[i].place.is_left_out ? 0 : plan->tensors.at[i].file->bytes;
 		moved += output_bytes(plan, &plan->tensors.at[i]);
 	}
 	text_printf(to, "\n");
@@ -424,7 +437,7 @@ static void print_tail(const Plan *plan, Text *to)
 		source_print(plan->c, plan->requires.at[i].node, to);
 		text_printf(to, "%s\n", require_comment(plan, &plan->requires.at[i]));
 	}
-	text_printf(to, "  save \"%s\"\n", plan->output_path);
+	print_save(plan, to);
 	if (plan->report) {
 		text_printf(to, "  ");
 		source_print(plan->c, plan->report, to);
@@ -446,7 +459,7 @@ static void print_tail(const Plan *plan, Text *to)
 	if (plan->net)
 		print_calibration(plan, to);
 	text_printf(
-		to, "# weights are read once, %lld bytes, and written once, %lld bytes\n", (long long)before, (long long)moved);
+		to, "# weights are read once, %lld bytes, and written once, %lld bytes\n", (long long)read, (long long)moved);
 	print_reads(plan, to);
 	print_figures(plan, to);
 	text_printf(to, "# output: %s%lld bytes (", plan_has_bounds(plan) ? "at most " : "",

@@ -53,6 +53,16 @@ const char *metric_name(int64_t metric)
 
 /* ---- figures ---- */
 
+/* Does the pipeline write a model? */
+static bool has_result(Plan *plan, const Node *node, int metric)
+{
+	if (!plan->saves_arrays)
+		return true;
+	diag_error(plan->c, node->loc,
+		"this pipeline has no %s: its passes save arrays, and nothing of the model is written", metrics[metric].name);
+	return false;
+}
+
 /* Its number; -1: reported. Each metric of each data set is one. */
 static int64_t add_figure(Plan *plan, const Node *node)
 {
@@ -62,6 +72,8 @@ static int64_t add_figure(Plan *plan, const Node *node)
 		report_metric_names(plan, node);
 		return -1;
 	}
+	if (metrics[metric].when != HEADERS && !has_result(plan, node, metric))
+		return -1;
 	PlanFigure figure = {.node = node, .metric = metric};
 	if (metrics[metric].when == DATA) {
 		Value value = value_eval(plan->p, NULL, node->kids[1]);
@@ -84,6 +96,8 @@ static int64_t add_figure(Plan *plan, const Node *node)
 /* Errors are summed while kernels write: only if they are asked for. */
 static bool want_error(Plan *plan, const Node *node, int metric)
 {
+	if (!has_result(plan, node, metric))
+		return false;
 	plan->wants_error = true;
 	if (!plan->families.count)
 		return true;

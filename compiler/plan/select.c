@@ -363,7 +363,7 @@ bool plan_select(Plan *plan)
 	if (!open_body(plan, body, NULL, NULL, NULL))
 		return false;
 	size_t own = plan->statements.count;
-	if (plan->export && !open_body(plan, plan->export->node->kids[0], NULL, NULL, NULL))
+	if (plan->export && !plan->saves_arrays && !open_body(plan, plan->export->node->kids[0], NULL, NULL, NULL))
 		return false;
 	for (size_t i = own; i < plan->statements.count; i++)
 		plan->statements.at[i]->is_default = true;

@@ -204,7 +204,7 @@ static bool collect_pairs(Writer *w, const GgufState *source)
 			return false;
 		w->pair_count += !pair;
 	}
-	if (codes_tensors(w->program) && !replace_file_type(w))
+	if (!w->program->saves_arrays && codes_tensors(w->program) && !replace_file_type(w))
 		return false;
 	GgufPair *alignment = find_pair(w, "general.alignment");
 	w->alignment =

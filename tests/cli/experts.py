@@ -18,6 +18,7 @@ except ImportError:
     skip("PyTorch is not installed")
 import compress_torch as reference
 import networks
+from decode_reference import read_gguf
 from llama import read_tensors
 
 torch.set_num_threads(1)
@@ -139,6 +140,24 @@ def check_importance(model):
     print(f"{config['model_type']}, importance: {same:.5f} of the weights are what PyTorch's means make of them", flush=True)
 
 
+def check_saved(model, tensors):
+    """Sums of squares and counts of each expert's tokens, the experts of a layer in one array as llama.cpp has them."""
+    config, at = model.config, os.path.join(model.folder, "i.gguf")
+    write_text(os.path.join(model.folder, "i.cmp"),
+        f'model m from "apart"\ndata d from "tokens.npy"\npipeline p of m {{ stat.imatrix(data: d) on linear save "{at}" }}\n')
+    call(CMPC, "run", os.path.join(model.folder, "i.cmp"))
+    found = {n: numpy.frombuffer(data, "<f4", int(numpy.prod(shape)), start).reshape(shape)
+             for n, (_, shape, data, start) in read_gguf(at).items()}
+    for layer in range(config["num_hidden_layers"]):
+        rows = rows_met(tensors, tensors, config, model.samples, layer)
+        for kind, exported in STACKS.items():
+            sums, counts = (found[f"blk.{layer}.ffn_{exported}_exps.weight.{what}"] for what in ("in_sum2", "counts"))
+            met = [rows.get(f"model.layers.{layer}.block_sparse_moe.experts.{e}.{kind}.weight") for e in range(len(sums))]
+            check(counts.tolist() == [[0 if x is None else len(x)] for x in met], f"saved: {exported} {counts}")
+            wanted = numpy.array([0 * sums[0] if x is None else x.double().square().sum(0).numpy() for x in met])
+            check((abs(sums - wanted) <= 1e-3 * wanted + 1e-6).all(), f"saved: {exported} of layer {layer}")
+
+
 def main():
     generator = numpy.random.default_rng(6)
     samples = [generator.integers(0, 96, count) for count in (90, 60, 40)]
@@ -158,6 +177,7 @@ def main():
             model.compare(f"{name}, wanda", "prune.wanda(data: d)", reference.wanda,
                 lambda w: reference.wanda(w, torch.ones_like(w)), True)
             check_importance(model)
+        check_saved(mixtral, tensors)
         mixtral.write("stacked", stacked(tensors))
         for statement in ("quantize.gptq(dtype: int4(group: 16), data: d)", "prune.wanda(data: d)", "quantize.rtn(q4_0, data: d)"):
             (apart, _), (one, said) = (mixtral.run(statement, name) for name in ("apart", "stacked"))
