@@ -25,6 +25,7 @@ typedef struct Request {
 	const char *emit;     /* --emit */
 	const char *array;    /* --array */
 	const char *imatrix;  /* --imatrix */
+	const char *reads;    /* -d: the text that imatrix has the model read */
 	const char *text;     /* the program itself, where operands[0] is no file: a session's */
 	const char *model;    /* eval: of this one; NULL: of the pipeline's, or the only one */
 	const char *data;     /* eval: on this data set alone; NULL: on those that no pass reads */
@@ -60,6 +61,7 @@ int command_diff(Request *request);
 int command_doc(Request *request);
 int command_eval(Request *request);
 int command_fmt(Request *request);
+int command_imatrix(Request *request);
 int command_init(Request *request);
 int command_inspect(Request *request);
 int command_plan(Request *request);

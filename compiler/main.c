@@ -96,6 +96,20 @@ static const Command commands[] = {
 		.example = "tiny-llama q4_K_M -o tiny.gguf",
 	},
 	{
+		.name = "imatrix",
+		.operands = "CHECKPOINT [OPTION OF THE PROGRAM]...",
+		.least = 1,
+		.most = 1,
+		.passes_on = true,
+		.run = command_imatrix,
+		.help = "write llama.cpp's importance matrix of a model that reads a text",
+		.detail =
+			"What quantize --imatrix and llama-quantize read: of each matrix of the layers the sum of the squares of "
+			"its input.\nThe text is cut into pieces of 512 tokens. Options of the program may follow, as with "
+			"run.\n",
+		.example = "tiny-llama -d text.txt -o tiny.imatrix.gguf",
+	},
+	{
 		.name = "inspect",
 		.operands = "CHECKPOINT",
 		.least = 1,
@@ -187,8 +201,9 @@ typedef struct Option {
 #define FIELD(field) offsetof(Line, field)
 #define OF_REQUEST(field) offsetof(Line, request.field)
 static const Option options[] = {
-	{'o', NULL, "PATH", TAKES_TEXT, OF_REQUEST(output), " plan run build quantize decode eval ",
+	{'o', NULL, "PATH", TAKES_TEXT, OF_REQUEST(output), " plan run build quantize imatrix decode eval ",
 		"where the result goes"},
+	{'d', NULL, "TEXT", TAKES_TEXT, OF_REQUEST(reads), " imatrix ", "the text that the model reads"},
 	{'p', NULL, "NAME", TAKES_TEXT, OF_REQUEST(pipeline), " plan run build check eval ",
 		"the pipeline to take, if the file has several"},
 	{0, "target", "NAME", TAKES_TEXT, OF_REQUEST(target), " plan run build check quantize ",
@@ -241,6 +256,14 @@ static void print_option(const Option *option)
 	printf("  %-15s %s\n", left, option->help);
 }
 
+/* Without what is handed on. */
+static void print_command(const Command *command)
+{
+	const char *end = command->passes_on ? strstr(command->operands, " [") : NULL;
+	int length = (int)(end ? end - command->operands : (ptrdiff_t)strlen(command->operands));
+	printf("  %-9s %-22.*s %s\n", command->name, length, command->operands, command->help);
+}
+
 static void print_help(void)
 {
 	printf("cmpc compiles .cmp files: what should happen to a neural network checkpoint, not how.\n\n"
@@ -252,8 +275,7 @@ static void print_help(void)
 	}
 	printf("\nWithout a program of your own:\n  cmpc quantize tiny-llama q4_K_M -o tiny.gguf\n\nOther commands:\n");
 	for (int i = FIRST_COMMANDS; i < COMMAND_COUNT; i++)
-		printf("  %-9s %-22s %s\n", commands[i].name,
-			commands[i].passes_on ? "CHECKPOINT RECIPE" : commands[i].operands, commands[i].help);
+		print_command(&commands[i]);
 	printf("\nOptions (cmpc COMMAND --help says which command takes which):\n");
 	for (int i = 0; i < OPTION_COUNT; i++)
 		print_option(&options[i]);
