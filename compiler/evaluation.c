@@ -117,7 +117,7 @@ static bool fit_nets(Evaluation *e)
 		.suffix = "",
 		.options = &e->schedule,
 		.array = e->k.request->array ? name_of(e->c, e->k.request->array) : NULL};
-	e->schedule = (ScheduleOptions){e->k.facts.lanes};
+	e->schedule = (ScheduleOptions){.lanes = e->k.facts.lanes};
 	for (size_t i = 0; i < data.count; i++)
 		if (!measure_add(&e->measure, data.at[i], e->is_compared ? LOGITS_IF_MADE : LOGITS_NONE))
 			return false;

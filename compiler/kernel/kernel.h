@@ -223,6 +223,7 @@ struct Kernel {
 	KBufferVec inputs, outputs, buffers; /* buffers: all of them, in order of creation */
 	KStepVec steps;
 	uint32_t index_count;
+	bool changes_inputs;    /* set by the schedule: buffers of inputs are written too */
 	uint64_t scratch_bytes; /* set by llvm/: what a thread needs beside its stack */
 };
 
@@ -381,7 +382,8 @@ bool bitmap_invert(Kernel *k, const Bitmap *map, const BitSource *sources, const
 /* ---- schedule.c: flat -> scheduled ---- */
 
 typedef struct ScheduleOptions {
-	uint32_t lanes; /* f32 lanes of the target's vectors: 4, 8, 16 */
+	uint32_t lanes;   /* f32 lanes of the target's vectors: 4, 8, 16 */
+	bool owns_inputs; /* they are this call's alone: results may take their place in memory */
 } ScheduleOptions;
 void kernel_schedule(Kernel *k, const ScheduleOptions *options);
 

@@ -13,6 +13,7 @@ void kernel_schedule(Kernel *k, const ScheduleOptions *options)
 	schedule_split(k);
 	schedule_nest(k);
 	schedule_shape(k, options);
+	schedule_reuse(k, options->owns_inputs);
 	k->is_scheduled = true;
 }
 

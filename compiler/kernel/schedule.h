@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * schedule.h: shared by the schedule_*.c files, which turn a flat kernel into a
- * scheduled one in four moves, each a file:
+ * scheduled one in five moves, each a file:
  *   schedule_clean.c  steps that nothing reads go; a map read once goes into its reader
  *   schedule_contract.c  of which: products of matrices count from zero, are taken off in place
  *   schedule_split.c  a row index becomes block and element where a reader works on blocks
@@ -12,6 +12,7 @@
  *   schedule_flatten.c  of which: lane loops inside of loops over blocks run over the parts of all blocks
  *   schedule_merge.c    of which: two axes of a map that need not be apart become one
  *   schedule_phase.c    of which: blocks wait for single values many at a time
+ *   schedule_reuse.c  what is made of a buffer element by element, and is the last to read it, lies in its place
  */
 #ifndef CMPC_SCHEDULE_H
 #define CMPC_SCHEDULE_H
@@ -69,5 +70,6 @@ void schedule_strip(Kernel *k);
 void schedule_flatten(Kernel *k, const ScheduleOptions *options);
 void schedule_merge(Kernel *k, const KStepVec *steps);
 void schedule_phase(Kernel *k);
+void schedule_reuse(Kernel *k, bool owns_inputs);
 
 #endif

@@ -219,12 +219,17 @@ static void check_target_index(Verifier *v, KIndex *index)
 		fail(v, "every turn of %s writes the same element", name_or(index->name, "?"));
 }
 
+static bool may_be_written(const Verifier *v, const KBuffer *buffer)
+{
+	return buffer->kind == BUFFER_INPUT ? v->k->changes_inputs : buffer->kind != BUFFER_TABLE;
+}
+
 static void check_target(Verifier *v)
 {
 	const KStep *step = v->step;
 	const KBuffer *dst = step->dst;
 	check_buffer(v, dst);
-	if (dst->kind == BUFFER_INPUT || dst->kind == BUFFER_TABLE)
+	if (!may_be_written(v, dst))
 		fail(v, "an input or a table is written");
 	if (!store_equal(step->store, dst->store) && !is_bytes(dst))
 		fail(v, "another storage type is written into a buffer that does not hold bytes");
@@ -366,8 +371,7 @@ static void check_linalg(Verifier *v)
 	for (uint32_t i = 0; i < linalg_outs(step->linalg); i++) {
 		const KBuffer *out = step->outs[i];
 		check_matrix(v, out, step->linalg == LINALG_SVD && i == 1 ? 1 : 2);
-		if (out && ((out == in && !linalg_is_definite(step->linalg)) || out->kind == BUFFER_INPUT ||
-					   out->kind == BUFFER_TABLE))
+		if (out && ((out == in && !linalg_is_definite(step->linalg)) || !may_be_written(v, out)))
 			fail(v, "overwrites what it must not");
 		for (size_t l = 0; out && l < v->loops.count; l++)
 			if (v->loops.at[l]->mode != LOOP_SEQUENTIAL && !out->scope)

@@ -473,6 +473,8 @@ KernelFacts *facts_new(Kernel *k)
 		facts->ranges = (KExprMap){.arena = arena};
 		Round round = {facts, arena_array(arena, Range, count), arena_array(arena, bool, count)};
 		join_steps(&round, &k->steps);
+		for (size_t i = 0; i < k->inputs.count; i++) /* which hold anything before they are written */
+			round.is_written[k->inputs.at[i]->id] = false;
 		for (size_t i = 0; i < count; i++)
 			if (round.is_written[i])
 				facts->of_buffer[i] = round.next[i];

@@ -387,7 +387,7 @@ static bool calibrate_part(Calibration *work, size_t part)
 
 bool plan_calibration(Plan *plan)
 {
-	const ScheduleOptions options = {plan->options->lanes ? plan->options->lanes : 8};
+	const ScheduleOptions options = {.lanes = plan->options->lanes ? plan->options->lanes : 8};
 	Calibration work = {.plan = plan, .net = plan->net, .options = plan->options->checks_only ? NULL : &options};
 	if (!plan->net)
 		return true;

@@ -121,7 +121,7 @@ static Measure *make_measure(
 {
 	ScheduleOptions *options = arena_new_of(plan->c->arena, ScheduleOptions);
 	Measure *made = arena_new_of(plan->c->arena, Measure);
-	*options = (ScheduleOptions){plan->options->lanes ? plan->options->lanes : 8};
+	*options = (ScheduleOptions){.lanes = plan->options->lanes ? plan->options->lanes : 8};
 	*made = (Measure){.p = plan->p,
 		.c = plan->c,
 		.model = plan->model,

@@ -121,7 +121,8 @@ static size_t find_kernel(Plan *plan, const PlanTensor *tensor, const char *key)
 
 static bool build(Plan *plan, PlanKernel *kernel)
 {
-	ScheduleOptions options = {.lanes = plan->options->lanes ? plan->options->lanes : 8};
+	ScheduleOptions options = {
+		.lanes = plan->options->lanes ? plan->options->lanes : 8, .owns_inputs = kernel->is_whole};
 	if (!chain_build(plan->p, &kernel->chain, &kernel->built))
 		return false;
 	if (!kernel->chain.rows && kernel->built.needs_all_rows)

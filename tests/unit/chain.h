@@ -99,6 +99,14 @@ static inline bool build(Run *r, const char *pass, int64_t rows, int64_t cols)
 	return link.pass && chain_build(r->p, &r->chain, &r->built);
 }
 
+static inline float *copy_of(const float *x, int64_t count)
+{
+	float *copy = malloc((size_t)count * sizeof *x + 1);
+	for (int64_t i = 0; i < count; i++)
+		copy[i] = x[i];
+	return copy;
+}
+
 /* What the pass leaves of w: its packed bytes, or f32 values (chain.values_only); flat and scheduled alike. x: the
  * kernel's further input, or NULL. NULL: reported. */
 static inline const void *result(Run *r, const char *pass, float *w, float *x, int64_t rows, int64_t cols, size_t *size)
@@ -109,11 +117,15 @@ static inline const void *result(Run *r, const char *pass, float *w, float *x, i
 		ok = build(r, pass, rows, cols);
 		*size = (size_t)(rows * (r->chain.values_only ? 4 * cols : r->built.row_bytes));
 		if (ok && is_scheduled) {
-			kernel_schedule(r->built.kernel, &(ScheduleOptions){8});
+			kernel_schedule(r->built.kernel, &(ScheduleOptions){.lanes = 8, .owns_inputs = r->chain.rows > 0});
 			ok = kernel_verify(r->built.kernel);
 		}
-		void *inputs[2] = {w, x}, *outputs[1] = {out[is_scheduled] = calloc(*size, 1)};
-		ok = ok && kernel_interpret(r->built.kernel, inputs, outputs, &(int64_t){rows});
+		/* copies: the scheduled kernel may change its inputs */
+		float *inputs[2] = {copy_of(w, rows * cols), copy_of(x, x ? r->t * cols : 0)};
+		void *outputs[1] = {out[is_scheduled] = calloc(*size, 1)};
+		ok = ok && kernel_interpret(r->built.kernel, (void *const *)inputs, outputs, &(int64_t){rows});
+		free(inputs[0]);
+		free(inputs[1]);
 	}
 	if (!ok)
 		diag_flush(r->c, stdout);

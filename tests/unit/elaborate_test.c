@@ -171,6 +171,57 @@ static const char halves[] =
 	"  w[o, i] := if decode(encode(dtype, 1 * w[o, i])) == y[o, i] then y[o, i] else inf\n"
 	"}\n";
 
+static const char placed[] =
+	"pass last(dtype: dtype) on w[o, i] {\n" /* each is the last to read the one before, element by element */
+	"  a[o, i] = 2 * w[o, i]\n"
+	"  s = max[o, i](a[o, i])\n"
+	"  b[o, i] = a[o, i] + s\n"
+	"  t[i] = max[o](b[o, i])\n"
+	"  w[o, i] := b[o, i] - t[i]\n"
+	"}\n"
+	"pass kept(dtype: dtype) on w[o, i] {\n" /* a is read again */
+	"  a[o, i] = 2 * w[o, i]\n"
+	"  s = max[o, i](a[o, i])\n"
+	"  b[o, i] = a[o, i] + s\n"
+	"  t[i] = max[o](b[o, i])\n"
+	"  w[o, i] := b[o, i] - t[i] + a[extent(o) - 1 - o, i]\n"
+	"}\n"
+	"pass turned(dtype: dtype) on w[o, i] {\n" /* b is made of other elements of a */
+	"  a[o, i] = 2 * w[o, i]\n"
+	"  s = max[o, i](a[o, i])\n"
+	"  b[o, i] = a[extent(o) - 1 - o, i] + s\n"
+	"  t[i] = max[o](b[o, i])\n"
+	"  w[o, i] := b[o, i] - t[i]\n"
+	"}\n";
+
+/* Matrices between a scheduled kernel's inputs and outputs. */
+static size_t count_matrices(const Kernel *k)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < k->buffers.count; i++)
+		count += k->buffers.at[i]->kind == BUFFER_TEMP && !k->buffers.at[i]->scope && k->buffers.at[i]->rank == 2;
+	return count;
+}
+
+/* What is read last, element by element, gives its place to what is made of it. */
+static void test_places(void)
+{
+	static const struct {
+		const char *pass;
+		size_t matrices;
+	} cases[] = {{"last", 0}, {"kept", 1}, {"turned", 1}};
+	float *w = random_matrix(7 * 40, 5);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		Run r = run_open(placed);
+		argument_dtype(&r, "q8_0");
+		values(&r, cases[i].pass, w, 7, 40);
+		CHECK(count_matrices(r.built.kernel) == cases[i].matrices, "%s: %zu matrices, not %zu", cases[i].pass,
+			count_matrices(r.built.kernel), cases[i].matrices);
+		run_close(&r);
+	}
+	free(w);
+}
+
 /* The bytes that the pass leaves, in the dtype's form for gguf or, without one, as values. */
 static uint8_t *stored_bytes(
 	const char *pass, const char *dtype, const char *container, float *w, int64_t rows, int64_t cols, size_t *size)
@@ -247,6 +298,7 @@ static void test_inseparable(void)
 int main(void)
 {
 	test_halves();
+	test_places();
 	test_linalg();
 	test_rank();
 	test_any_rows();
