@@ -7,10 +7,11 @@ PyTorch (gptq_torch.py).
 
 Both are given the Hessian of 2048 rows. Ours is timed as a process, reading and writing in it, the script's method
 alone, with the BLAS that it finds and with that of the folder $SCRIPT_BLAS, if it is set: PyTorch's threads are
-OpenMP's, and how well they get on with those of its BLAS is part of its time. The errors of the output that both print
-must agree to 2 %: the exit status says so.
+OpenMP's, and how well they get on with those of its BLAS is part of its time. Memory is the most that was resident in
+either process. The errors of the output that both print must agree to 2 %: the exit status says so.
 """
 
+import multiprocessing
 import os
 import re
 import subprocess
@@ -85,24 +86,41 @@ def write_matrices(rows, columns):
         write_safetensors(name + ".safetensors", {key: ("F32", value.shape, value.tobytes())})
 
 
+def apart(call, *arguments):
+    """What it returns in a process of its own: what is resident here counts as resident in those that are run from here."""
+    with multiprocessing.Pool(1) as pool:
+        return pool.apply(call, arguments)
+
+
+def run(command, **more):
+    """What it prints, and its resources. SystemExit if it fails."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **more)
+    said = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{command[0]}: exit status {process.returncode}")
+    return said, usage
+
+
 def time_own(threads):
     best = processor = float("inf")
+    most = 0
     for _ in range(TIMES):
-        began, before = time.perf_counter(), os.times()
-        subprocess.run(["./exe", "--threads", str(threads), "--force", "--quiet", "--no-sync"], check=True)
-        after = os.times()
-        used = after.children_user + after.children_system - before.children_user - before.children_system
-        best, processor = min(best, time.perf_counter() - began), min(processor, used)
-    return best, processor
+        began = time.perf_counter()
+        _, usage = run(["./exe", "--threads", str(threads), "--force", "--quiet", "--no-sync"])
+        best, processor = min(best, time.perf_counter() - began), min(processor, usage.ru_utime + usage.ru_stime)
+        most = max(most, usage.ru_maxrss)
+    return best, processor, most / 1024
 
 
 def time_script(method, threads, blas):
-    """Seconds, the output's error, and the file of the BLAS that did it."""
+    """Seconds, the output's error, the file of the BLAS that did it, and MiB."""
     script = [sys.executable, os.path.join(HERE, "gptq_torch.py"), method, "m.safetensors", "h.safetensors"]
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads), **({"LD_LIBRARY_PATH": blas} if blas else {})}
-    said = subprocess.run([*script, str(threads)], check=True, capture_output=True, text=True, env=environment).stdout
+    said, usage = run([*script, str(threads)], env=environment, stderr=subprocess.DEVNULL)
     seconds, error, library = re.match(r"([0-9.]+) s, output error ([0-9.]+), (.*)", said).groups()
-    return float(seconds), float(error), library
+    return float(seconds), float(error), library, usage.ru_maxrss / 1024
 
 
 def written(columns):
@@ -132,14 +150,14 @@ def compare(method, shape):
     """Prints a line for each number of threads and BLAS; is the output's error the script's?"""
     is_same = True
     for threads in (1, 2):
-        own, processor = time_own(threads)
-        error = output_error()
+        own, processor, memory = time_own(threads)
+        error = apart(output_error)
         for blas in dict.fromkeys((None, os.environ.get("SCRIPT_BLAS"))):
-            script, wanted, library = time_script(method, threads, blas)
+            script, wanted, library, its = time_script(method, threads, blas)
             is_same &= abs(error / wanted - 1) < 0.02
             print(f"{method} {shape[0]} x {shape[1]}, {threads} threads: {own:.2f} s ({processor:.2f} s of processor time), "
-                  f"script {script:.2f} s: {script / own:.1f}x; output error {error:.5f}, {wanted:.5f}; its BLAS {library}",
-                  flush=True)
+                  f"script {script:.2f} s: {script / own:.1f}x; memory {memory:.0f} and {its:.0f} MiB; "
+                  f"output error {error:.5f}, {wanted:.5f}; its BLAS {library}", flush=True)
     return is_same
 
 
@@ -149,7 +167,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         for shape in zip(sizes[::2], sizes[1::2]):
-            write_matrices(*shape)
+            apart(write_matrices, *shape)
             for method, program in (("gptq", GPTQ), ("sparsegpt", SPARSEGPT)):
                 with open("p.cmp", "w") as file:
                     file.write(program)
