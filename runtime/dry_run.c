@@ -203,7 +203,7 @@ static double kernel_seconds(const Run *run, const Task *tasks, int64_t count, i
 
 /* ---- the whole ---- */
 
-void dry_run_measure(Run *run, DryRun *result)
+static void measure_run(Run *run, DryRun *result)
 {
 	int64_t threads = run->schedule.threads;
 	*result = (DryRun){.seconds = 0};
@@ -274,7 +274,7 @@ static void show_text(const Run *run, const DryRun *result)
 void dry_run(Run *run)
 {
 	DryRun result;
-	dry_run_measure(run, &result);
+	measure_run(run, &result);
 	if (run->options->json)
 		show_json(run, &result);
 	else if (!run->options->quiet)

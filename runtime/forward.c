@@ -413,7 +413,7 @@ const void *forward_left(const Forward *forward, int64_t state)
 	return NULL;
 }
 
-void forward_drop(Forward *forward)
+static void drop(Forward *forward)
 {
 	free(forward->buffers);
 	forward->buffers = NULL;
@@ -426,7 +426,7 @@ bool forward_call(Forward *forward, const CmprtCall *call, CmprtError *error)
 		is_done = forward_sample(forward, i, error);
 		progress_sample(forward->run, call->label, i, forward->samples.count);
 	}
-	forward_drop(forward);
+	drop(forward);
 	if (is_done)
 		states_turn(forward, call);
 	return is_done;
@@ -537,14 +537,14 @@ bool forward_start(Forward *const *all, int64_t count, CmprtError *error)
 
 void forward_rest(Forward *forward)
 {
-	forward_drop(forward);
+	drop(forward);
 	free(forward->own_arena);
 	forward->arena = forward->own_arena = NULL;
 }
 
 void forward_free(Forward *forward)
 {
-	forward_drop(forward);
+	drop(forward);
 	states_close(forward);
 	free(forward->own_arena);
 	samples_close(&forward->samples);

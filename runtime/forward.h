@@ -42,7 +42,6 @@ bool forward_hold(Forward *forward, const CmprtCall *call, CmprtError *error);
 bool forward_sample(Forward *forward, int64_t sample, CmprtError *error);
 const void *forward_left(
 	const Forward *forward, int64_t state); /* of the sample in hand; NULL: no call that is held leaves it */
-void forward_drop(Forward *forward);
 /* Places for opened nets that are in memory together, within what the options allow; states that are there stay. */
 bool forward_start(Forward *const *all, int64_t count, CmprtError *error);
 void forward_rest(Forward *forward); /* all but the states is freed, until it is started again */
@@ -77,7 +76,6 @@ void states_turn(Forward *forward, const CmprtCall *call);
 /* The call and its jobs are done, which the journal says too. */
 bool states_mark(Forward *forward, int64_t net, int64_t call, CmprtError *error);
 int64_t forward_state_bytes(const Forward *forward, int64_t state, int64_t sample);
-char *forward_state(const Forward *forward, int64_t state, int64_t sample); /* of states in memory */
 /* *buffer has room for it where states are spilled, else it is set. */
 bool state_load(const Forward *forward, int64_t state, int64_t sample, void **buffer, CmprtError *error);
 bool state_store(Forward *forward, int64_t state, int64_t sample, const void *from, CmprtError *error);

@@ -267,7 +267,6 @@ typedef struct DryRun {
 } DryRun;
 
 void dry_run(Run *run);
-void dry_run_measure(Run *run, DryRun *result);
 double dry_run_median(double *values, int64_t count); /* count > 0; puts them in order */
 void dry_run_fill(char *bytes, int64_t count, const char *dtype);
 

@@ -180,7 +180,8 @@ void states_close(Forward *forward)
 
 /* ---- samples in and out ---- */
 
-char *forward_state(const Forward *forward, int64_t state, int64_t sample)
+/* Of states in memory. */
+static char *place_of(const Forward *forward, int64_t state, int64_t sample)
 {
 	return forward->states[state] + state_offset(forward, state, sample);
 }
@@ -202,7 +203,7 @@ bool state_load(const Forward *forward, int64_t state, int64_t sample, void **bu
 {
 	if (forward->is_spilled)
 		return read_current(forward, state, sample, *buffer, error);
-	*buffer = forward_state(forward, state, sample);
+	*buffer = place_of(forward, state, sample);
 	return true;
 }
 
@@ -216,7 +217,7 @@ bool state_store(Forward *forward, int64_t state, int64_t sample, const void *fr
 	StateFile *file = forward->file;
 	int64_t bytes = forward_state_bytes(forward, state, sample);
 	if (!forward->is_spilled)
-		memcpy(forward_state(forward, state, sample), from, (size_t)bytes);
+		memcpy(place_of(forward, state, sample), from, (size_t)bytes);
 	if (!file)
 		return true;
 	file->written[state] = (sample ? file->written[state] : 0) + sample_sum(from, bytes, sample);
@@ -286,7 +287,7 @@ static bool load_states(Forward *forward, CmprtError *error)
 	for (int64_t i = 0; i < forward->net->state_count; i++) {
 		uint64_t sum = 0;
 		for (int64_t k = 0; k < forward->samples.count && file->current[i] != NOWHERE && is_kept(forward, i); k++) {
-			void *to = forward->is_spilled ? forward->arena : forward_state(forward, i, k);
+			void *to = forward->is_spilled ? forward->arena : place_of(forward, i, k);
 			if (!read_current(forward, i, k, to, error))
 				return false;
 			sum += sample_sum(to, forward_state_bytes(forward, i, k), k);

@@ -98,7 +98,6 @@ Shape shape_scalar(void);
 Shape shape_array(int rank);
 Shape check_expr(Checker *ck, const Node *node);
 void check_scalar(Checker *ck, const Node *node); /* reports arrays that lack subscripts */
-void check_subscripts(Checker *ck, const Node *index);
 /* A name that may stand for itself where the parameter's type is `type`. */
 void check_typed(Checker *ck, const Node *node, Name type);
 bool expr_is_constant(Checker *ck, const Node *node); /* does its value depend on nothing that is only known later? */
@@ -110,7 +109,6 @@ Shape call_shape(const Checker *ck, const Node *call); /* reports nothing */
 bool is_reduction(const Node *call);
 /* Is the extent of `index` said by an array that it subscripts in node? */
 bool index_is_bounded(const Node *node, Name index);
-int fn_result_count(const Decl *fn);
 int fn_result_rank(
 	const Decl *fn, const Node *result); /* its axes as declared, else as the body defines it; -1: not known */
 

@@ -267,7 +267,7 @@ static Shape report_reduction(Checker *ck, const Node *call)
 
 /* ---- calls ---- */
 
-int fn_result_count(const Decl *fn)
+static int result_count(const Decl *fn)
 {
 	return fn->node->kids[1] ? (int)fn->node->kids[1]->kid_count : fn->node->kids[2]->kind == N_BODY ? 0 : 1;
 }
@@ -296,7 +296,7 @@ int fn_result_rank(const Decl *fn, const Node *result)
 
 static Shape fn_shape(const Decl *fn)
 {
-	int count = fn_result_count(fn);
+	int count = result_count(fn);
 	if (fn->node->kids[2]->kind != N_BODY)
 		return shape_scalar();
 	if (count > 1)

@@ -172,7 +172,7 @@ static void check_subscript(Checker *ck, const Node *subscript)
 		check_scalar(ck, subscript);
 }
 
-void check_subscripts(Checker *ck, const Node *index)
+static void check_each_subscript(Checker *ck, const Node *index)
 {
 	for (; index->kind == N_INDEX; index = index->kids[0])
 		for (uint32_t i = 1; i < index->kid_count; i++)
@@ -188,7 +188,7 @@ static Shape check_index(Checker *ck, const Node *node)
 {
 	const Node *base = node_array(node);
 	Shape shape = check_expr(ck, base);
-	check_subscripts(ck, node);
+	check_each_subscript(ck, node);
 	int given = (int)subscript_count(node), kept = 0;
 	for (const Node *n = node; n->kind == N_INDEX; n = n->kids[0])
 		for (uint32_t i = 1; i < n->kid_count; i++)

@@ -155,7 +155,8 @@ static bool add_one(Program *p, Node *node, bool is_stdlib)
 	return true; /* IMPORT: followed by the caller */
 }
 
-bool program_add(Program *p, Node *file, bool is_stdlib)
+/* Declarations of a parsed file; false: errors reported. */
+static bool add_file(Program *p, Node *file, bool is_stdlib)
 {
 	bool ok = true;
 	for (uint32_t i = 0; i < file->kid_count; i++)
@@ -207,7 +208,7 @@ static bool load_file(Program *p, const char *path, Loc from, bool is_stdlib)
 	Node *tree = parse_file(p->c, file);
 	if (!tree)
 		return false;
-	bool ok = program_add(p, tree, is_stdlib);
+	bool ok = add_file(p, tree, is_stdlib);
 	return follow_imports(p, path, tree, is_stdlib) && ok;
 }
 
@@ -221,7 +222,7 @@ bool program_load_tree(Program *p, uint32_t file, Node *tree)
 	const char *path = source_of(p->c, file)->path;
 	is_new_file(p, path, false);
 	p->main_file = file;
-	bool ok = program_add(p, tree, false);
+	bool ok = add_file(p, tree, false);
 	return follow_imports(p, path, tree, false) && ok;
 }
 

@@ -60,8 +60,7 @@ bool program_index_stdlib(Program *p);           /* what there is; program_find 
 bool program_read_stdlib(Program *p);            /* the rest of it, for who looks at all of decls */
 bool program_load_stdlib(Program *p);            /* both */
 bool program_load(Program *p, const char *path); /* a .cmp file and its imports */
-bool program_load_tree(Program *p, uint32_t file, Node *tree); /* the same of a file that is parsed already */
-bool program_add(Program *p, Node *file, bool is_stdlib); /* declarations of a parsed file; false: errors reported */
+bool program_load_tree(Program *p, uint32_t file, Node *tree);  /* the same of a file that is parsed already */
 Decl *program_find(const Program *p, DeclKind kind, Name name); /* NULL if there is none */
 void program_names(const Program *p, DeclKind kind, NameVec *to);
 const char *decl_kind_text(DeclKind kind);

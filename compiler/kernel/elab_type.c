@@ -24,14 +24,6 @@ Term term_int(Loc loc, int64_t value)
 	return term_value(value_int(loc, value));
 }
 
-bool term_is_int_const(const Term *term, int64_t *value)
-{
-	if (term->expr)
-		return kexpr_is_const(term->expr, value);
-	*value = term->value.integer;
-	return term->value.kind == VALUE_INT;
-}
-
 static KExpr *value_expr(Elab *el, const Value *value, KType type)
 {
 	switch (value->kind) {

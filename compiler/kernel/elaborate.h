@@ -183,7 +183,6 @@ Term term_int(Loc loc, int64_t value);
 Term term_binary(Elab *el, const Node *node, Term a, Term b);
 Term term_unary(Elab *el, const Node *node, Term a);
 Term term_select(Elab *el, Loc loc, Term c, Term a, Term b);
-bool term_is_int_const(const Term *term, int64_t *value);
 
 /* ---- elab_expr.c ---- */
 

@@ -232,7 +232,6 @@ struct Kernel {
 /* The result of a CONST-free, LOAD-free operation on operands of type `from` (SELECT: of its two values); `type`
  * is the result's. */
 KValue scalar_apply(KOp op, KType type, KType from, Store store, const KValue *args);
-KValue scalar_convert(KType to, KType from, KValue value); /* CAST */
 uint32_t kop_arity(KOp op);
 const char *kop_text(KOp op);
 bool kop_takes(KOp op, KType type);                /* operands of this type; COMPARE takes bools too */

@@ -195,7 +195,8 @@ static KValue integer_unary(KOp op, KType type, int64_t a)
 	}
 }
 
-KValue scalar_convert(KType to, KType from, KValue value)
+/* CAST */
+static KValue convert(KType to, KType from, KValue value)
 {
 	bool is_real = from == T_F32 || from == T_F64;
 	switch (to) {
@@ -220,7 +221,7 @@ KValue scalar_apply(KOp op, KType type, KType from, Store store, const KValue *a
 	case OP_SELECT:
 		return args[0].integer ? args[1] : args[2];
 	case OP_CAST:
-		return scalar_convert(type, from, args[0]);
+		return convert(type, from, args[0]);
 	case OP_STORE_AS:
 		return store_unpack(store, store_pack(store, from, args[0]));
 	case OP_BITS:

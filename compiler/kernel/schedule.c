@@ -67,15 +67,6 @@ bool accesses_use(const AccessVec *accesses, const KBuffer *buffer)
 	return false;
 }
 
-bool access_conflict(const AccessVec *a, const AccessVec *b)
-{
-	for (size_t i = 0; i < a->count; i++)
-		for (size_t j = 0; j < b->count; j++)
-			if (a->at[i].buffer == b->at[j].buffer && (a->at[i].is_write || b->at[j].is_write))
-				return true;
-	return false;
-}
-
 /* ---- rewriting ---- */
 
 void step_rewrite(KStep *step, KExpr *(*map)(void *context, KExpr *e), void *context)

@@ -32,7 +32,6 @@ typedef VEC(Access) AccessVec;
 void access_collect(Kernel *k, KStep *step, AccessVec *to);
 void access_collect_all(Kernel *k, const KStepVec *steps, AccessVec *to);
 bool accesses_use(const AccessVec *accesses, const KBuffer *buffer);
-bool access_conflict(const AccessVec *a, const AccessVec *b); /* one of them writes what the other touches */
 
 /* Every expression of one step (not of its body) replaced by map(context, e). */
 void step_rewrite(KStep *step, KExpr *(*map)(void *context, KExpr *e), void *context);

@@ -203,8 +203,7 @@ LLVMValueRef const_real(LLVMTypeRef type, double value);
 LLVMValueRef emit_intrinsic(
 	Emitter *e, const char *name, LLVMTypeRef *overloads, uint32_t overload_count, LLVMValueRef *args, uint32_t count);
 LLVMValueRef emit_intrinsic1(Emitter *e, const char *name, LLVMValueRef a); /* overloaded on a's type */
-LLVMValueRef emit_min_max(Emitter *e, bool is_max, LLVMValueRef a, LLVMValueRef b, Range ra, Range rb);
-LLVMValueRef emit_plus_zero(Emitter *e, LLVMValueRef v); /* -0 to +0 */
+LLVMValueRef emit_plus_zero(Emitter *e, LLVMValueRef v);                    /* -0 to +0 */
 
 /* ---- emit_store.c: storage conversions ---- */
 

@@ -144,7 +144,7 @@ static LLVMValueRef select_if(Emitter *e, LLVMRealPredicate predicate, LLVMValue
 }
 
 /* x86's minps(a, b) is a < b ? a : b, so b if either is NaN: the operand that cannot be NaN goes second. */
-LLVMValueRef emit_min_max(Emitter *e, bool is_max, LLVMValueRef a, LLVMValueRef b, Range ra, Range rb)
+static LLVMValueRef min_max(Emitter *e, bool is_max, LLVMValueRef a, LLVMValueRef b, Range ra, Range rb)
 {
 	LLVMValueRef values[] = {a, b};
 	same_shape(e, values, 2);
@@ -185,7 +185,7 @@ static LLVMValueRef emit_real(Emitter *e, KExpr *x, LLVMValueRef *v, bool any_ze
 	case OP_MIN:
 	case OP_MAX: {
 		Range ra = facts_range(e->facts, x->args[0]), rb = facts_range(e->facts, x->args[1]);
-		LLVMValueRef best = emit_min_max(e, x->op == OP_MAX, v[0], v[1], ra, rb);
+		LLVMValueRef best = min_max(e, x->op == OP_MAX, v[0], v[1], ra, rb);
 		Range r = facts_range(e->facts, x);
 		return any_zero || r.lo > 0 || r.hi < 0 ? best : emit_plus_zero(e, best);
 	}

@@ -38,8 +38,7 @@ void module_free(Module *m);
 /* A function k->name for a scheduled kernel; sets k->scratch_bytes. */
 bool module_add_kernel(Module *m, Kernel *k);
 /* What runs this module's kernels, in rows [begin, end), is a CmprtKernel called k->name. */
-bool module_uses_blas(const Module *m); /* its object is to be linked with OpenBLAS */
-bool module_verify(Module *m);          /* an internal error is reported */
+bool module_verify(Module *m); /* an internal error is reported */
 void module_print(Module *m, Text *to);
 
 /* ---- tables.c ---- */

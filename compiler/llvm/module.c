@@ -38,20 +38,6 @@ void module_free(Module *m)
 	LLVMDisposeTargetMachine(m->machine);
 }
 
-bool module_uses_blas(const Module *m)
-{
-	static const char *const names[] = {
-#define RUNTIME(result, name, arguments)
-#define BLAS_RUNTIME(result, name, arguments) #name,
-#include "runtime.def"
-#undef RUNTIME
-	};
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (LLVMGetNamedFunction(m->llvm, names[i]))
-			return true;
-	return false;
-}
-
 bool module_verify(Module *m)
 {
 	char *message = NULL;

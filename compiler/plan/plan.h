@@ -298,7 +298,6 @@ void plan_print_time(const Plan *plan, int64_t cores, Text *to);
 /* ---- uses.c: each once, what it is for first ---- */
 
 void uses_of(const Program *p, const Decl *decl, DeclVec *to);
-void uses_of_node(const Program *p, const Node *node, DeclVec *to);
 /* Declarations of the program's own, none of stdlib's, that the plan's statements rest on; in their own order. */
 void plan_uses(const Plan *plan, DeclVec *to);
 
@@ -340,7 +339,6 @@ void tuple_jobs(Plan *plan, JobVec *to, size_t tensor); /* of the tuple that it 
 
 /* ---- require.c, for figures.c and print.c ---- */
 
-bool metric_is_of_data(int64_t metric);
 const char *metric_name(int64_t metric);
 
 bool plan_has_bounds(const Plan *plan); /* data decides extents: sizes are the largest that there can be */

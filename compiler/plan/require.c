@@ -41,11 +41,6 @@ static bool report_metric_names(Plan *plan, const Node *node)
 	return false;
 }
 
-bool metric_is_of_data(int64_t metric)
-{
-	return metrics[metric].when == DATA;
-}
-
 const char *metric_name(int64_t metric)
 {
 	return metrics[metric].name;

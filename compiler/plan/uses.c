@@ -6,7 +6,7 @@
  */
 #include "net.h"
 
-void uses_of_node(const Program *p, const Node *node, DeclVec *to)
+static void collect_uses(const Program *p, const Node *node, DeclVec *to)
 {
 	static const DeclKind kinds[] = {DECL_FN, DECL_LET, DECL_DTYPE};
 	for (size_t i = 0; node->kind == N_NAME && i < sizeof kinds / sizeof *kinds; i++) {
@@ -17,7 +17,7 @@ void uses_of_node(const Program *p, const Node *node, DeclVec *to)
 	}
 	for (uint32_t i = 0; i < node->kid_count; i++)
 		if (node->kids[i])
-			uses_of_node(p, node->kids[i], to);
+			collect_uses(p, node->kids[i], to);
 }
 
 void uses_of(const Program *p, const Decl *decl, DeclVec *to)
@@ -26,7 +26,7 @@ void uses_of(const Program *p, const Decl *decl, DeclVec *to)
 		if (to->at[i] == decl)
 			return;
 	vec_push(p->c->arena, to, (Decl *)decl);
-	uses_of_node(p, decl->node, to);
+	collect_uses(p, decl->node, to);
 }
 
 static void uses_of_value(const Program *p, const Value *value, DeclVec *to)
@@ -65,7 +65,7 @@ void plan_uses(const Plan *plan, DeclVec *to)
 	if (plan->net)
 		uses_of(plan->p, plan->net->decl, &used);
 	for (size_t i = 0; i < plan->requires.count; i++)
-		uses_of_node(plan->p, plan->requires.at[i].node, &used);
+		collect_uses(plan->p, plan->requires.at[i].node, &used);
 	const Node *host = plan->pipeline->node->kids[2];
 	const Decl *machines[] = {plan->target, host ? program_find(plan->p, DECL_TARGET, host->name) : NULL};
 	for (size_t i = 0; i < sizeof machines / sizeof *machines; i++)
