@@ -132,7 +132,11 @@ int command_decode(Request *request)
 	size_t length = request->output ? strlen(request->output) : 0, tail = format ? strlen(format->suffix) : 0;
 	if (!format || !format->is_folder_format || length <= tail ||
 		strcmp(request->output + length - tail, format->suffix)) {
-		fprintf(stderr, "cmpc: decode needs -o OUT.safetensors: where the plain numbers go\n");
+		if (request->output)
+			fprintf(
+				stderr, "cmpc: decode writes safetensors only: \"%s\" does not end in .safetensors\n", request->output);
+		else
+			fprintf(stderr, "cmpc: decode needs -o OUT.safetensors: where the plain numbers go\n");
 		return STATUS_USAGE;
 	}
 	Decoding d = {.c = request->c, .path = request->output, .fd = -1};

@@ -7,6 +7,8 @@
 #include "model.h"
 #include "stages.h"
 
+#include <string.h>
+
 /* NAME(dtype: D, imatrix: "FILE") with those that there are */
 static const char *statement_text(Compiler *c, const char *recipe, const char *dtype, const char *imatrix)
 {
@@ -20,6 +22,22 @@ static const char *statement_text(Compiler *c, const char *recipe, const char *d
 	}
 	text_printf(&text, ")");
 	return dtype || imatrix ? text.at : recipe;
+}
+
+/* quantize.gptq for "gptq": what a pass asks for beside a dtype, a program says. */
+static void help_pass(Compiler *own, Program *library, const char *word)
+{
+	NameVec passes = {0};
+	program_names(library, DECL_PASS, &passes);
+	for (size_t i = 0; i < passes.count; i++) {
+		const char *last = strrchr(passes.at[i], '.');
+		if (strcmp(passes.at[i], word) && (!last || strcmp(last + 1, word)))
+			continue;
+		diag_help(own,
+			"%s is a pass: `cmpc doc %s` shows what it is given; `cmpc init` begins a program that may say it",
+			passes.at[i], passes.at[i]);
+		return;
+	}
 }
 
 /* The statement that `word` stands for, in c's arena; NULL, after saying what is near it, if it stands for nothing. */
@@ -41,6 +59,7 @@ static const char *find_statement(Compiler *c, const char *word, const char *ima
 		program_names(library, DECL_DTYPE, &known);
 		diag_fatal(own, "no recipe and no dtype is called \"%s\"", word);
 		diag_nearest(own, name, &known);
+		help_pass(own, library, word);
 	}
 	diag_flush(own, stderr);
 	compiler_free(own);

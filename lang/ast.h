@@ -41,6 +41,7 @@ Node *parse_entry(Compiler *c, uint32_t file, bool *is_incomplete);
 void tokens_print(Compiler *c, uint32_t file, Text *to);
 /* Units known to the lexer and what one of them is in base units (bytes, bytes/s, USD/hour, 1). False: not a unit. */
 bool unit_scale(Name unit, double *scale, const char **dimension);
+const char *unit_respelt(Name word); /* MB for mb, NULL: no unit is spelt like it in other letters */
 /* Bits of a storage type: u4, i8, f16, ..; 0: it is none. */
 uint32_t storage_bits(Name name);
 void storage_names(Compiler *c, NameVec *to); /* of those that are not spelled by their width */

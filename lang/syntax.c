@@ -68,8 +68,7 @@ static uint32_t find_resume(Parser *parser)
 		uint32_t inside = braces_at(parser, token);
 		if (token->kind == T_END)
 			return i;
-		if (token_is_declaration(token->kind) && token->is_first &&
-			(is_unindented(parser, token) || inside == 0)) {
+		if (token_is_declaration(token->kind) && token->is_first && (is_unindented(parser, token) || inside == 0)) {
 			parser->closers_left = inside < braces ? inside : braces;
 			parser->closed += parser->closers_left;
 			return i;
@@ -241,6 +240,8 @@ static void help_habit(Parser *parser, const Token *token, const char *const *ex
 		diag_help(c, "equations need no let: %s = ...", token->name ? token->name : "name");
 	else if (has(expected, count, "else") && (token->is_first || kind == '}'))
 		diag_help(c, "every if has an else: if .. then .. else ..");
+	else if (token->name && kind != T_NAME && !token->is_first && has(expected, count, "a name"))
+		diag_help(c, "%s is a word of the language here: call it something else", token->name);
 	else if (token->name)
 		help_keyword(parser, token, expected, count);
 }

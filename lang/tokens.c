@@ -112,6 +112,14 @@ static bool is_unit(Name unit)
 	return unit_scale(unit, &scale, &dimension);
 }
 
+/* x = .., x.y .., x(..) .. */
+static bool begins_statement(const Token *word)
+{
+	const Token *after = word + 1;
+	return after->kind == '=' || after->kind == T_UPDATE || after->kind == ':' || after->kind == '.' ||
+		   (after->is_touched && (after->kind == '(' || after->kind == '['));
+}
+
 /* How many of the tokens after the number at `at` are its unit, and that unit. */
 static size_t unit_length(Compiler *c, const Tokens *tokens, size_t at, Name *unit)
 {
@@ -129,12 +137,24 @@ static size_t unit_length(Compiler *c, const Tokens *tokens, size_t at, Name *un
 			return 3;
 	}
 	*unit = word->name;
-	if (!is_unit(*unit))
-		return 0;
-	const Token *after = word + 1;
-	bool is_left_side = after->kind == '=' || after->kind == T_UPDATE || after->kind == ':' || after->kind == '.' ||
-						(after->is_touched && (after->kind == '(' || after->kind == '['));
-	return is_left_side && !word->is_touched ? 0 : 1;
+	return is_unit(*unit) && (word->is_touched || !begins_statement(word)) ? 1 : 0;
+}
+
+/* A word behind a number that is no unit: wrong if it touches the number, or is a unit in other letters. */
+static bool is_wrong_unit(Compiler *c, const Token *number)
+{
+	const Token *word = number + 1;
+	if (!is_word(word) || word->is_first)
+		return false;
+	const char *respelt = unit_respelt(word->name);
+	if (!word->is_touched && (!respelt || begins_statement(word)))
+		return false;
+	diag_error(c, loc_join(number->loc, word->loc),
+		word->is_touched ? "this is neither a number nor a name, and \"%s\" is no unit" : "\"%s\" is no unit",
+		word->name);
+	if (respelt)
+		diag_help(c, "did you mean %s?", respelt);
+	return true;
 }
 
 static void join_units(Compiler *c, Tokens *tokens)
@@ -154,10 +174,8 @@ static void join_units(Compiler *c, Tokens *tokens)
 			i += length;
 		} else {
 			token.unit = NULL;
-			const Token *after = &tokens->list.at[i + 1];
-			if (is_word(after) && after->is_touched) {
-				token.loc = loc_join(token.loc, after->loc);
-				diag_error(c, token.loc, "this is neither a number nor a name, and \"%s\" is no unit", after->name);
+			if (is_wrong_unit(c, &tokens->list.at[i])) {
+				token.loc = loc_join(token.loc, tokens->list.at[i + 1].loc);
 				i++;
 			}
 		}

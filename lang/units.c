@@ -6,6 +6,7 @@
 #include "ast.h"
 
 #include <string.h>
+#include <strings.h>
 
 static const struct {
 	const char *text;
@@ -54,6 +55,14 @@ bool unit_scale(Name unit, double *scale, const char **dimension)
 		}
 	}
 	return false;
+}
+
+const char *unit_respelt(Name word)
+{
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+		if (strlen(word) > 1 && strcasecmp(units[i].text, word) == 0)
+			return units[i].text;
+	return NULL;
 }
 
 static const struct {

@@ -133,7 +133,7 @@ static inline Loc loc_join(Loc first, Loc last)
  * it. A message is lower case, without a full stop, names kind and name, gives
  * the reason. Notes and helps belong to the message before them.
  *
- *   a.cmp:3:9: error: cannot quantize "fc1" to q4_0: its rows have 80 elements, a q4_0 block has 32
+ *   a.cmp:3:9: error: cannot quantize "fc1" to q4_0: its rows have 80 elements, a block of q4_0 has 32
  *       3 |   quantize.rtn(dtype: q4_0) on "fc1"
  *         |   ^^^^^^^^^^^^^^^^^^^^^^^^^
  *   help: ...

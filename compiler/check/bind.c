@@ -68,6 +68,10 @@ bool arguments_place(Program *p, const Decl *decl, const Node *call, Node **out)
 		diag_error(p->c, call ? call->loc : decl->node->loc, "%s %s needs \"%s\"", decl_kind_text(decl->kind),
 			decl->name, params->kids[i]->name);
 		diag_note(p->c, params->kids[i]->loc, "it is declared here, without a default");
+		const Node *type = params->kids[i]->kids[1];
+		if (type && !strcmp(type->name, "dataset"))
+			diag_help(p->c, "declare what the network reads, `data d from text(\"text.txt\")`, and write %s: d",
+				params->kids[i]->name);
 		ok = false;
 	}
 	return ok;
@@ -174,6 +178,24 @@ bool parameter_check(Program *p, const Decl *decl, const Node *param, const Valu
 	return true; /* the type's own name is checked by program_check */
 }
 
+/* What an expression reads beside the arguments, which the caller has not written: "; cols is 256". */
+static void print_facts(
+	Program *p, const Scope *scope, const Scope *arguments, const Node *node, NameVec *done, Text *to)
+{
+	Value value;
+	bool is_known = node->kind != N_NAME || scope_find(arguments, node->name, &value);
+	for (size_t i = 0; i < done->count && !is_known; i++)
+		is_known = done->at[i] == node->name;
+	if (!is_known && scope_find(scope, node->name, &value) && value_is_number(&value)) {
+		text_printf(to, "%s %s is ", done->count ? "," : ";", node->name);
+		value_print(&value, to);
+		vec_push(p->c->arena, done, node->name);
+	}
+	for (uint32_t i = 0; i < node->kid_count; i++)
+		if (node->kids[i])
+			print_facts(p, scope, arguments, node->kids[i], done, to);
+}
+
 /* What a pass requires of its arguments; the first that does not hold is reported where the call is. */
 static bool holds_requires(Program *p, const Scope *scope, const Decl *decl, const Node *call, const Scope *arguments)
 {
@@ -191,6 +213,7 @@ static bool holds_requires(Program *p, const Scope *scope, const Decl *decl, con
 			value_print(&arguments->names.at[k].value, &given);
 		}
 		source_print(p->c, line->kids[0], &wanted);
+		print_facts(p, scope, arguments, line->kids[0], &(NameVec){0}, &wanted);
 		diag_error(p->c, call ? call->loc : decl->node->loc, "%s(%s) makes no sense: it requires %s", decl->name,
 			given.at ? given.at : "", wanted.at);
 		diag_note(p->c, line->loc, "this is why");

@@ -203,6 +203,63 @@ static const char *dividing(Plan *plan, const Executable *target, int64_t cols)
 	return names.at ? names.at : "f16, bf16";
 }
 
+/* The parameter that decides how long a block is, with its values nearest to the given one that divide the row:
+ * "group: 64 or 128"; NULL: none does. */
+static const char *dividing_arguments(Plan *plan, const DtypeRef *dtype, int64_t cols)
+{
+	const Node *params = decl_params(dtype->decl);
+	for (uint32_t i = 0; dtype->arguments && i < params->kid_count; i++) {
+		if (dtype->arguments[i].kind != VALUE_INT || dtype->arguments[i].integer < 1)
+			continue;
+		DtypeRef other = *dtype;
+		other.arguments = arena_array(plan->c->arena, Value, params->kid_count);
+		memcpy(other.arguments, dtype->arguments, params->kid_count * sizeof *other.arguments);
+		int64_t found[2] = {0, 0}, given = dtype->arguments[i].integer;
+		for (int side = 0; side < 2; side++)
+			for (int64_t at = given; at > 0 && at <= cols && at <= 2 * given && !found[side]; at += side ? 1 : -1) {
+				other.arguments[i] = value_int(dtype->arguments[i].loc, at);
+				int64_t block = dtype_block_elements(plan->p, &other);
+				found[side] = block && cols % block == 0 ? at : 0;
+			}
+		if (found[0] && found[1])
+			return arena_printf(
+				plan->c->arena, "%s: %lld or %lld", params->kids[i]->name, (long long)found[0], (long long)found[1]);
+		if (found[0] || found[1])
+			return arena_printf(
+				plan->c->arena, "%s: %lld", params->kids[i]->name, (long long)(found[0] ? found[0] : found[1]));
+	}
+	return NULL;
+}
+
+/* Where the user says the dtype, else where the statement is. */
+static Loc dtype_loc(Plan *plan, const Statement *statement)
+{
+	const Node *grid = statement->facts.grid, *e = grid->kid_count > 1 ? grid->kids[1] : NULL;
+	const Node *params = decl_params(statement->pass);
+	Node **given = arena_array(plan->c->arena, Node *, params->kid_count + 1);
+	if (statement->call->kind == N_CALL && arguments_place(plan->p, statement->pass, statement->call, given))
+		for (uint32_t i = 0; e && e->kind == N_NAME && i < params->kid_count; i++)
+			if (params->kids[i]->name == e->name && given[i])
+				return given[i]->loc;
+	return statement->loc;
+}
+
+static void report_undivided(Plan *plan, const Executable *target, const Verdict *verdict, const char *others)
+{
+	const PlanTensor *tensor = verdict->tensor;
+	const char *name = tensor->file->name, *dtype = verdict->dtype->label;
+	const char *arguments = dividing_arguments(plan, verdict->dtype, tensor->cols);
+	long long cols = tensor->cols, block = dtype_block_elements(plan->p, verdict->dtype);
+	diag_error(plan->c, dtype_loc(plan, verdict->statement),
+		"cannot quantize \"%s\"%s to %s: its rows have %lld elements, a block of %s has %lld", name, others, dtype,
+		cols, dtype, block);
+	if (arguments)
+		diag_help(plan->c, "%s would divide them; `except \"%s\"` leaves it out", arguments, name);
+	else
+		diag_help(plan->c, "rows of %lld elements can become %s; `except \"%s\"` leaves it out", cols,
+			dividing(plan, target, cols), name);
+}
+
 static void report(Plan *plan, const Executable *target, const Verdict *verdict, bool is_first)
 {
 	const PlanTensor *tensor = verdict->tensor;
@@ -211,11 +268,7 @@ static void report(Plan *plan, const Executable *target, const Verdict *verdict,
 	const Node *of = plan->pipeline->node->kids[1];
 	Loc loc = verdict->statement ? verdict->statement->loc : of ? of->loc : plan->pipeline->node->loc;
 	if (verdict->reason == DIVIDES_NOT) {
-		diag_error(plan->c, loc, "cannot quantize \"%s\"%s to %s: its rows have %lld elements, a %s block has %lld",
-			name, others, dtype, (long long)tensor->cols, dtype,
-			(long long)dtype_block_elements(plan->p, verdict->dtype));
-		diag_help(plan->c, "rows of %lld elements can become %s; `except \"%s\"` leaves it out",
-			(long long)tensor->cols, dividing(plan, target, tensor->cols), name);
+		report_undivided(plan, target, verdict, others);
 		return;
 	}
 	if (verdict->reason == HOLDS_NOT) {

@@ -62,7 +62,8 @@ expect 2 'inspect needs CHECKPOINT' inspect
 expect 2 'plan does not know what to do with "b"' a.cmp b
 expect 2 'no value for "-o"' build x.cmp -o
 expect 2 'quantize needs -o' quantize x q8_0
-expect 2 'decode needs -o OUT.safetensors' decode x -o out.gguf
+expect 2 'decode needs -o OUT.safetensors' decode x
+expect 2 '"out.gguf" does not end in .safetensors' decode x -o out.gguf
 # what is not there: status 1 (diff: 2)
 expect 1 'cannot read "none.cmp": there is no such file' none.cmp
 expect 1 'none: could not open' inspect none
