@@ -172,29 +172,6 @@ static void take_roles(Plan *plan, PlanTensor *tensor)
 	take_shape(tensor, axes);
 }
 
-static void list_names(const Plan *plan, const Node *roles, NameVec *to)
-{
-	for (uint32_t i = 0; roles && i < roles->kid_count; i++)
-		vec_push(plan->c->arena, to, roles->kids[i]->name);
-}
-
-void role_names(const Plan *plan, NameVec *to)
-{
-	for (size_t i = 0; i < plan->net_roles.count; i++)
-		list_names(plan, plan->net_roles.at[i].roles, to);
-	for (size_t d = 0; d < plan->p->decls.count; d++) {
-		const Decl *decl = plan->p->decls.at[d];
-		for (uint32_t r = 0; decl->kind == DECL_ROLES && r < decl->node->kid_count; r++)
-			list_names(plan, decl->node->kids[r]->kids[0], to);
-	}
-}
-
-void tensor_names(const Plan *plan, NameVec *to)
-{
-	for (size_t i = 0; i < plan->tensors.count; i++)
-		vec_push(plan->c->arena, to, name_of(plan->c, plan->tensors.at[i].file->name));
-}
-
 Store tensor_store(Compiler *c, const CkTensor *tensor)
 {
 	char lower[32];

@@ -10,6 +10,7 @@
  *   export.c   what readers of another container call the tensors, and want beside them
  *   select.c   statements (recipes opened) x tensors
  *   saved.c    arrays that passes save in the place of the model, and metadata that `save` says
+ *   select_nothing.c  what is near a selection that takes nothing
  *   tuples.c   statements on families of tuples, and the kernels of their three phases
  *   require.c  what must hold before anything is saved; last: does it, where sizes alone decide
  *   order.c    the order of the passes on each tensor
@@ -413,8 +414,9 @@ bool pattern_is_match(const char *pattern, const char *name, int64_t *layer); /*
 bool selection_is_match(Plan *plan, const Scope *scope, const Node *selection, const PlanTensor *tensor, bool *is_rest);
 /* "prune.nm(n: 2, m: 4)" */
 const char *statement_label(Plan *plan, const Statement *statement, const Scope *arguments);
-void tensor_names(const Plan *plan, NameVec *to);
-void role_names(const Plan *plan, NameVec *to);
 Store tensor_store(Compiler *c, const CkTensor *tensor); /* STORE_NONE: a block type */
 
 #endif
+/* A tensor's facts, with the parameters of the recipe in front of them. */
+const Scope *statement_facts(Plan *plan, const Statement *statement, const PlanTensor *tensor);
+void report_nothing_selected(Plan *plan, const Statement *statement); /* select_nothing.c: an error, with what is near */

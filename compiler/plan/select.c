@@ -242,8 +242,7 @@ const char *statement_label(Plan *plan, const Statement *statement, const Scope 
 	return text.at;
 }
 
-/* A tensor's facts, with the parameters of the recipe in front of them. */
-static const Scope *facts_in_recipe(Plan *plan, const Statement *statement, const PlanTensor *tensor)
+const Scope *statement_facts(Plan *plan, const Statement *statement, const PlanTensor *tensor)
 {
 	if (!statement->scope)
 		return tensor->facts;
@@ -257,7 +256,7 @@ static bool take(Plan *plan, Statement *statement, PlanTensor *tensor)
 {
 	Scope *arguments = scope_new(plan->c, NULL);
 	const Node *call = statement->call->kind == N_CALL ? statement->call : NULL;
-	if (!value_bind(plan->p, facts_in_recipe(plan, statement, tensor), statement->pass, call, arguments))
+	if (!value_bind(plan->p, statement_facts(plan, statement, tensor), statement->pass, call, arguments))
 		return false;
 	PlanLink link = {.statement = statement, .arguments = arguments};
 	link.label = statement_label(plan, statement, arguments);
@@ -300,7 +299,7 @@ static bool select_for(Plan *plan, Statement *statement, int turn)
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		PlanTensor *tensor = &plan->tensors.at[i];
 		bool is_rest = statement->is_default;
-		const Scope *scope = facts_in_recipe(plan, statement, tensor);
+		const Scope *scope = statement_facts(plan, statement, tensor);
 		if (tensor->place.is_left_out || !selection_is_match(plan, scope, statement->selection, tensor, &is_rest) ||
 			(is_rest && has_grid(tensor)))
 			continue;
@@ -311,32 +310,6 @@ static bool select_for(Plan *plan, Statement *statement, int turn)
 }
 
 /* ---- selections that take nothing ---- */
-
-static const Node *first_word(const Node *node)
-{
-	if (node->kind == N_NAME || node->kind == N_STRING)
-		return node;
-	for (uint32_t i = 0; i < node->kid_count; i++) {
-		const Node *found = node->kids[i] ? first_word(node->kids[i]) : NULL;
-		if (found)
-			return found;
-	}
-	return NULL;
-}
-
-static void report_empty(Plan *plan, const Statement *statement)
-{
-	const Node *word = first_word(statement->selection);
-	NameVec known = {0};
-	diag_error(plan->c, statement->selection->loc, "this selection takes no tensor of %s", plan->model_path);
-	role_names(plan, &known);
-	tensor_names(plan, &known);
-	if (word)
-		diag_nearest(plan->c, word->kind == N_NAME ? word->name : name_of(plan->c, word->text), &known);
-	if (plan->tensors.count)
-		diag_help(
-			plan->c, "cmpc inspect %s shows its %zu tensors and their roles", plan->model_path, plan->tensors.count);
-}
 
 static bool check_matched(Plan *plan)
 {
@@ -351,7 +324,7 @@ static bool check_matched(Plan *plan)
 			continue;
 		bool is_first = !i || plan->statements.at[i - 1]->recipe != statement->recipe || !statement->recipe;
 		if (is_first)
-			report_empty(plan, statement);
+			report_nothing_selected(plan, statement);
 		ok = false;
 	}
 	return ok;

@@ -304,8 +304,7 @@ bool plan_tuples(Plan *plan)
 			!value_bind(plan->p, scope, statement->pass, call, arguments) || !find_members(plan, &family))
 			return false;
 		if (!family.tuples.count) {
-			diag_error(plan->c, statement->selection->loc, "this selection takes no tensor of %s", plan->model_path);
-			diag_help(plan->c, "cmpc inspect %s shows its tensors", plan->model_path);
+			report_nothing_selected(plan, statement);
 			return false;
 		}
 		statement->matched = family.tuples.count;
