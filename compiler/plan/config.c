@@ -103,6 +103,17 @@ bool config_bind(Compiler *c, const Checkpoint *checkpoint, const char *path, Sc
 	return true;
 }
 
+int64_t config_context(Compiler *c, const Scope *scope)
+{
+	static const char *const keys[] = {
+		"config.max_position_embeddings", "config.n_positions", "config.n_ctx", "config.context_length"};
+	Value value;
+	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+		if (scope_find(scope, name_of(c, keys[i]), &value) && value.kind == VALUE_INT)
+			return value.integer;
+	return 0;
+}
+
 const char *config_architecture(const Checkpoint *checkpoint, const Scope *scope, Compiler *c)
 {
 	Value value;

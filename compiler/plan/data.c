@@ -39,7 +39,37 @@ static CmprtData data_table(Program *p, const Decl *data)
 		.labels = labels.kind == VALUE_STRING ? path_beside(p->c, data->node->loc, labels.text) : ""};
 }
 
-bool data_open(Program *p, const Decl *decl, const Checkpoint *model, CmprtData *data, DataExtent *extent)
+/* The same data may be opened for passes and for metrics. */
+static bool is_warned(const Compiler *c, Loc loc)
+{
+	for (size_t i = 0; i < c->diags.count; i++) {
+		const Diag *diag = &c->diags.at[i];
+		if (diag->kind == DIAG_WARNING && diag->has_loc && diag->loc.file == loc.file && diag->loc.begin == loc.begin)
+			return true;
+	}
+	return false;
+}
+
+/* Samples that are fewer than was asked for, or longer than the model was made for. */
+static void warn_samples(
+	Program *p, const Decl *decl, const Scope *facts, const CmprtData *data, const Samples *samples)
+{
+	const Node *window = node_prop(decl->node, name_of(p->c, "window"));
+	const Node *asked = node_prop(decl->node, name_of(p->c, "samples"));
+	int64_t context = config_context(p->c, facts);
+	Loc loc = window ? window->loc : decl->node->loc;
+	if (!samples->extents[0] && context && samples->longest > context && !is_warned(p->c, loc))
+		diag_warning(p->c, loc,
+			"samples of data %s have up to %lld tokens, but the model was made to read %lld at once: what it does with "
+			"those beyond says little",
+			decl->name, (long long)samples->longest, (long long)context);
+	if (asked && samples->count < data->samples && !is_warned(p->c, asked->loc))
+		diag_warning(p->c, asked->loc, "data %s has only %lld of the %lld samples that are asked for", decl->name,
+			(long long)samples->count, (long long)data->samples);
+}
+
+bool data_open(Program *p, const Decl *decl, const Checkpoint *model, const Scope *facts, CmprtData *data,
+	DataExtent *extent)
 {
 	CmprtError error;
 	Samples samples;
@@ -52,6 +82,7 @@ bool data_open(Program *p, const Decl *decl, const Checkpoint *model, CmprtData 
 	data->channels = samples.extents[0];
 	data->height = samples.extents[1];
 	data->width = samples.extents[2];
+	warn_samples(p, decl, facts, data, &samples);
 	samples_close(&samples);
 	if (extent->longest <= INT32_MAX / 2)
 		return true;
@@ -242,7 +273,7 @@ bool plan_data(Plan *plan)
 		return true;
 	plan->data_decl = data;
 	plan->data = arena_new_of(plan->c->arena, CmprtData);
-	if (!data_open(plan->p, data, plan->checkpoint, plan->data, &plan->data_extent))
+	if (!data_open(plan->p, data, plan->checkpoint, plan->model_facts, plan->data, &plan->data_extent))
 		return false;
 	plan->input_rows = plan->data_extent.tokens;
 	const Decl *net = net_of_model(plan->p, plan->model, plan->checkpoint, plan->model_facts);

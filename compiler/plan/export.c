@@ -368,19 +368,30 @@ bool plan_export(Plan *plan)
 	const char *architecture = plan->model->node->op
 								   ? plan->model->node->op
 								   : config_architecture(plan->checkpoint, plan->model_facts, plan->c);
-	if (plan->checkpoint->format == plan->output_format || !architecture)
+	if (plan->checkpoint->format == plan->output_format)
 		return true;
 	plan->export = find_export(plan, architecture, &has_any);
 	if (plan->export)
 		return find_places(plan) &&
 			   (plan->saves_arrays || (add_values(plan) && (plan->options->checks_only || add_vocabulary(plan))));
-	if (has_any) {
+	if (!has_any) {
+		diag_warning(plan->c, save_loc(plan), "there is no export into %s: tensors keep their names of %s",
+			plan->output_format->name, plan->checkpoint->format->name);
+	} else {
 		diag_warning(plan->c, save_loc(plan),
 			"no export into %s is for the architecture \"%s\": tensors keep their names, and what readers of %s ask "
 			"for "
 			"beside them is not there",
 			plan->output_format->name, architecture, plan->output_format->name);
 		diag_help(plan->c, "exports that there are: cmpc doc");
+	}
+	if (!architecture) {
+		diag_warning(plan->c, save_loc(plan),
+			"model %s does not say its architecture, as a config.json does: tensors keep their names, which readers of "
+			"%s may not know",
+			plan->model->name, plan->output_format->name);
+		diag_help(plan->c, "or say it here: model %s from \"..\" as llama", plan->model->name);
+		return true;
 	}
 	return true;
 }

@@ -56,7 +56,7 @@ bool measure_add(Measure *measure, const Decl *data, Logits logits)
 	DataExtent extent;
 	NameVec results = {0};
 	Name name = name_of(measure->c, "logits");
-	if (!data_open(measure->p, data, measure->reader, &table, &extent))
+	if (!data_open(measure->p, data, measure->reader, measure->facts, &table, &extent))
 		return false;
 	const Decl *decl = net_of_model(measure->p, measure->model, measure->checkpoint, measure->facts);
 	Net *net =

@@ -361,12 +361,14 @@ static const char *row_text(const Plan *plan, const PlanTensor *tensor, Store in
 static void declare_rows(Plan *plan, Tables *t)
 {
 	NameVec declared = {0};
+	const PlanTensor *first = NULL;
 	for (size_t i = 0; i < plan->tensors.count; i++) {
 		const PlanTensor *tensor = &plan->tensors.at[i];
 		const PlanKernel *kernel = tensor->kernel == SIZE_MAX ? NULL : &plan->kernels.at[tensor->kernel];
 		const DtypeRef *dtype = kernel ? kernel->built.dtype : NULL;
 		if (!dtype || kernel->built.planes.count || dtype_layout(dtype, plan->output_format->name))
 			continue;
+		first = first ? first : tensor;
 		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.tensor.%s", tensor->file->name), "string", dtype->label);
 		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.row.%s", tensor->file->name), "string",
 			row_text(plan, tensor, kernel->chain.input));
@@ -385,6 +387,12 @@ static void declare_rows(Plan *plan, Tables *t)
 		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.dtype.%s", dtype->decl->name), "string", text.at);
 		vec_push(plan->c->arena, &declared, dtype->decl->name);
 	}
+	if (first && plan->into_folder)
+		diag_warning(plan->c, first->links.at[first->links.count - 1].statement->loc,
+			"\"%s\" becomes rows of bytes, as dtype %s has no planes: other readers do not know them; "
+			"`cmpc "
+			"decode` makes plain tensors of them",
+			first->file->name, plan->kernels.at[first->kernel].built.dtype->decl->name);
 }
 
 /* False: reported. */

@@ -367,8 +367,10 @@ bool saved_metadata(Plan *plan, MetaVec *to); /* what `save` says of the result;
 
 bool tensor_asks_input(const PlanTensor *tensor);
 bool tensor_leaves_values(const Plan *plan, const PlanTensor *tensor); /* the net reads what becomes of it */
-/* What a data declaration says; false: reported. Its samples are counted; model: whose tokenizer reads text. */
-bool data_open(Program *p, const Decl *decl, const Checkpoint *model, CmprtData *data, DataExtent *extent);
+/* What a data declaration says; false: reported. Its samples are counted; model: whose tokenizer reads text; facts: of the model
+ * that reads the samples. */
+bool data_open(Program *p, const Decl *decl, const Checkpoint *model, const Scope *facts, CmprtData *data,
+	DataExtent *extent);
 void calibration_values(const Plan *plan, ValueVec *to);
 void calibration_tables(Plan *plan, CmprtProgram *program);
 
@@ -400,6 +402,7 @@ const char *order_reason(const Plan *plan, const PlanTensor *tensor, size_t late
 /* Binds config.x in scope; false: reported. */
 bool config_bind(Compiler *c, const Checkpoint *checkpoint, const char *path, Scope *scope);
 /* What kind of network it says it is, once its config is bound; NULL: it does not. */
+int64_t config_context(Compiler *c, const Scope *scope); /* tokens that it was made to read at once; 0: it does not say */
 const char *config_architecture(const Checkpoint *checkpoint, const Scope *scope, Compiler *c);
 
 /* ---- outputs.c ---- */
