@@ -28,22 +28,32 @@ static const char *dtype_shown(const Model *model, const CkTensor *tensor)
 	return text.at;
 }
 
-static void sum_dtypes(const Model *model, DtypeSumVec *to)
+/* Of what the file's tensors stand for: planes of one tensor, and rows of bytes, count as what they are read as. */
+static void sum_dtypes(const Model *model, const StoredTensorVec *tensors, DtypeSumVec *to)
 {
-	for (int64_t i = 0; i < model->checkpoint->tensor_count; i++) {
-		const CkTensor *tensor = &model->checkpoint->tensors[i];
-		const char *dtype = dtype_shown(model, tensor);
+	for (size_t i = 0; i < tensors->count; i++) {
+		const StoredTensor *tensor = &tensors->at[i];
+		Text dtype = {.arena = model->c->arena};
 		size_t at = 0;
-		while (at < to->count && strcmp(to->at[at].dtype, dtype) != 0)
+		text_shown(&dtype, tensor->dtype, strlen(tensor->dtype));
+		while (at < to->count && strcmp(to->at[at].dtype, dtype.at) != 0)
 			at++;
 		if (at == to->count) {
-			DtypeSum fresh = {.dtype = dtype};
+			DtypeSum fresh = {.dtype = dtype.at};
 			vec_push(model->c->arena, to, fresh);
 		}
 		to->at[at].tensors++;
-		to->at[at].parameters += tensor_elements(tensor);
+		to->at[at].parameters += stored_elements(tensor);
 		to->at[at].bytes += tensor->bytes;
 	}
+}
+
+static int64_t sum_parameters(const DtypeSumVec *sums)
+{
+	int64_t parameters = 0;
+	for (size_t i = 0; i < sums->count; i++)
+		parameters += sums->at[i].parameters;
+	return parameters;
 }
 
 /* ---- text ---- */
@@ -57,35 +67,38 @@ static void pad(Text *to, size_t begin, size_t width)
 	text_printf(to, "%*s", used < width ? (int)(width - used) : 0, "");
 }
 
-static void print_head(const Model *model, Text *to)
+static void print_head(const Model *model, const DtypeSumVec *sums, Text *to)
 {
 	const Checkpoint *checkpoint = model->checkpoint;
+	int64_t tensors = 0;
+	for (size_t i = 0; i < sums->count; i++)
+		tensors += sums->at[i].tensors;
 	text_shown(to, checkpoint->path, strlen(checkpoint->path));
 	text_printf(to, ": %s, %" PRId64 " file%s, ", checkpoint->format->name, checkpoint->file_count,
 		checkpoint->file_count == 1 ? "" : "s");
 	print_bytes(model->file_bytes, to);
 	text_append(to, "\n", 1);
-	print_count(model->parameters, to);
-	text_printf(to, " parameters in %" PRId64 " tensors", checkpoint->tensor_count);
+	print_count(sum_parameters(sums), to);
+	text_printf(to, " parameters in %" PRId64 " tensors", tensors);
+	if (tensors != checkpoint->tensor_count)
+		text_printf(to, " (%" PRId64 " in the file)", checkpoint->tensor_count);
 	if (model->facts->layers)
 		text_printf(to, ", %" PRId64 " layers", model->facts->layers);
 	text_append(to, "\n", 1);
 }
 
-static void print_dtypes(const Model *model, Text *to)
+static void print_dtypes(const DtypeSumVec *sums, Text *to)
 {
-	DtypeSumVec sums = {0};
 	int64_t all = 0;
-	sum_dtypes(model, &sums);
-	for (size_t i = 0; i < sums.count; i++)
-		all += sums.at[i].bytes;
+	for (size_t i = 0; i < sums->count; i++)
+		all += sums->at[i].bytes;
 	text_printf(to, "\n%-10s %8s %18s %12s\n", "dtype", "tensors", "parameters", "bytes");
-	for (size_t i = 0; i < sums.count; i++) {
+	for (size_t i = 0; i < sums->count; i++) {
 		Text count = {.arena = to->arena}, bytes = {.arena = to->arena};
-		print_count(sums.at[i].parameters, &count);
-		print_bytes(sums.at[i].bytes, &bytes);
-		text_printf(to, "%-10s %8" PRId64 " %18s %12s %5.1f%%\n", sums.at[i].dtype, sums.at[i].tensors, count.at,
-			bytes.at, all ? 100.0 * (double)sums.at[i].bytes / (double)all : 0.0);
+		print_count(sums->at[i].parameters, &count);
+		print_bytes(sums->at[i].bytes, &bytes);
+		text_printf(to, "%-10s %8" PRId64 " %18s %12s %5.1f%%\n", sums->at[i].dtype, sums->at[i].tensors, count.at,
+			bytes.at, all ? 100.0 * (double)sums->at[i].bytes / (double)all : 0.0);
 	}
 }
 
@@ -157,26 +170,24 @@ static json_t *tensor_json(const Model *model, const PlanTensor *tensor)
 	return object;
 }
 
-static void print_json(const Model *model)
+static void print_json(const Model *model, const DtypeSumVec *sums)
 {
 	const Checkpoint *checkpoint = model->checkpoint;
-	DtypeSumVec sums = {0};
-	sum_dtypes(model, &sums);
 	json_t *dtypes = json_array(), *tensors = json_array(), *files = json_array(), *meta = json_object();
 	for (int64_t i = 0; i < checkpoint->file_count; i++)
 		json_array_append_new(files, json_text(checkpoint->files[i]));
-	for (size_t i = 0; i < sums.count; i++)
+	for (size_t i = 0; i < sums->count; i++)
 		json_array_append_new(dtypes,
-			json_pack("{s:s, s:I, s:I, s:I}", "dtype", sums.at[i].dtype, "tensors", (json_int_t)sums.at[i].tensors,
-				"parameters", (json_int_t)sums.at[i].parameters, "bytes", (json_int_t)sums.at[i].bytes));
+			json_pack("{s:s, s:I, s:I, s:I}", "dtype", sums->at[i].dtype, "tensors", (json_int_t)sums->at[i].tensors,
+				"parameters", (json_int_t)sums->at[i].parameters, "bytes", (json_int_t)sums->at[i].bytes));
 	for (size_t i = 0; i < model->facts->tensors.count; i++)
 		json_array_append_new(tensors, tensor_json(model, &model->facts->tensors.at[i]));
 	for (int64_t i = 0; i < checkpoint->meta_count; i++)
 		json_object_set_new(meta, checkpoint->meta[i].key, json_text(checkpoint->meta[i].value));
 	json_line(json_pack("{s:o, s:s, s:o, s:I, s:I, s:I, s:o, s:o, s:o}", "path", json_text(checkpoint->path), "format",
 		checkpoint->format->name, "files", files, "bytes", (json_int_t)model->file_bytes, "parameters",
-		(json_int_t)model->parameters, "layers", (json_int_t)model->facts->layers, "dtypes", dtypes, "metadata", meta,
-		"tensors", tensors));
+		(json_int_t)sum_parameters(sums), "layers", (json_int_t)model->facts->layers, "dtypes", dtypes, "metadata",
+		meta, "tensors", tensors));
 }
 
 int command_inspect(Request *request)
@@ -184,13 +195,16 @@ int command_inspect(Request *request)
 	Model *model = model_open(request->c, request->operands[0]);
 	if (!model)
 		return STATUS_ERROR;
-	bool is_written = true;
-	if (request->json) {
-		print_json(model);
-	} else {
+	StoredTensorVec tensors = {0};
+	DtypeSumVec sums = {0};
+	bool is_written = stored_tensors(&model->stored, &tensors);
+	sum_dtypes(model, &tensors, &sums);
+	if (is_written && request->json) {
+		print_json(model, &sums);
+	} else if (is_written) {
 		Text text = {.arena = request->c->arena};
-		print_head(model, &text);
-		print_dtypes(model, &text);
+		print_head(model, &sums, &text);
+		print_dtypes(&sums, &text);
 		print_tensors(model, request->all, &text);
 		print_metadata(model->checkpoint, request->all, &text);
 		is_written = text_write(request->c, NULL, &text);
