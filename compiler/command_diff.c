@@ -2,6 +2,8 @@
  *
  * command_diff.c: `cmpc diff A B` compares two checkpoints by the values their
  * readers see: for each tensor shape, dtype and |B - A| / |A| in the Frobenius norm.
+ * Of two containers, the tensors of one are looked for where its architecture's export
+ * into the other puts them: under that name, with their rows in that order.
  * Like diff: 0 equal, 1 different, 2 cannot tell.
  */
 #include "model.h"
@@ -17,15 +19,23 @@
 enum { DIFF_EQUAL, DIFF_DIFFERENT, DIFF_TROUBLE };
 enum { CHUNK = 1 << 22, BLOCK = 4096 }; /* elements in hand; elements summed by one thread */
 
+typedef struct Named {
+	const char *name; /* in the other side's container */
+	const StoredTensor *tensor;
+	const PlanPlace *place; /* NULL: its rows lie as they do there */
+} Named;
+
 typedef struct Side {
 	Model *model;
 	Values *values;
 	StoredTensorVec tensors;
+	Named *named; /* of each tensor */
 } Side;
 
 /* A tensor of A and the one of B that has its name. */
 typedef struct Pair {
-	const StoredTensor *a, *b; /* either may be NULL: only one has it */
+	const StoredTensor *a, *b;  /* either may be NULL: only one has it */
+	const PlanPlace *places[2]; /* what puts rows of A, of B where the other has them; NULL: they are there */
 	bool is_same_shape, is_equal;
 	double error[2]; /* sum (a-b)^2, sum a^2 */
 } Pair;
@@ -50,37 +60,61 @@ static void close_side(Side *side)
 
 /* ---- pairing ---- */
 
-static int compare_tensors(const void *a, const void *b)
+/* The places that an export gives; those of the parts of a stack are none that can be compared. */
+static const PlanPlace *find_place(const Side *side, const StoredTensor *tensor)
 {
-	return strcmp((*(const StoredTensor *const *)a)->name, (*(const StoredTensor *const *)b)->name);
+	const Plan *facts = side->model->facts;
+	if (!facts->export || tensor->part_count != 1)
+		return NULL;
+	const PlanPlace *place = &facts->tensors.at[tensor->parts[0] - side->model->checkpoint->tensors].place;
+	return place->name && !place->members ? place : NULL;
 }
 
-static const StoredTensor **sort_tensors(Arena *arena, const StoredTensorVec *tensors)
+/* False: reported. */
+static bool name_tensors(Compiler *c, Side *side, const Side *other)
 {
-	const StoredTensor **sorted = arena_array(arena, const StoredTensor *, tensors->count + 1);
-	for (size_t i = 0; i < tensors->count; i++)
-		sorted[i] = &tensors->at[i];
-	if (tensors->count)
-		qsort(sorted, tensors->count, sizeof *sorted, compare_tensors);
+	const Format *into = other->model->checkpoint->format;
+	side->named = arena_array(c->arena, Named, side->tensors.count + 1);
+	if (side->model->checkpoint->format != into && !plan_places(side->model->facts, into))
+		return false;
+	for (size_t i = 0; i < side->tensors.count; i++) {
+		const StoredTensor *tensor = &side->tensors.at[i];
+		const PlanPlace *place = find_place(side, tensor);
+		bool is_moved = place && (place->turn_slow || place->is_turned);
+		side->named[i] = (Named){place ? place->name : tensor->name, tensor, is_moved ? place : NULL};
+	}
+	return true;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+	return strcmp(((const Named *)a)->name, ((const Named *)b)->name);
+}
+
+static Named *sort_tensors(Arena *arena, const Side *side)
+{
+	Named *sorted = arena_array(arena, Named, side->tensors.count + 1);
+	memcpy(sorted, side->named, side->tensors.count * sizeof *sorted);
+	qsort(sorted, side->tensors.count, sizeof *sorted, compare_names);
 	return sorted;
 }
 
 /* Pairs in the order of A's file, then what only B has in the order of its own. */
 static void pair_tensors(Arena *arena, const Side *a, const Side *b, PairVec *to)
 {
-	const StoredTensor **in_a = sort_tensors(arena, &a->tensors), **in_b = sort_tensors(arena, &b->tensors);
+	Named *in_a = sort_tensors(arena, a), *in_b = sort_tensors(arena, b);
 	for (size_t i = 0; i < a->tensors.count; i++) {
-		const StoredTensor *own = &a->tensors.at[i], **found = NULL;
-		if (b->tensors.count)
-			found = bsearch(&own, in_b, b->tensors.count, sizeof *in_b, compare_tensors);
-		Pair pair = {.a = own, .b = found ? *found : NULL};
+		const Named *own = &a->named[i], *found;
+		found = bsearch(own, in_b, b->tensors.count, sizeof *in_b, compare_names);
+		Pair pair = {.a = own->tensor, .b = found ? found->tensor : NULL};
+		pair.places[0] = own->place;
+		pair.places[1] = found ? found->place : NULL;
 		vec_push(arena, to, pair);
 	}
 	for (size_t i = 0; i < b->tensors.count; i++) {
-		const StoredTensor *own = &b->tensors.at[i];
-		if (a->tensors.count && bsearch(&own, in_a, a->tensors.count, sizeof *in_a, compare_tensors))
+		if (bsearch(&b->named[i], in_a, a->tensors.count, sizeof *in_a, compare_names))
 			continue;
-		Pair pair = {.b = own};
+		Pair pair = {.b = b->named[i].tensor};
 		vec_push(arena, to, pair);
 	}
 }
@@ -142,6 +176,43 @@ static void add_errors(Pair *pair, Panel *panel)
 	}
 }
 
+/* Where the other container has row `row`: numbered [.., slow, fast] it lies at [.., fast, slow]. */
+static int64_t placed_row(const PlanPlace *place, int64_t row)
+{
+	if (!place->turn_slow)
+		return row;
+	int64_t in_group = row % (place->turn_slow * place->turn_fast);
+	return row - in_group + in_group % place->turn_fast * place->turn_slow + in_group / place->turn_fast;
+}
+
+/* A whole tensor, its elements put where the other container has them. False: no memory. */
+static bool place_values(const StoredTensor *tensor, const PlanPlace *place, float *values)
+{
+	int64_t all = stored_elements(tensor), rows = tensor->shape[0], cols = rows ? all / rows : 0;
+	float *from = malloc(sizeof *from * (size_t)(all + 1));
+	if (!from)
+		return false;
+	memcpy(from, values, sizeof *from * (size_t)all);
+	for (int64_t row = 0; row < rows; row++)
+		for (int64_t col = 0; col < cols; col++)
+			values[place->is_turned ? placed_row(place, col) * rows + row : placed_row(place, row) * cols + col] =
+				from[row * cols + col];
+	free(from);
+	return true;
+}
+
+/* Elements [at, at + count); of a tensor that has another place, all. */
+static bool read_values(
+	Side *side, const StoredTensor *tensor, const PlanPlace *place, int64_t at, int64_t count, float *to)
+{
+	if (!values_read(side->values, tensor, at, count, to))
+		return false;
+	if (!place || place_values(tensor, place, to))
+		return true;
+	diag_fatal(side->model->c, "out of memory");
+	return false;
+}
+
 static bool compare_values(Side *a, Side *b, Pair *pair)
 {
 	int64_t first = values_unit(a->values, pair->a), second = values_unit(b->values, pair->b);
@@ -149,7 +220,7 @@ static bool compare_values(Side *a, Side *b, Pair *pair)
 		return false;
 	int64_t unit = common_multiple(first, second), all = stored_elements(pair->a);
 	int64_t step = unit > CHUNK ? unit : CHUNK / unit * unit;
-	step = step < all ? step : all;
+	step = step < all && !pair->places[0] && !pair->places[1] ? step : all;
 	float *x = malloc(sizeof *x * (size_t)(step + 1)), *y = malloc(sizeof *y * (size_t)(step + 1));
 	size_t blocks = (size_t)(step / BLOCK + 1);
 	Panel panel = {.x = x, .y = y, .errors = malloc(blocks * sizeof *panel.errors), .differs = malloc(blocks)};
@@ -158,7 +229,8 @@ static bool compare_values(Side *a, Side *b, Pair *pair)
 		diag_fatal(a->model->c, "out of memory");
 	for (int64_t at = 0; at < all && is_good; at += step) {
 		int64_t count = all - at < step ? all - at : step;
-		is_good = values_read(a->values, pair->a, at, count, x) && values_read(b->values, pair->b, at, count, y);
+		is_good = read_values(a, pair->a, pair->places[0], at, count, x) &&
+				  read_values(b, pair->b, pair->places[1], at, count, y);
 		panel.count = count;
 		if (is_good)
 			add_errors(pair, &panel);
@@ -170,12 +242,22 @@ static bool compare_values(Side *a, Side *b, Pair *pair)
 	return is_good;
 }
 
+/* The shapes that they have in one container. */
+static bool has_same_shape(const Pair *pair)
+{
+	bool is_turned = false, is_same = pair->a->rank == pair->b->rank;
+	for (int side = 0; side < 2; side++)
+		is_turned ^= pair->places[side] && pair->places[side]->is_turned;
+	for (int64_t axis = 0, rank = pair->a->rank; axis < rank && is_same; axis++)
+		is_same = pair->a->shape[axis] == pair->b->shape[is_turned ? rank - 1 - axis : axis];
+	return is_same;
+}
+
 static bool compare_pair(Side *a, Side *b, Pair *pair)
 {
-	const StoredTensor *x = pair->a, *y = pair->b;
-	if (!x || !y)
+	if (!pair->a || !pair->b)
 		return true;
-	pair->is_same_shape = x->rank == y->rank && memcmp(x->shape, y->shape, sizeof *x->shape * (size_t)x->rank) == 0;
+	pair->is_same_shape = has_same_shape(pair);
 	pair->is_equal = pair->is_same_shape;
 	return !pair->is_same_shape || compare_values(a, b, pair);
 }
@@ -285,6 +367,9 @@ static void print_summary(const PairVec *pairs, const Side *a, const Side *b, Te
 	text_printf(to, " -> ");
 	print_bytes(b->model->file_bytes, to);
 	text_append(to, "\n", 1);
+	if (alone == pairs->count && a->model->checkpoint->format != b->model->checkpoint->format)
+		text_printf(to, "no name is in both, and no export from %s to %s (or back) is for their architecture\n",
+			a->model->checkpoint->format->name, b->model->checkpoint->format->name);
 }
 
 static json_t *stored_json(const StoredTensor *tensor)
@@ -337,6 +422,7 @@ int command_diff(Request *request)
 	Side a = {0}, b = {0};
 	PairVec pairs = {0};
 	bool is_good = open_side(request->c, request->operands[0], &a) && open_side(request->c, request->operands[1], &b);
+	is_good = is_good && name_tensors(request->c, &a, &b) && name_tensors(request->c, &b, &a);
 	if (is_good)
 		pair_tensors(request->c->arena, &a, &b, &pairs);
 	for (size_t i = 0; i < pairs.count && is_good; i++)

@@ -81,7 +81,8 @@ static const Command commands[] = {
 		.help = "what it cost: two checkpoints, tensor by tensor",
 		.detail =
 			"For each tensor: shape, dtype, and the error of B relative to A, |B - A| / |A|; then what only one of\n"
-			"them has. --all lists equal tensors too. Exit status: 0 equal, 1 different, 2 cannot tell.\n",
+			"them has. Of two containers, tensors are paired as the export of their architecture names them.\n"
+			"--all lists equal tensors too. Exit status: 0 equal, 1 different, 2 cannot tell.\n",
 		.example = "tiny-llama tiny.gguf",
 	},
 	{

@@ -362,6 +362,17 @@ static bool add_vocabulary(Plan *plan)
 
 /* ---- all together ---- */
 
+bool plan_places(Plan *plan, const Format *into)
+{
+	bool has_any = false, ok = true;
+	const char *architecture = config_architecture(plan->checkpoint, plan->model_facts, plan->c);
+	plan->output_format = into;
+	plan->export = architecture ? find_export(plan, architecture, &has_any) : NULL;
+	for (size_t i = 0; plan->export && i < plan->tensors.count && ok; i++)
+		ok = find_place(plan, &plan->tensors.at[i]);
+	return ok;
+}
+
 bool plan_export(Plan *plan)
 {
 	bool has_any = false;
@@ -370,6 +381,14 @@ bool plan_export(Plan *plan)
 								   : config_architecture(plan->checkpoint, plan->model_facts, plan->c);
 	if (plan->checkpoint->format == plan->output_format)
 		return true;
+	if (!architecture) {
+		diag_warning(plan->c, save_loc(plan),
+			"model %s does not say its architecture, as a config.json does: tensors keep their names, which readers of "
+			"%s may not know",
+			plan->model->name, plan->output_format->name);
+		diag_help(plan->c, "or say it here: model %s from \"..\" as llama", plan->model->name);
+		return true;
+	}
 	plan->export = find_export(plan, architecture, &has_any);
 	if (plan->export)
 		return find_places(plan) &&
@@ -384,14 +403,6 @@ bool plan_export(Plan *plan)
 			"beside them is not there",
 			plan->output_format->name, architecture, plan->output_format->name);
 		diag_help(plan->c, "exports that there are: cmpc doc");
-	}
-	if (!architecture) {
-		diag_warning(plan->c, save_loc(plan),
-			"model %s does not say its architecture, as a config.json does: tensors keep their names, which readers of "
-			"%s may not know",
-			plan->model->name, plan->output_format->name);
-		diag_help(plan->c, "or say it here: model %s from \"..\" as llama", plan->model->name);
-		return true;
 	}
 	return true;
 }

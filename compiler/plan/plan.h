@@ -411,15 +411,21 @@ const char *config_architecture(const Checkpoint *checkpoint, const Scope *scope
 const char *container_dtype(Plan *plan, Store store);
 int64_t container_code(const Plan *plan, Store store);
 
+/* ---- export.c ---- */
+
+/* Of a checkpoint that is only looked at: the places that its tensors would have in that container, if its architecture
+ * has an export into it; else plan->export is NULL. False: reported. */
+bool plan_places(Plan *plan, const Format *into);
+
 /* ---- facts.c, select.c ---- */
 
 bool pattern_is_match(const char *pattern, const char *name, int64_t *layer); /* globs with {layer} */
 bool selection_is_match(Plan *plan, const Scope *scope, const Node *selection, const PlanTensor *tensor, bool *is_rest);
+/* A tensor's facts, with the parameters of the recipe in front of them. */
+const Scope *statement_facts(Plan *plan, const Statement *statement, const PlanTensor *tensor);
+void report_nothing_selected(Plan *plan, const Statement *statement); /* select_nothing.c: an error, with what is near */
 /* "prune.nm(n: 2, m: 4)" */
 const char *statement_label(Plan *plan, const Statement *statement, const Scope *arguments);
 Store tensor_store(Compiler *c, const CkTensor *tensor); /* STORE_NONE: a block type */
 
 #endif
-/* A tensor's facts, with the parameters of the recipe in front of them. */
-const Scope *statement_facts(Plan *plan, const Statement *statement, const PlanTensor *tensor);
-void report_nothing_selected(Plan *plan, const Statement *statement); /* select_nothing.c: an error, with what is near */
