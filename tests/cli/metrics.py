@@ -92,7 +92,7 @@ def check_report(folder, rows, output):
 def check_container(folder):
     """The same weights in a GGUF, whose readers want queries and keys in another order, are the same network."""
     found = []
-    for name in "q8.gguf", "q8":
+    for name in "q8.gguf", "q8.safetensors":
         source = program(folder, os.path.join(folder, name), "report perplexity(d), kl(d)", "q8_0")
         found.append(json.loads(call(CMPC, "run", source, "--json").splitlines()[-1])["figures"])
     for gguf, plain in zip(*found):
