@@ -179,9 +179,9 @@ bool error_busy(CmprtError *error, const char *path)
 bool error_memory_too_small(CmprtError *error, int64_t limit, int64_t smallest, int64_t held)
 {
 	return fail(error,
-		"a memory limit of %" PRId64 " byte%s is too small: this process held %" PRId64
-		"MiB before it began; the smallest that works is %" PRId64 "MiB",
-		limit, limit == 1 ? "" : "s", held >> 20, (smallest + (1 << 20) - 1) >> 20);
+		"a memory limit of %" PRId64 " byte%s is too small; the smallest that works is %" PRId64
+		"MiB (this process held %" PRId64 "MiB before it began)",
+		limit, limit == 1 ? "" : "s", (smallest + (1 << 20) - 1) >> 20, held >> 20);
 }
 
 bool error_out_of_memory(CmprtError *error)

@@ -41,7 +41,7 @@ check_memory() {
 	local name=$1 exe=$2 expected=$3 suffix=$4 least threads
 	for threads in 1 7; do
 		least=$("$exe" --output "$expected-memory$suffix" --threads $threads --memory 1 2>&1 |
-			sed -n 's/.*the smallest that works is \(.*\)/\1/p')
+			sed -n 's/.*the smallest that works is \([^ ]*\).*/\1/p')
 		test -n "$least" || fail "$name: one byte of memory is enough"
 		"$exe" --quiet --output "$expected-memory$suffix" --threads $threads --memory "$least" ||
 			fail "$name: $threads threads in $least"
