@@ -164,7 +164,7 @@ static bool run_pipeline(Comparison *work, const char *pipeline, const char *out
 	CmprtOptions options;
 	request.output = output;
 	Compilation k = compilation_begin(&request, request.operands[0], request.text);
-	k.runs_here = true;
+	k.runs_here = k.is_trial = true;
 	bool is_done = compile(&k, "obj");
 	diag_flush(request.c, stderr);
 	Jit *jit = is_done ? jit_new(request.c, &k.object) : NULL;

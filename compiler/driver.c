@@ -113,6 +113,7 @@ PlanOptions plan_options(const Compilation *k)
 		.lanes = k->facts.lanes,
 		.no_fuse = k->request->no_fuse,
 		.checks_place = k->checks_place,
+		.is_trial = k->is_trial,
 		.version = PACKAGE_VERSION,
 	};
 }

@@ -16,6 +16,7 @@ typedef struct Compilation {
 	const char *path;
 	const char *text;  /* NULL: the program is the file `path` */
 	bool runs_here;    /* for this process: for its CPU whatever the target says, without a main, -o is the result */
+	bool is_trial;     /* the result is for this process alone */
 	bool checks_place; /* the result of a run here is not to lie in what it reads */
 	uint32_t file;     /* tokens */
 	Node *tree;        /* ast */

@@ -399,8 +399,7 @@ bool plan_export(Plan *plan)
 	} else {
 		diag_warning(plan->c, save_loc(plan),
 			"no export into %s is for the architecture \"%s\": tensors keep their names, and what readers of %s ask "
-			"for "
-			"beside them is not there",
+			"for beside them is not there",
 			plan->output_format->name, architecture, plan->output_format->name);
 		diag_help(plan->c, "exports that there are: cmpc doc");
 	}

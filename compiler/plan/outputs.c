@@ -387,11 +387,10 @@ static void declare_rows(Plan *plan, Tables *t)
 		add_meta(plan, t, arena_printf(plan->c->arena, "cmpc.dtype.%s", dtype->decl->name), "string", text.at);
 		vec_push(plan->c->arena, &declared, dtype->decl->name);
 	}
-	if (first && plan->into_folder)
+	if (first && plan->into_folder && !plan->options->is_trial && !plan->options->checks_only)
 		diag_warning(plan->c, first->links.at[first->links.count - 1].statement->loc,
 			"\"%s\" becomes rows of bytes, as dtype %s has no planes: other readers do not know them; "
-			"`cmpc "
-			"decode` makes plain tensors of them",
+			"`cmpc decode` makes plain tensors of them",
 			first->file->name, plan->kernels.at[first->kernel].built.dtype->decl->name);
 }
 

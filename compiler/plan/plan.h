@@ -47,6 +47,7 @@ typedef struct PlanOptions {
 	uint32_t lanes;     /* f32 lanes of the CPU that runs the kernels */
 	bool no_fuse;
 	bool checks_place;   /* the result must lie apart from what is read; an executable may be told another place */
+	bool is_trial;       /* the result goes away again: what other readers make of it is not said */
 	bool checks_only;    /* errors are all that is wanted: no loops are made of kernels, and no tokenizer is read */
 	const char *version; /* of cmpc, for provenance */
 } PlanOptions;
